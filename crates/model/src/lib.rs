@@ -1,0 +1,31 @@
+//! The vocabulary of Paravon: what a key, a value, a version, a record and a request are.
+//!
+//! Row 0, pure. Everything else is built on these types, so this crate depends on nothing.
+//!
+//! **Architecture invariant:** no I/O, no clock, no randomness, no serialisation format. A value of a
+//! checked type ([`Key`], [`NodeId`], [`Consistency`]) cannot be wrong: it is checked once, where it
+//! is made.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod consistency;
+mod failure;
+mod hlc;
+mod identity;
+mod key;
+pub mod limits;
+mod record;
+mod request;
+mod value;
+
+pub use consistency::Consistency;
+pub use failure::{Failure, Outcome};
+pub use hlc::{Hlc, Version};
+pub use identity::{InvalidNodeId, NodeId, Ordinal};
+pub use key::{InvalidKey, Key};
+pub use record::{Body, Record};
+pub use request::{Delete, Get, Put, Reading, Request, Written};
+pub use value::{Kind, Value};

@@ -1,0 +1,23 @@
+//! Named limits of the data model. What is configurable names its default in the configuration; what
+//! stands here is the same on every node, because peers rely on it.
+
+use core::time::Duration;
+
+/// Longest key, in bytes.
+pub const MAX_KEY_BYTES: usize = 4096;
+
+/// Longest name of a namespace, in bytes.
+pub const MAX_NAMESPACE_BYTES: usize = 64;
+
+/// Longest node id, in bytes: an X.509 common name holds no more.
+pub const MAX_NODE_ID_BYTES: usize = 64;
+
+/// The longest request deadline. A longer timeout is cut to it, on every node alike: how long a write
+/// may still be under way bounds how soon a mark may pass it (`FLOOR_SAFE`).
+pub const MAX_REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Longest `request_id`, in bytes.
+pub const MAX_REQUEST_ID_BYTES: usize = 64;
+
+/// Longest time to live of a record: a hundred years of milliseconds, so that no sum overflows.
+pub const MAX_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 3600);

@@ -1,0 +1,15 @@
+//! Where a key lives: the hash, the partition, the shard of a node, and the nodes of a layout.
+//!
+//! Row 1, pure. **Architecture invariant:** no I/O, no clock, no randomness; the same input gives the
+//! same place on every node, every platform and every later version.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod layout;
+mod place;
+
+pub use layout::{Layout, Member, Size};
+pub use place::{KeyHash, Partition, Shift, shard_of};

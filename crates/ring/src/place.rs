@@ -1,0 +1,91 @@
+//! From a key to its hash, its partition and the shard of a node that owns it.
+//!
+//! These numbers are on every disk and in every layout: they never change.
+
+use paravon_model::Key;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// The position of a key on the ring: 64-bit xxh3 of its encoded form, keyed by the layout's seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyHash(pub u64);
+
+impl KeyHash {
+    /// The hash of `key` in a cluster founded with `seed`.
+    #[must_use]
+    pub fn of(key: &Key, seed: u64) -> Self {
+        Self(xxh3_64_with_seed(key.encoded(), seed))
+    }
+
+    /// The partition whose arc of the ring holds this hash.
+    #[must_use]
+    pub fn partition(self, shift: Shift) -> Partition {
+        let number = self.0 >> (u64::BITS - u32::from(shift.0));
+        Partition(u32::try_from(number).unwrap_or(u32::MAX))
+    }
+}
+
+/// The number of partitions as a power of two: 2^1 to 2^24. Fixed when a cluster is founded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shift(u8);
+
+impl Shift {
+    /// The published default: 65,536 partitions.
+    pub const DEFAULT: Self = Self(16);
+    /// The smallest shift.
+    pub const MIN: u8 = 1;
+    /// The largest shift.
+    pub const MAX: u8 = 24;
+
+    /// The checked shift; `None` outside `MIN..=MAX`.
+    #[must_use]
+    pub fn new(shift: u8) -> Option<Self> {
+        (Self::MIN..=Self::MAX).contains(&shift).then_some(Self(shift))
+    }
+
+    /// The exponent.
+    #[must_use]
+    pub fn get(self) -> u8 {
+        self.0
+    }
+
+    /// How many partitions there are.
+    #[must_use]
+    pub fn partitions(self) -> u32 {
+        1 << self.0
+    }
+}
+
+/// One of `2^shift` equal arcs of the ring: the unit of placement, repair and transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Partition(pub u32);
+
+/// The shard of a node, of `shards`, that owns `partition`.
+#[must_use]
+pub fn shard_of(partition: Partition, shards: u16) -> u16 {
+    let shard = partition.0 % u32::from(shards.max(1));
+    u16::try_from(shard).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Frozen: a different number here means that every stored key has moved.
+    #[test]
+    fn the_place_of_a_key_never_changes() {
+        let key = Key::new("default", b"users/souls").expect("a valid key");
+        assert_eq!(KeyHash::of(&key, 0), KeyHash(0x7eee_a4fb_5ffa_0e02));
+        assert_eq!(KeyHash::of(&key, 7).partition(Shift::DEFAULT), Partition(50_330));
+        assert_eq!(shard_of(Partition(65_535), 4), 3);
+    }
+
+    #[test]
+    fn partitions_are_the_leading_bits() {
+        let shift = Shift::new(4).expect("in range");
+        assert_eq!(KeyHash(0).partition(shift), Partition(0));
+        assert_eq!(KeyHash(u64::MAX).partition(shift), Partition(15));
+        assert_eq!(KeyHash(0x1fff_ffff_ffff_ffff).partition(shift), Partition(1));
+        assert_eq!(shift.partitions(), 16);
+        assert!(Shift::new(0).is_none() && Shift::new(25).is_none());
+    }
+}
