@@ -27,5 +27,5 @@ pub use hlc::{Hlc, Version};
 pub use identity::{InvalidNodeId, NodeId, Ordinal};
 pub use key::{InvalidKey, Key};
 pub use record::{Body, Record};
-pub use request::{Delete, Get, Put, Reading, Request, Written};
+pub use request::{Delete, Found, Get, Put, Reading, Request, Written};
 pub use value::{Kind, Value};

@@ -7,7 +7,7 @@ use crate::consistency::Consistency;
 use crate::hlc::Version;
 use crate::key::Key;
 use crate::record::Record;
-use crate::value::Value;
+use crate::value::{Kind, Value};
 
 /// Ties a request to the type of its answer.
 pub trait Request {
@@ -51,17 +51,43 @@ pub struct Delete {
 pub struct Written {
     /// The version that the write got.
     pub version: Version,
+    /// The kind of the value that was put; none for a delete.
+    pub kind: Option<Kind>,
     /// Replicas that had it durably when the answer was sent.
     pub acks: u8,
     /// Replicas that store the key.
     pub replicas: u8,
 }
 
-/// What a get found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a get found: a value and its version, or nothing where the key is absent, deleted or expired.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// The visible record; none where the key is absent, deleted or expired.
-    pub record: Option<Record>,
+    /// The value that the reader sees.
+    pub found: Option<Found>,
+}
+
+/// A value that a reader sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The value.
+    pub value: Value,
+    /// The version of the write that left it.
+    pub version: Version,
+    /// When it stops being visible, in milliseconds since the Unix epoch.
+    pub expires_ms: Option<u64>,
+}
+
+impl Reading {
+    /// What a reader at `wall_ms` sees of `record`.
+    #[must_use]
+    pub fn at(record: Option<Record>, wall_ms: u64) -> Self {
+        let found = record.and_then(|record| {
+            let (version, expires_ms) = (record.version, record.expires_ms);
+            let value = record.visible(wall_ms)?.clone();
+            Some(Found { value, version, expires_ms })
+        });
+        Self { found }
+    }
 }
 
 impl Request for Put {

@@ -1,2 +1,34 @@
-//! placeholder
+//! The bytes of Paravon's wire protocol, version 1: frames, messages, error codes.
+//!
+//! Row 1, pure. `docs/protocol.md` is the text of it, `tests/vectors/` its byte-exact examples.
+//!
+//! **Architecture invariant:** nothing from outside can panic, allocate what a stranger's length
+//! asks for, or nest deeper than [`MAX_DEPTH`]. No socket, clock or randomness: bytes in, values
+//! out, and back. (`rmp-serde` needs std, so clippy's disallowed lists guard what `no_std` proves for
+//! the other pure crates.)
+
 #![forbid(unsafe_code)]
+
+mod admin;
+mod code;
+mod envelope;
+mod frame;
+mod hello;
+mod reader;
+mod reply;
+mod request;
+mod writer;
+
+pub use admin::{AdminReply, AdminRequest, ListenerStatus, NodeStatus, PeerStatus};
+pub use code::{Code, Refusal};
+pub use envelope::{Envelope, GOAWAY, encode_goaway};
+pub use frame::{FRAME_SLACK_BYTES, FrameLimit, HEADER_BYTES, TooLarge, split_frame};
+pub use hello::{Hello, Limits, Welcome};
+pub use reader::{DecodeError, MAX_DEPTH, Problem};
+pub use reply::{
+    Entry, Refused, Replied, decode_reply, encode_reading, encode_refusal, encode_written,
+};
+pub use request::{ClientMessage, ClientRequest, RequestId};
+
+/// The version of the protocol that this crate speaks.
+pub const PROTOCOL_VERSION: u32 = 1;
