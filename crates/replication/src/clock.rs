@@ -1,0 +1,195 @@
+//! The hybrid logical clock that stamps writes (`VERSION_MONOTONIC`, `VERSION_UNIQUE`). After
+//! Kulkarni et al. (2014), with two bounds of our own: a ceiling that the disk holds before any stamp
+//! reaches it, and a distance from the wall clock that no other node's stamp can pull it past.
+//!
+//! It never reads a clock, never goes back, and never gives out a stamp above the durable ceiling: a
+//! node that crashed would give it out again.
+
+use core::time::Duration;
+
+use paravon_model::Hlc;
+
+use crate::event::Now;
+
+/// What the clock of a shard is made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockSettings {
+    /// How far a wall clock may be off (`clock.max_skew`).
+    pub max_skew: Duration,
+    /// The ceiling that the disk held at the start: every earlier stamp lies at or below it.
+    pub recovered: Hlc,
+    /// This shard among those of the node.
+    pub lane: u16,
+    /// Shards of the node. Each stamps numbers of its own remainder, so that no two shards give out
+    /// the same stamp and none needs to ask another.
+    pub lanes: u16,
+}
+
+/// Why there is no stamp now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// The ceiling must be raised first; [`Clock::wanted_ceiling`] says to what.
+    Ceiling,
+    /// The end of time has come: 48 bits of milliseconds are used up.
+    Exhausted,
+}
+
+/// A shard's clock.
+#[derive(Clone, Debug)]
+pub struct Clock {
+    last: Hlc,
+    ceiling: Hlc,
+    wanted: Hlc,
+    lane: u64,
+    lanes: u64,
+    block_ms: u64,
+    bound_ms: u64,
+}
+
+impl Clock {
+    /// A clock that goes on from the recovered ceiling. A sole member may do that at once; it has
+    /// nobody to differ from.
+    #[must_use]
+    pub fn new(settings: ClockSettings) -> Self {
+        let skew_ms = u64::try_from(settings.max_skew.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            last: settings.recovered,
+            ceiling: settings.recovered,
+            wanted: settings.recovered,
+            lane: u64::from(settings.lane),
+            lanes: u64::from(settings.lanes.max(1)),
+            block_ms: (skew_ms / 4).max(1),
+            bound_ms: skew_ms.saturating_mul(2),
+        }
+    }
+
+    /// The next stamp: larger than every earlier one and every observed one.
+    ///
+    /// # Errors
+    /// Nothing was stamped; [`Hold`] says what is missing.
+    pub fn stamp(&mut self, now: Now) -> Result<Hlc, Hold> {
+        let after_last = self.last.checked_add(1).ok_or(Hold::Exhausted)?;
+        let earliest = after_last.max(Hlc::new(now.wall_ms, 0));
+        let to_lane = (self.lane + self.lanes - earliest.as_u64() % self.lanes) % self.lanes;
+        let stamp = earliest.checked_add(to_lane).ok_or(Hold::Exhausted)?;
+        if stamp > self.ceiling {
+            return Err(Hold::Ceiling);
+        }
+        self.last = stamp;
+        Ok(stamp)
+    }
+
+    /// Moves past a version that another write has.
+    ///
+    /// # Errors
+    /// It lies further ahead of the wall clock than the bound, by so many milliseconds in all; the
+    /// clock has not moved. One far-future stamp would otherwise win for ever.
+    pub fn observe(&mut self, seen: Hlc, now: Now) -> Result<(), u64> {
+        let ahead_ms = seen.physical_ms().saturating_sub(now.wall_ms);
+        if seen > self.last && ahead_ms > self.bound_ms {
+            return Err(ahead_ms);
+        }
+        self.last = self.last.max(seen);
+        Ok(())
+    }
+
+    /// The ceiling to make durable now: one block ahead, asked for while half a block is left, so
+    /// that a steady stream of writes never waits for it. `None` while one is under way.
+    pub fn wanted_ceiling(&mut self, now: Now) -> Option<Hlc> {
+        let reached_ms = self.last.physical_ms().max(now.wall_ms);
+        let enough = Hlc::new(reached_ms.saturating_add(self.block_ms / 2), 0);
+        if self.wanted >= enough {
+            return None;
+        }
+        self.wanted = Hlc::new(reached_ms.saturating_add(self.block_ms), u16::MAX);
+        Some(self.wanted)
+    }
+
+    /// The disk holds `ceiling` now.
+    pub fn ceiling_raised(&mut self, ceiling: Hlc) {
+        self.ceiling = self.ceiling.max(ceiling);
+        self.wanted = self.wanted.max(self.ceiling);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(wall_ms: u64) -> Now {
+        Now { monotonic: Duration::ZERO, wall_ms }
+    }
+
+    fn clock(recovered: Hlc, lane: u16, lanes: u16) -> Clock {
+        let max_skew = Duration::from_millis(500);
+        Clock::new(ClockSettings { max_skew, recovered, lane, lanes })
+    }
+
+    fn raise(clock: &mut Clock, now: Now) {
+        let ceiling = clock.wanted_ceiling(now).expect("a ceiling is wanted");
+        clock.ceiling_raised(ceiling);
+    }
+
+    #[test]
+    fn stamps_follow_the_wall_and_never_go_back_with_it() {
+        let mut clock = clock(Hlc::ZERO, 0, 1);
+        raise(&mut clock, at(1000));
+        assert_eq!(clock.stamp(at(1000)), Ok(Hlc::new(1000, 0)));
+        assert_eq!(clock.stamp(at(1000)), Ok(Hlc::new(1000, 1)));
+        assert_eq!(clock.stamp(at(10)), Ok(Hlc::new(1000, 2)));
+        assert_eq!(clock.stamp(at(1001)), Ok(Hlc::new(1001, 0)));
+    }
+
+    #[test]
+    fn nothing_is_stamped_above_the_durable_ceiling() {
+        let mut clock = clock(Hlc::ZERO, 0, 1);
+        assert_eq!(clock.stamp(at(1000)), Err(Hold::Ceiling));
+        let wanted = clock.wanted_ceiling(at(1000)).expect("a ceiling is wanted");
+        assert_eq!(clock.wanted_ceiling(at(1000)), None, "asked once");
+        assert_eq!(clock.stamp(at(1000)), Err(Hold::Ceiling), "wanted is not durable");
+        clock.ceiling_raised(wanted);
+        assert_eq!(clock.stamp(at(1000)), Ok(Hlc::new(1000, 0)));
+        assert_eq!(wanted, Hlc::new(1125, u16::MAX), "a quarter of the skew ahead");
+        assert_eq!(clock.stamp(at(1126)), Err(Hold::Ceiling));
+    }
+
+    #[test]
+    fn a_restart_goes_on_above_the_ceiling_although_the_wall_stands_behind() {
+        let recovered = Hlc::new(5000, u16::MAX);
+        let mut clock = clock(recovered, 0, 1);
+        raise(&mut clock, at(100));
+        assert_eq!(clock.stamp(at(100)), Ok(Hlc::new(5001, 0)), "overflow carries");
+    }
+
+    #[test]
+    fn no_other_stamp_pulls_the_clock_beyond_its_bound() {
+        let mut clock = clock(Hlc::ZERO, 0, 1);
+        raise(&mut clock, at(1000));
+        assert_eq!(clock.observe(Hlc::new(2001, 0), at(1000)), Err(1001));
+        assert_eq!(clock.stamp(at(1000)), Ok(Hlc::new(1000, 0)), "it has not moved");
+        assert_eq!(clock.observe(Hlc::new(2000, 5), at(1000)), Ok(()));
+        raise(&mut clock, at(1000));
+        assert_eq!(clock.stamp(at(1000)), Ok(Hlc::new(2000, 6)));
+    }
+
+    #[test]
+    fn shards_of_a_node_never_share_a_stamp() {
+        let lanes = 3;
+        let mut seen = alloc::collections::BTreeSet::new();
+        for lane in 0..lanes {
+            let mut clock = clock(Hlc::new(99, 65_530), lane, lanes);
+            raise(&mut clock, at(100));
+            for wall in [99, 99, 100, 100, 101, 100, 102] {
+                let stamp = clock.stamp(at(wall)).expect("below the ceiling");
+                assert!(seen.insert(stamp), "{stamp:?} twice");
+            }
+        }
+    }
+
+    #[test]
+    fn the_end_of_time_is_an_error_and_no_panic() {
+        let mut clock = clock(Hlc::MAX, 0, 1);
+        assert_eq!(clock.stamp(at(u64::MAX)), Err(Hold::Exhausted));
+        assert_eq!(clock.wanted_ceiling(at(u64::MAX)), None);
+    }
+}

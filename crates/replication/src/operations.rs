@@ -1,0 +1,89 @@
+//! The operations that a shard has under way: a slab whose ids are never used twice, so that an
+//! answer which comes after its operation has ended finds nothing.
+
+use alloc::vec::Vec;
+
+/// Names an operation of one shard, once and for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OperationId {
+    slot: u32,
+    generation: u32,
+}
+
+/// The slab.
+#[derive(Debug)]
+pub(crate) struct Operations<T> {
+    slots: Vec<Slot<T>>,
+    free: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    generation: u32,
+    operation: Option<T>,
+}
+
+impl<T> Operations<T> {
+    pub(crate) fn new() -> Self {
+        Self { slots: Vec::new(), free: Vec::new() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    pub(crate) fn insert(&mut self, operation: T) -> OperationId {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { generation: 0, operation: None });
+            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+        });
+        let slot = &mut self.slots[index as usize];
+        slot.operation = Some(operation);
+        OperationId { slot: index, generation: slot.generation }
+    }
+
+    pub(crate) fn get_mut(&mut self, id: OperationId) -> Option<&mut T> {
+        let slot = self.slots.get_mut(id.slot as usize)?;
+        if slot.generation == id.generation { slot.operation.as_mut() } else { None }
+    }
+
+    pub(crate) fn remove(&mut self, id: OperationId) -> Option<T> {
+        let slot = self.slots.get_mut(id.slot as usize)?;
+        if slot.generation != id.generation {
+            return None;
+        }
+        let operation = slot.operation.take()?;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(id.slot);
+        Some(operation)
+    }
+
+    /// The ids of the operations that `select` chooses.
+    pub(crate) fn select(&self, select: impl Fn(&T) -> bool) -> Vec<OperationId> {
+        let chosen = |(slot, entry): (usize, &Slot<T>)| {
+            let id = OperationId {
+                slot: u32::try_from(slot).unwrap_or(u32::MAX),
+                generation: entry.generation,
+            };
+            entry.operation.as_ref().filter(|&operation| select(operation)).map(|_| id)
+        };
+        self.slots.iter().enumerate().filter_map(chosen).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_outlives_its_operation_without_finding_another() {
+        let mut operations = Operations::new();
+        let first = operations.insert('a');
+        assert_eq!(operations.remove(first), Some('a'));
+        let second = operations.insert('b');
+        assert_eq!(operations.get_mut(first), None);
+        assert_eq!(operations.remove(first), None);
+        assert_eq!(operations.select(|&o| o == 'b'), [second]);
+        assert_eq!(operations.len(), 1);
+    }
+}

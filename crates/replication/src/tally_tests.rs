@@ -1,0 +1,162 @@
+//! The tallies, exhaustively: every answer of every replica in every order, up to five replicas.
+
+use alloc::vec::Vec;
+
+use paravon_model::{Body, Failure, Hlc, Ordinal, Outcome, Record, Value, Version};
+
+use super::{Merged, ReadTally, ReadVerdict, WriteTally, WriteVerdict};
+
+fn version(ms: u64) -> Version {
+    Version { hlc: Hlc::new(ms, 0), ordinal: Ordinal(1) }
+}
+
+fn replicas(count: usize) -> Vec<Ordinal> {
+    (1..=u32::try_from(count).unwrap()).map(Ordinal).collect()
+}
+
+/// Every sequence of `length` choices out of `choices`.
+fn sequences(choices: usize, length: usize) -> Vec<Vec<usize>> {
+    (0..length).fold(Vec::from([Vec::new()]), |shorter, _| {
+        let extend = |s: &Vec<usize>| {
+            (0..choices).map(|c| [s.as_slice(), &[c]].concat()).collect::<Vec<_>>()
+        };
+        shorter.iter().flat_map(extend).collect()
+    })
+}
+
+/// Every order of `0..length`.
+fn orders(length: usize) -> Vec<Vec<usize>> {
+    let distinct = |s: &Vec<usize>| (0..length).all(|i| s.contains(&i));
+    sequences(length, length).into_iter().filter(distinct).collect()
+}
+
+fn answer(choice: usize) -> Result<Merged, Failure> {
+    match choice {
+        0 => Ok(Merged::Applied),
+        1 => Ok(Merged::Superseded { version: version(9) }),
+        2 => Err(Failure::StorageFull),
+        _ => Err(Failure::ReadOnly { outcome: Outcome::Unknown }),
+    }
+}
+
+/// What section 3 and 4 of the semantics say of these answers, by counting alone.
+fn check_write(verdict: &WriteVerdict, given: &[usize], count: usize, needed: usize) {
+    let of = |choice| given.iter().filter(|&&g| g == choice).count();
+    let (applied, superseded, refused) = (of(0), of(1), of(2));
+    let left = count - given.len();
+    match verdict {
+        WriteVerdict::Done { acks } => assert!(*acks == applied && applied >= needed),
+        WriteVerdict::Restamp { past } => {
+            assert_eq!(*past, version(9));
+            assert!(applied < needed && superseded > 0);
+            assert!(applied + superseded >= needed.min(count / 2 + 1));
+        }
+        WriteVerdict::Pending => {
+            assert!(applied < needed && applied + superseded + left >= needed);
+        }
+        WriteVerdict::Failed(failure) => {
+            assert!(applied + superseded + left < needed);
+            let outcome = if refused == count { Outcome::Refused } else { Outcome::Unknown };
+            assert_eq!(failure.outcome(), outcome);
+        }
+    }
+}
+
+#[test]
+fn every_order_of_write_answers_of_up_to_five_replicas() {
+    for count in 1..=5 {
+        let orders = orders(count);
+        for choices in sequences(4, count) {
+            for needed in 1..=count {
+                for order in &orders {
+                    let mut tally = WriteTally::new(&replicas(count), needed, version(1));
+                    let mut given = Vec::new();
+                    for &replica in order {
+                        let ordinal = Ordinal(u32::try_from(replica + 1).unwrap());
+                        tally.add(ordinal, version(1), answer(choices[replica]));
+                        given.push(choices[replica]);
+                        check_write(&tally.verdict(), &given, count, needed);
+                    }
+                    assert_ne!(tally.verdict(), WriteVerdict::Pending, "all have answered");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn acknowledgements_count_by_replica_and_not_by_message() {
+    let mut tally = WriteTally::new(&replicas(3), 2, version(1));
+    tally.add(Ordinal(1), version(1), Ok(Merged::Applied));
+    tally.add(Ordinal(1), version(1), Ok(Merged::Applied));
+    tally.add(Ordinal(9), version(1), Ok(Merged::Applied));
+    assert_eq!(tally.verdict(), WriteVerdict::Pending);
+}
+
+#[test]
+fn after_the_second_stamp_only_its_answers_count_and_superseded_is_one() {
+    let mut tally = WriteTally::new(&replicas(3), 2, version(1));
+    tally.add(Ordinal(1), version(1), Ok(Merged::Applied));
+    tally.add(Ordinal(2), version(1), Ok(Merged::Superseded { version: version(9) }));
+    assert_eq!(tally.verdict(), WriteVerdict::Restamp { past: version(9) });
+    tally.restamp(version(10));
+    tally.add(Ordinal(3), version(1), Ok(Merged::Applied));
+    tally.add(Ordinal(1), version(10), Ok(Merged::Superseded { version: version(11) }));
+    assert_eq!(tally.verdict(), WriteVerdict::Pending);
+    tally.add(Ordinal(2), version(10), Ok(Merged::Applied));
+    assert_eq!(tally.verdict(), WriteVerdict::Done { acks: 2 });
+}
+
+#[test]
+fn a_refused_second_copy_does_not_make_the_write_refused() {
+    let mut tally = WriteTally::new(&replicas(1), 1, version(1));
+    tally.add(Ordinal(1), version(1), Ok(Merged::Superseded { version: version(9) }));
+    tally.restamp(version(10));
+    tally.add(Ordinal(1), version(10), Err(Failure::StorageFull));
+    let WriteVerdict::Failed(_) = tally.verdict() else { panic!("it has failed") };
+    assert_eq!(tally.outcome(), Outcome::Unknown);
+}
+
+#[test]
+fn a_read_answers_the_newest_in_every_order_and_never_absent_for_a_failure() {
+    let record = |ms| Record {
+        version: version(ms),
+        expires_ms: None,
+        body: Body::Live(Value::bytes(b"v")),
+    };
+    let answer = |choice| match choice {
+        0 => Ok(None),
+        1 => Ok(Some(record(1))),
+        2 => Ok(Some(record(2))),
+        _ => Err(Failure::Damaged),
+    };
+    for count in 1..=4 {
+        for choices in sequences(4, count) {
+            for needed in 1..=count {
+                for order in orders(count) {
+                    let mut tally = ReadTally::new(&replicas(count), needed);
+                    let mut newest = 0;
+                    let mut answered = 0;
+                    for replica in order {
+                        if !matches!(tally.verdict(), ReadVerdict::Pending) {
+                            break;
+                        }
+                        let choice = choices[replica];
+                        answered += usize::from(choice < 3);
+                        newest = if choice < 3 { newest.max(choice) } else { newest };
+                        let ordinal = Ordinal(u32::try_from(replica + 1).unwrap());
+                        tally.add(ordinal, answer(choice));
+                    }
+                    let expected = (newest > 0).then(|| record(newest as u64));
+                    match tally.verdict() {
+                        ReadVerdict::Done(found) => {
+                            assert!(answered >= needed && found == expected);
+                        }
+                        ReadVerdict::Failed(_) => assert!(answered < needed),
+                        ReadVerdict::Pending => panic!("all have answered"),
+                    }
+                }
+            }
+        }
+    }
+}
