@@ -64,7 +64,10 @@ pub enum Failure {
         outcome: Outcome,
     },
     /// The stored record fails its checksum and no other copy can answer.
-    Damaged,
+    Damaged {
+        /// `Unknown` for a write that was stored over the damaged record.
+        outcome: Outcome,
+    },
     /// A bug or a broken disk on the server; the id is in its log too.
     Internal {
         /// Finds the entry in the server's log.
@@ -81,14 +84,14 @@ impl Failure {
         match self {
             Self::QuorumTimeout { outcome, .. }
             | Self::ReadOnly { outcome }
+            | Self::Damaged { outcome }
             | Self::ClockSkew { outcome, .. }
             | Self::Internal { outcome, .. } => *outcome,
             Self::TooManyReplicas { .. }
             | Self::QuorumUnavailable { .. }
             | Self::Overloaded { .. }
             | Self::StorageFull
-            | Self::ShuttingDown
-            | Self::Damaged => Outcome::Refused,
+            | Self::ShuttingDown => Outcome::Refused,
         }
     }
 }
@@ -130,7 +133,7 @@ impl fmt::Display for Failure {
                 "the node's clock is off by {offset_ms} ms, so it stamps no writes; \
                  use another node and check its time synchronisation"
             ),
-            Self::Damaged => f.write_str(
+            Self::Damaged { .. } => f.write_str(
                 "the stored record fails its checksum and no undamaged copy can answer; \
                  restore it from a backup or write the key anew",
             ),

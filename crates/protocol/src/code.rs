@@ -138,7 +138,7 @@ impl From<&Failure> for Refusal {
             Failure::ClockSkew { offset_ms, .. } => {
                 (Code::ClockSkew, None, vec![("offset_ms", *offset_ms)])
             }
-            Failure::Damaged => (Code::Damaged, None, vec![]),
+            Failure::Damaged { .. } => (Code::Damaged, None, vec![]),
             Failure::Internal { .. } => (Code::Internal, None, vec![]),
         };
         let (message, outcome) = (failure.to_string(), failure.outcome());

@@ -52,6 +52,17 @@ impl RequestId {
         Self(encoded.into())
     }
 
+    /// The text of 32 hexadecimal digits that two numbers make: for a request that came without an id.
+    #[must_use]
+    pub fn from_numbers(high: u64, low: u64) -> Self {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        /// The marker of a text of 32 to 255 bytes, and its length.
+        const HEAD: [u8; 2] = [0xd9, 32];
+        let number = u128::from(high) << 64 | u128::from(low);
+        let digit = |i: usize| DIGITS[(number >> (124 - 4 * i)) as usize & 0xf];
+        Self(HEAD.into_iter().chain((0..32).map(digit)).collect())
+    }
+
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         const EXPECTED: Problem = Problem::WrongType { expected: "a string, bytes or a number" };
         let mut inside = *reader;
@@ -368,6 +379,12 @@ mod tests {
             assert_eq!(refusal.code, code, "{}", refusal.message);
             assert!(refusal.message.contains(text), "{}", refusal.message);
         }
+    }
+
+    #[test]
+    fn a_request_id_of_numbers_is_a_text_of_hexadecimal_digits() {
+        let text = RequestId::from_text("0123456789abcdef00000000000000ff");
+        assert_eq!(RequestId::from_numbers(0x0123_4567_89ab_cdef, 0xff), text);
     }
 
     #[test]

@@ -105,6 +105,11 @@ impl Clock {
         Some(self.wanted)
     }
 
+    /// The ceiling that was wanted will not come; the next write asks anew.
+    pub fn ceiling_refused(&mut self) {
+        self.wanted = self.ceiling;
+    }
+
     /// The disk holds `ceiling` now.
     pub fn ceiling_raised(&mut self, ceiling: Hlc) {
         self.ceiling = self.ceiling.max(ceiling);

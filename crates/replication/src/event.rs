@@ -72,6 +72,11 @@ pub enum Event {
         /// The ceiling that the disk holds now.
         ceiling: Hlc,
     },
+    /// The log takes no ceiling; writes that wait for one are refused.
+    CeilingRefused {
+        /// Why.
+        failure: Failure,
+    },
     /// Time has passed.
     Tick,
 }

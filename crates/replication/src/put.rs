@@ -122,6 +122,21 @@ impl Shard {
         self.end_write(id, Err(failure), out);
     }
 
+    /// The clock will not stamp the write. A first copy that was sent already makes its end unknown.
+    pub(crate) fn refuse_unstamped(
+        &mut self,
+        id: OperationId,
+        failure: &Failure,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(Operation::Write(write)) = self.operations.get_mut(id) else { return };
+        let failure = match &write.tally {
+            Some(tally) => tally.failure(),
+            None => failure.clone(),
+        };
+        self.end_write(id, Err(failure), out);
+    }
+
     fn end_write(
         &mut self,
         id: OperationId,

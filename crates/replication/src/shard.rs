@@ -6,7 +6,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use paravon_model::{Body, Consistency, Failure, Ordinal};
+use paravon_model::{Body, Consistency, Failure, Hlc, Ordinal};
 use paravon_ring::{KeyHash, Layout};
 
 use crate::clock::{Clock, ClockSettings};
@@ -78,6 +78,7 @@ impl Shard {
             }
             Event::Read { operation, answer } => self.read(now, operation, answer, out),
             Event::CeilingRaised { ceiling } => self.ceiling_raised(now, ceiling, out),
+            Event::CeilingRefused { failure } => self.ceiling_refused(&failure, out),
             Event::Tick => self.tick(now, out),
         }
     }
@@ -88,10 +89,17 @@ impl Shard {
         self.operations.len()
     }
 
-    fn ceiling_raised(&mut self, now: Now, ceiling: paravon_model::Hlc, out: &mut Vec<Effect>) {
+    fn ceiling_raised(&mut self, now: Now, ceiling: Hlc, out: &mut Vec<Effect>) {
         self.clock.ceiling_raised(ceiling);
         for id in core::mem::take(&mut self.waiting_for_ceiling) {
             self.stamp_and_store(now, id, out);
+        }
+    }
+
+    fn ceiling_refused(&mut self, failure: &Failure, out: &mut Vec<Effect>) {
+        self.clock.ceiling_refused();
+        for id in core::mem::take(&mut self.waiting_for_ceiling) {
+            self.refuse_unstamped(id, failure, out);
         }
     }
 

@@ -167,7 +167,10 @@ fn a_get_shows_what_is_live_now() {
     assert_eq!(seen(get(&mut world, Ok(Some(live(Some(10_000)))))), None);
     assert_eq!(seen(get(&mut world, Ok(Some(dead)))), None);
     assert_eq!(seen(get(&mut world, Ok(None))), None);
-    assert_eq!(get(&mut world, Err(Failure::Damaged)), Err(Failure::Damaged));
+    assert_eq!(
+        get(&mut world, Err(Failure::Damaged { outcome: Outcome::Refused })),
+        Err(Failure::Damaged { outcome: Outcome::Refused })
+    );
 }
 
 #[test]
@@ -205,4 +208,15 @@ fn a_time_to_live_becomes_an_instant_of_the_record() {
     let mut world = World::new();
     let (_, record) = world.put(Put { ttl: Some(Duration::from_secs(1)), ..put() });
     assert_eq!(record.expires_ms, Some(11_000));
+}
+
+#[test]
+fn a_log_that_takes_no_ceiling_refuses_the_writes_that_wait_for_it() {
+    let mut world = World::new();
+    let event = || Event::Put { request: CLIENT, put: put(), deadline: DEADLINE };
+    assert!(matches!(world.step(event())[..], [Effect::RaiseCeiling { .. }]));
+    let failure = Failure::ReadOnly { outcome: Outcome::Refused };
+    let refused = world.step(Event::CeilingRefused { failure: failure.clone() });
+    assert_eq!(reply_of(refused), Err(failure));
+    assert!(matches!(world.step(event())[..], [Effect::RaiseCeiling { .. }]), "asked anew");
 }

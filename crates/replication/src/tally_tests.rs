@@ -128,7 +128,7 @@ fn a_read_answers_the_newest_in_every_order_and_never_absent_for_a_failure() {
         0 => Ok(None),
         1 => Ok(Some(record(1))),
         2 => Ok(Some(record(2))),
-        _ => Err(Failure::Damaged),
+        _ => Err(Failure::Damaged { outcome: Outcome::Refused }),
     };
     for count in 1..=4 {
         for choices in sequences(4, count) {
