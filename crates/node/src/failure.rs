@@ -1,0 +1,64 @@
+//! What storage says, in the words of the core.
+//!
+//! **Never:** turns an error into "absent", or an unknown end into a refusal.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use paravon_model::{Failure, Outcome};
+use paravon_replication::Merged;
+use paravon_storage::{ReadError, Refusal, WriteError};
+
+/// After how long a client should try again when the table of unapplied writes is full.
+const RETRY_AFTER_MS: u64 = 20;
+
+/// A merge that was not queued.
+pub(crate) fn of_refusal(refusal: &Refusal) -> Failure {
+    match refusal {
+        Refusal::Overloaded => Failure::Overloaded { retry_after_ms: RETRY_AFTER_MS },
+        Refusal::StorageFull => Failure::StorageFull,
+        Refusal::ReadOnly => Failure::ReadOnly { outcome: Outcome::Refused },
+        Refusal::TooLarge { .. } | Refusal::Unavailable => internal(refusal, Outcome::Refused),
+    }
+}
+
+/// A merge that was queued and failed.
+pub(crate) fn of_write(error: WriteError) -> Failure {
+    match error {
+        WriteError::ReadOnly => Failure::ReadOnly { outcome: Outcome::Unknown },
+        WriteError::StorageFull => Failure::StorageFull,
+    }
+}
+
+/// A ceiling that was not made durable: nothing of the write has been sent anywhere yet.
+pub(crate) fn of_unstamped(error: WriteError) -> Failure {
+    match error {
+        WriteError::ReadOnly => Failure::ReadOnly { outcome: Outcome::Refused },
+        WriteError::StorageFull => Failure::StorageFull,
+    }
+}
+
+/// A read without an answer.
+pub(crate) fn of_read(error: ReadError) -> Failure {
+    match error {
+        ReadError::Damaged => Failure::Damaged { outcome: Outcome::Refused },
+        ReadError::Unavailable => internal(&error, Outcome::Refused),
+    }
+}
+
+/// What a finished merge means to the core. A record stored over a damaged one is no acknowledgement: the
+/// damaged one may have been newer (`NO_SILENT_ROT`).
+pub(crate) fn of_merge(merged: paravon_storage::Merged) -> Result<Merged, Failure> {
+    match merged {
+        paravon_storage::Merged::Applied { .. } => Ok(Merged::Applied),
+        paravon_storage::Merged::Superseded { version } => Ok(Merged::Superseded { version }),
+        paravon_storage::Merged::OverDamaged => Err(Failure::Damaged { outcome: Outcome::Unknown }),
+    }
+}
+
+/// A failure whose cause stands in the log under the id that the client gets.
+fn internal(cause: &dyn std::error::Error, outcome: Outcome) -> Failure {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let id = NEXT.fetch_add(1, Ordering::Relaxed);
+    tracing::error!(id = format_args!("{id:016x}"), %cause, "a request failed");
+    Failure::Internal { id, outcome }
+}

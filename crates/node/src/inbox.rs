@@ -1,0 +1,103 @@
+//! How one thread tells an event loop something: a queue that is emptied as a whole, and one wake-up
+//! however much is in it.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use paravon_model::Failure;
+use paravon_replication::{Event, Reply, RequestToken};
+use paravon_storage::{Completion, Completions};
+use tokio::sync::Notify;
+
+use crate::session::Port;
+
+/// What an event loop is told by another thread.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// A connection to serve.
+    Connection { stream: std::net::TcpStream, peer: SocketAddr, port: Port },
+    /// An event for a shard of this loop, from a session of another one.
+    Event { shard: u16, event: Event },
+    /// The answer to an [`Event`](Self::Event) that this loop sent.
+    Reply { request: RequestToken, reply: Result<Reply, Failure> },
+    /// News from the storage threads.
+    Completions(Vec<Completion>),
+    /// Finish what is in flight, take nothing new, end when all sessions have.
+    Drain,
+    /// End now.
+    Abort,
+}
+
+/// The inbox of one event loop.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    messages: Mutex<Vec<Message>>,
+    filled: Notify,
+}
+
+impl Inbox {
+    /// Appends `messages` and wakes the loop once.
+    pub(crate) fn send(&self, messages: impl IntoIterator<Item = Message>) {
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner).extend(messages);
+        self.filled.notify_one();
+    }
+
+    /// Waits for messages and takes them all.
+    pub(crate) async fn receive(&self) -> Vec<Message> {
+        loop {
+            let messages =
+                std::mem::take(&mut *self.messages.lock().unwrap_or_else(PoisonError::into_inner));
+            if !messages.is_empty() {
+                return messages;
+            }
+            self.filled.notified().await;
+        }
+    }
+}
+
+/// The inboxes of all event loops; shard `s` lives on loop `s mod loops`.
+#[derive(Clone, Debug)]
+pub(crate) struct Inboxes(Arc<[Inbox]>);
+
+impl Inboxes {
+    pub(crate) fn new(loops: usize) -> Self {
+        Self((0..loops).map(|_| Inbox::default()).collect())
+    }
+
+    pub(crate) fn loops(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn of_loop(&self, index: usize) -> &Inbox {
+        &self.0[index]
+    }
+
+    /// The loop that owns `shard`.
+    pub(crate) fn loop_of(&self, shard: u16) -> usize {
+        usize::from(shard) % self.0.len()
+    }
+
+    /// Tells every loop.
+    pub(crate) fn tell_all(&self, message: impl Fn() -> Message) {
+        for inbox in self.0.iter() {
+            inbox.send([message()]);
+        }
+    }
+}
+
+impl Completions for Inboxes {
+    fn deliver(&self, completions: Vec<Completion>) {
+        let mut by_loop: Vec<Vec<Completion>> = vec![Vec::new(); self.loops()];
+        for completion in completions {
+            match completion.shard() {
+                Some(shard) => by_loop[self.loop_of(shard)].push(completion),
+                None => by_loop.iter_mut().for_each(|each| each.push(completion.clone())),
+            }
+        }
+        for (index, completions) in by_loop.into_iter().enumerate() {
+            if !completions.is_empty() {
+                self.of_loop(index).send([Message::Completions(completions)]);
+            }
+        }
+    }
+}

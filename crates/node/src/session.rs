@@ -1,0 +1,241 @@
+//! One connection: frames in, replies out, in one task.
+//!
+//! The task decodes all complete frames, hands them to the core as one batch, and sends all replies
+//! with one TLS write. It stops reading while the connection has as many requests in flight, or as
+//! many unsent bytes, as it may.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use paravon_protocol::{Code, Refusal, RequestId, TooLarge, encode_goaway, encode_refusal};
+use paravon_transport::{FrameStream, Identity};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use crate::event_loop::Local;
+use crate::outbox::{Correlation, Outbox};
+
+/// Turns of a connection before others get theirs.
+const TURNS: usize = 16;
+
+/// Bytes that the buffers of an idle connection keep.
+const IDLE_BUFFER_BYTES: usize = 1024;
+
+/// Which port a connection came in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Port {
+    /// Clients: put, get, delete.
+    Api = 0,
+    /// Nodes and administrators.
+    Peer = 1,
+}
+
+/// What the core knows of a connection.
+pub(crate) struct Session {
+    pub(crate) identity: Identity,
+    pub(crate) peer: SocketAddr,
+    pub(crate) port: Port,
+    /// Whether it said `hello`, and so understands `goaway`.
+    pub(crate) greeted: Cell<bool>,
+    born: Instant,
+    /// Whether it closes once nothing is in flight.
+    leaving: Cell<bool>,
+    in_flight: Cell<u32>,
+    outbox: RefCell<Outbox>,
+    waker: Cell<Option<Waker>>,
+}
+
+impl Session {
+    pub(crate) fn new(identity: Identity, peer: SocketAddr, port: Port) -> Self {
+        Self {
+            identity,
+            peer,
+            port,
+            greeted: Cell::new(false),
+            born: Instant::now(),
+            leaving: Cell::new(false),
+            in_flight: Cell::new(0),
+            outbox: RefCell::default(),
+            waker: Cell::new(None),
+        }
+    }
+
+    /// The place of the reply to a request that has just been received.
+    pub(crate) fn correlate(&self, id: Option<u64>) -> Correlation {
+        self.outbox.borrow_mut().correlate(id)
+    }
+
+    pub(crate) fn reply(&self, to: Correlation, write: impl FnOnce(&mut Vec<u8>, Option<u64>)) {
+        self.outbox.borrow_mut().reply(to, write);
+    }
+
+    pub(crate) fn refuse(&self, to: Correlation, why: &Refusal, request_id: Option<&RequestId>) {
+        self.reply(to, |out, id| encode_refusal(out, id, why, request_id));
+    }
+
+    /// A request has gone to a shard.
+    pub(crate) fn began(&self) {
+        self.in_flight.set(self.in_flight.get() + 1);
+    }
+
+    /// A request has come back from its shard.
+    pub(crate) fn ended(&self) {
+        self.in_flight.set(self.in_flight.get() - 1);
+    }
+
+    /// Lets the task send what the outbox holds. Costs nothing while the task is awake.
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Asks the client to connect elsewhere and closes once nothing is in flight. A client that never
+    /// said `hello` would take `goaway` for its reply, so its connection just closes.
+    pub(crate) fn leave(&self) {
+        if !self.leaving.replace(true) && self.greeted.get() {
+            self.outbox.borrow_mut().announce(encode_goaway);
+        }
+        self.wake();
+    }
+
+    /// How long it has been open.
+    pub(crate) fn age(&self) -> std::time::Duration {
+        self.born.elapsed()
+    }
+}
+
+/// The task of one connection; ends when the connection has.
+pub(crate) struct SessionTask {
+    local: Rc<Local>,
+    session: Rc<Session>,
+    frames: FrameStream<TlsStream<TcpStream>>,
+    /// The client sends no more.
+    at_end: bool,
+}
+
+impl SessionTask {
+    pub(crate) fn new(
+        local: Rc<Local>,
+        session: Rc<Session>,
+        stream: TlsStream<TcpStream>,
+    ) -> Self {
+        Self { local, session, frames: FrameStream::new(stream), at_end: false }
+    }
+
+    /// Serves the connection until it is closed.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub(crate) async fn run(mut self) -> io::Result<()> {
+        poll_fn(|cx| self.poll_serve(cx)).await?;
+        poll_fn(|cx| self.frames.poll_close(cx)).await
+    }
+
+    /// Ready once the connection is to be closed.
+    fn poll_serve(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Replies that come while the task is awake are sent by it anyway.
+        self.session.waker.set(None);
+        for _ in 0..TURNS {
+            let sending = self.poll_send(cx)?;
+            let ends = self.at_end || self.session.leaving.get();
+            if ends && self.session.in_flight.get() == 0 {
+                return sending.map(Ok);
+            }
+            if self.may_read() {
+                if self.take_frames() {
+                    continue;
+                }
+                match self.poll_receive(cx)? {
+                    Poll::Ready(()) => continue,
+                    Poll::Pending => {}
+                }
+            }
+            self.session.waker.set(Some(cx.waker().clone()));
+            if sending.is_ready() {
+                self.release_buffers();
+            }
+            return Poll::Pending;
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn may_read(&self) -> bool {
+        let server = &self.local.shared.config.server;
+        !self.at_end
+            && !self.session.leaving.get()
+            && self.session.in_flight.get() < server.limit_concurrency
+            && self.frames.unsent() < server.max_buffer_size
+    }
+
+    /// Sends what the outbox holds.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
+        self.session.outbox.borrow_mut().drain_to(self.frames.outgoing());
+        if self.frames.unsent() == 0 {
+            return Ok(Poll::Ready(()));
+        }
+        match self.frames.poll_send(cx) {
+            Poll::Ready(sent) => sent.map(Poll::Ready),
+            Poll::Pending => Ok(Poll::Pending),
+        }
+    }
+
+    /// Receives what is there.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
+        let mut scratch = self.local.scratch.borrow_mut();
+        match self.frames.poll_receive(cx, &mut scratch) {
+            Poll::Ready(Ok(received)) => {
+                self.at_end = received == 0;
+                Ok(Poll::Ready(()))
+            }
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Pending => Ok(Poll::Pending),
+        }
+    }
+
+    /// Hands the frames that are whole to the core, as one batch; whether there were any.
+    fn take_frames(&mut self) -> bool {
+        let local = self.local.clone();
+        let (limit, most) =
+            (local.shared.frame_limit(), local.shared.config.server.limit_concurrency);
+        let mut core = local.core.borrow_mut();
+        let now = local.shared.now();
+        let mut any = false;
+        while self.session.in_flight.get() < most {
+            match self.frames.next_frame(limit) {
+                Ok(Some(payload)) => core.receive(now, &self.session, payload),
+                Ok(None) => break,
+                Err(error) => {
+                    self.refuse_frame(&error);
+                    any = true;
+                    break;
+                }
+            }
+            any = true;
+        }
+        if any {
+            core.end_batch();
+            local.wake_after_batch(&core);
+        }
+        any
+    }
+
+    /// A frame is too large: say so and close, because where the next one begins is unknown.
+    fn refuse_frame(&mut self, error: &TooLarge) {
+        let message = format!("{error}; split the value or raise server.max_message_size");
+        let refusal = Refusal::new(Code::MessageTooLarge, message);
+        self.session.refuse(self.session.correlate(None), &refusal, None);
+        self.at_end = true;
+    }
+
+    fn release_buffers(&mut self) {
+        self.frames.release_buffers(IDLE_BUFFER_BYTES);
+        self.session.outbox.borrow_mut().shrink_to(IDLE_BUFFER_BYTES);
+    }
+}

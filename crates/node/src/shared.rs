@@ -1,0 +1,165 @@
+//! What all threads of a node know: who it is, its limits, its counters.
+//!
+//! **Never:** holds data of a shard. What changes here changes rarely and is read without waiting.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant, SystemTime};
+
+use paravon_protocol::{FrameLimit, Limits, PROTOCOL_VERSION, Welcome};
+use paravon_replication::Now;
+use paravon_ring::Layout;
+use paravon_storage::Journal;
+use paravon_transport::{Credentials, TlsError};
+use rustls::ServerConfig;
+
+use crate::config::Config;
+use crate::document::Document;
+use crate::inbox::Inboxes;
+use crate::session::Port;
+
+/// One per node.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) document: Document,
+    pub(crate) layout: Arc<Layout>,
+    pub(crate) shards: u16,
+    pub(crate) inboxes: Inboxes,
+    pub(crate) journal: Journal,
+    pub(crate) api_address: SocketAddr,
+    pub(crate) peer_address: SocketAddr,
+    tls: RwLock<Arc<ServerConfig>>,
+    started: Instant,
+    connections: [AtomicU64; 2],
+    draining: AtomicBool,
+    /// Why writes are refused; empty while they are not.
+    write_trouble: Mutex<Option<String>>,
+}
+
+/// What a node is made of before it runs.
+pub(crate) struct Parts {
+    pub(crate) config: Config,
+    pub(crate) document: Document,
+    pub(crate) shards: u16,
+    pub(crate) inboxes: Inboxes,
+    pub(crate) journal: Journal,
+    pub(crate) api_address: SocketAddr,
+    pub(crate) peer_address: SocketAddr,
+    pub(crate) tls: Arc<ServerConfig>,
+}
+
+impl Shared {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let layout = Arc::new(parts.document.layout(&parts.config));
+        Self {
+            layout,
+            config: parts.config,
+            document: parts.document,
+            shards: parts.shards,
+            inboxes: parts.inboxes,
+            journal: parts.journal,
+            api_address: parts.api_address,
+            peer_address: parts.peer_address,
+            tls: RwLock::new(parts.tls),
+            started: Instant::now(),
+            connections: [const { AtomicU64::new(0) }; 2],
+            draining: AtomicBool::new(false),
+            write_trouble: Mutex::new(None),
+        }
+    }
+
+    /// The time of a step of the core.
+    pub(crate) fn now(&self) -> Now {
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let wall_ms = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
+        Now { monotonic: self.started.elapsed(), wall_ms }
+    }
+
+    pub(crate) fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// The longest payload that this node takes.
+    pub(crate) fn frame_limit(&self) -> FrameLimit {
+        FrameLimit::for_values(self.config.server.max_message_size)
+    }
+
+    /// The answer to `hello`.
+    pub(crate) fn welcome(&self) -> Welcome {
+        Welcome {
+            protocol: PROTOCOL_VERSION,
+            node_id: self.document.node_id.as_str().to_owned(),
+            cluster_id: self.document.cluster_id_text(),
+            limits: Limits {
+                key_bytes: paravon_model::limits::MAX_KEY_BYTES as u64,
+                value_bytes: self.config.server.max_message_size as u64,
+                in_flight: u64::from(self.config.server.limit_concurrency),
+            },
+        }
+    }
+
+    /// What new connections are accepted with.
+    pub(crate) fn tls(&self) -> Arc<ServerConfig> {
+        self.tls.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads certificate, key, authority and revocation list anew for all later connections.
+    ///
+    /// # Errors
+    /// The new set cannot be used; the old one stays.
+    pub(crate) fn reload(&self) -> Result<SystemTime, TlsError> {
+        let credentials = Credentials::load(&self.config.server.tls, SystemTime::now())?;
+        let tls = credentials.server_config()?;
+        *self.tls.write().unwrap_or_else(PoisonError::into_inner) = tls;
+        Ok(credentials.not_after())
+    }
+
+    /// Counts a connection; `false`, and not counted, where the port has as many as it may.
+    pub(crate) fn admit(&self, port: Port) -> bool {
+        let most = u64::from(self.config.server.max_connections);
+        let count = &self.connections[port as usize];
+        let admitted = count.fetch_add(1, Ordering::Relaxed) < most;
+        if !admitted {
+            count.fetch_sub(1, Ordering::Relaxed);
+        }
+        admitted
+    }
+
+    pub(crate) fn release(&self, port: Port) {
+        self.connections[port as usize].fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn connections(&self, port: Port) -> u64 {
+        self.connections[port as usize].load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Notes why writes are refused from now on; logged once.
+    pub(crate) fn note_write_trouble(&self, trouble: &str) {
+        let mut known = self.write_trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.as_deref() != Some(trouble) {
+            tracing::error!("writes are refused: {trouble}");
+            *known = Some(trouble.to_owned());
+        }
+    }
+
+    /// The disk takes writes again.
+    pub(crate) fn clear_write_trouble(&self) {
+        let mut known = self.write_trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.take().is_some() {
+            tracing::info!("writes are accepted again");
+        }
+    }
+
+    pub(crate) fn write_trouble(&self) -> Option<String> {
+        self.write_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
