@@ -1,2 +1,58 @@
-//! placeholder
+//! Durable storage: one write-ahead log per node, and behind it one redb file per shard.
+//!
+//! Row 2: blocking I/O, no tokio. A write is acknowledged by the log alone (`ACK_AFTER_STORE`); the
+//! redb files follow in the background and are read together with the table of what they lack.
+//!
+//! ```text
+//! event loop   merge ──> take_group ──> Journal::submit        complete ──> drain
+//!                 (Store, one thread)         │                    ▲
+//! log thread                    one write + one fdatasync ── Completion::Synced
+//! applier                       frozen table ──> redb, not durable ── Completion::Applied
+//! checkpointer                  redb durable ──> node.state ──> old segments recycled
+//! ```
+//!
+//! **Architecture invariant:** a record is visible to [`Store::get`] only once the log holds it
+//! durably; nothing is retried after a failed sync; no bytes from the disk are believed without a
+//! checksum, and none make this crate panic. Threads live in `threads.rs` alone: everything else is
+//! an object with steps over the [`Disk`](disk::Disk) trait, so that a simulator can drive it.
+
 #![forbid(unsafe_code)]
+
+mod applier;
+mod backend;
+mod checkpoint;
+mod codec;
+mod committer;
+pub mod conformance;
+pub mod crash_disk;
+mod data_dir;
+pub mod disk;
+mod disk_store;
+mod engine;
+mod error;
+mod host_disk;
+mod journal;
+mod log;
+mod memory_store;
+mod node_state;
+mod options;
+mod position;
+mod space;
+mod steps;
+mod storage;
+mod store;
+mod table;
+mod threads;
+
+pub use disk_store::DiskStore;
+pub use error::Error;
+pub use host_disk::HostDisk;
+pub use journal::Journal;
+pub use memory_store::MemoryStore;
+pub use options::{Durability, Options};
+pub use position::Position;
+pub use steps::{Stepped, Steps};
+pub use storage::{Closer, Documents, Recovered, Storage};
+pub use store::{
+    Answer, Completion, Completions, Group, Merged, ReadError, Refusal, Store, WriteError,
+};

@@ -1,0 +1,274 @@
+//! From a frozen table into redb, in small slices.
+//!
+//! One applier per shard. It never decides anything: the table holds what won its merge, and is newer
+//! than what redb holds, so records are stored unread.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use redb::Durability;
+
+use crate::codec;
+use crate::engine::{Engine, EngineError};
+use crate::journal::Shared;
+use crate::position::Position;
+use crate::space::{Grower, SpaceWatch};
+use crate::store::Completion;
+use crate::table::{Frozen, Slot};
+
+/// A slice ends after this many records or bytes: a checkpoint waits for no more than that.
+const SLICE_RECORDS: usize = 2048;
+const SLICE_BYTES: usize = 1 << 20;
+
+/// A slice is made durable after this many since the last that was. redb cannot use pages again that
+/// its durable state holds, so this bounds how far its file outgrows its contents, and it keeps single
+/// syncs short. Records are applied in order, so no page is written more often for it.
+const SLICES_UNTIL_DURABLE: u32 = 4;
+
+/// The applier gives way after this many records: on a busy machine it would keep the log's thread
+/// from its core for a whole time slice.
+const RECORDS_UNTIL_YIELD: usize = 32;
+
+/// Where the owner of a table and its applier meet.
+#[derive(Debug, Default)]
+pub(crate) struct Mailbox {
+    letters: Mutex<Letters>,
+    arrived: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Letters {
+    frozen: Option<Arc<Frozen>>,
+    /// Tables to be dropped: freeing a million records is no work for an event loop.
+    retired: Vec<Arc<Frozen>>,
+    stop: bool,
+}
+
+impl Mailbox {
+    fn letters(&self) -> MutexGuard<'_, Letters> {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands a table to the applier.
+    pub(crate) fn apply(&self, frozen: Arc<Frozen>) {
+        let before = self.letters().frozen.replace(frozen);
+        assert!(before.is_none(), "one frozen table at a time");
+        self.arrived.notify_one();
+    }
+
+    /// Gives an applied table back, to be dropped.
+    pub(crate) fn retire(&self, frozen: Arc<Frozen>) {
+        self.letters().retired.push(frozen);
+        self.arrived.notify_one();
+    }
+
+    /// Tells the applier to end when it has applied what it was given.
+    pub(crate) fn stop(&self) {
+        self.letters().stop = true;
+        self.arrived.notify_one();
+    }
+
+    /// Waits until there is a table or nothing more will come; `false` at the end.
+    pub(crate) fn wait(&self) -> bool {
+        let mut letters = self.letters();
+        loop {
+            let retired = std::mem::take(&mut letters.retired);
+            if !retired.is_empty() {
+                drop(letters);
+                drop(retired);
+                letters = self.letters();
+            } else if letters.frozen.is_some() {
+                return true;
+            } else if letters.stop {
+                return false;
+            } else {
+                letters = self.arrived.wait(letters).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+
+    /// Waits a while, or less when told to stop. For a disk that has no space now.
+    pub(crate) fn pause(&self, how_long: std::time::Duration) -> bool {
+        let letters = self.letters();
+        if letters.stop {
+            return false;
+        }
+        let waited = self.arrived.wait_timeout(letters, how_long);
+        !waited.unwrap_or_else(PoisonError::into_inner).0.stop
+    }
+}
+
+/// How far a shard's redb file has followed the log.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    applied: AtomicU64,
+    durable: AtomicU64,
+    tables: AtomicU64,
+}
+
+impl Progress {
+    /// Everything before `applied` is in redb, durably.
+    pub(crate) fn new(applied: Position) -> Self {
+        Self {
+            applied: AtomicU64::new(applied.0),
+            durable: AtomicU64::new(applied.0),
+            tables: AtomicU64::new(0),
+        }
+    }
+
+    /// redb holds everything before it.
+    pub(crate) fn applied(&self) -> Position {
+        Position(self.applied.load(Ordering::Acquire))
+    }
+
+    /// redb holds everything before it, durably.
+    pub(crate) fn durable(&self) -> Position {
+        Position(self.durable.load(Ordering::Acquire))
+    }
+
+    /// How many frozen tables of this shard redb holds since the start.
+    pub(crate) fn tables(&self) -> u64 {
+        self.tables.load(Ordering::Acquire)
+    }
+
+    fn set_applied(&self, frozen: &Frozen) {
+        self.applied.fetch_max(frozen.through.0, Ordering::AcqRel);
+        self.tables.store(frozen.sequence, Ordering::Release);
+    }
+
+    /// Notes a checkpoint.
+    pub(crate) fn set_durable(&self, position: Position) {
+        self.durable.fetch_max(position.0, Ordering::AcqRel);
+    }
+}
+
+/// What a step did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// There is nothing to apply.
+    Idle,
+    /// A slice was applied; there is more.
+    Working,
+    /// The table is applied as a whole.
+    Applied,
+    /// The file lacks space. Nothing was done; step again later.
+    Full,
+    /// redb failed and takes nothing more.
+    Broken,
+}
+
+/// Applies the frozen tables of one shard, slice by slice.
+pub(crate) struct Applier {
+    shard: u16,
+    shards: u16,
+    engine: Arc<Engine>,
+    mailbox: Arc<Mailbox>,
+    progress: Arc<Progress>,
+    shared: Arc<Shared>,
+    space: Arc<SpaceWatch>,
+    work: Option<Work>,
+    slices: u32,
+}
+
+#[derive(Debug)]
+struct Work {
+    frozen: Arc<Frozen>,
+    /// In the order of redb's keys, so that neighbours share a page.
+    order: Vec<Slot>,
+    next: usize,
+}
+
+impl Applier {
+    /// The applier of `shard`, which tells all `shards` when it lacks space.
+    pub(crate) fn new(
+        (shard, shards): (u16, u16),
+        engine: Arc<Engine>,
+        mailbox: Arc<Mailbox>,
+        progress: Arc<Progress>,
+        shared: Arc<Shared>,
+        space: Arc<SpaceWatch>,
+    ) -> Self {
+        Self { shard, shards, engine, mailbox, progress, shared, space, work: None, slices: 0 }
+    }
+
+    /// Applies one slice and tells the loops what they must know of it.
+    pub(crate) fn step(&mut self) -> Step {
+        let step = self.apply_slice();
+        let shard = self.shard;
+        if matches!(step, Step::Working | Step::Applied | Step::Full)
+            && let Some(full) = self.space.report(Grower::Shard(shard), step == Step::Full)
+        {
+            let space = |shard| Completion::Space { shard, full };
+            self.shared.deliver((0..self.shards).map(space).collect());
+        }
+        match step {
+            Step::Applied => self.shared.deliver(vec![Completion::Applied { shard }]),
+            Step::Broken => self.shared.deliver(vec![Completion::Broken { shard }]),
+            Step::Idle | Step::Working | Step::Full => {}
+        }
+        step
+    }
+
+    fn apply_slice(&mut self) -> Step {
+        if self.work.is_none() {
+            self.work = self.mailbox.letters().frozen.take().map(Work::new);
+        }
+        let Some(work) = &mut self.work else { return Step::Idle };
+        let end = work.slice_end();
+        let slice = work.order[work.next..end].iter();
+        let records = slice.enumerate().map(|(at, slot)| {
+            if at % RECORDS_UNTIL_YIELD == 0 {
+                thread::yield_now();
+            }
+            (slot, &work.frozen.records[slot])
+        });
+        self.slices += 1;
+        let durability = if self.slices.is_multiple_of(SLICES_UNTIL_DURABLE) {
+            Durability::Immediate
+        } else {
+            Durability::None
+        };
+        match self.engine.apply(records, durability) {
+            Ok(()) => work.next = end,
+            Err(EngineError::Full) => return Step::Full,
+            Err(EngineError::Broken) => return Step::Broken,
+        }
+        if work.next < work.order.len() {
+            return Step::Working;
+        }
+        self.progress.set_applied(&work.frozen);
+        self.work = None;
+        Step::Applied
+    }
+
+    /// Waits for a table; `false` when there will be none.
+    pub(crate) fn wait(&self) -> bool {
+        self.work.is_some() || self.mailbox.wait()
+    }
+
+    /// Waits for space; `false` when told to stop.
+    pub(crate) fn pause(&self, how_long: std::time::Duration) -> bool {
+        self.mailbox.pause(how_long)
+    }
+}
+
+impl Work {
+    fn new(frozen: Arc<Frozen>) -> Self {
+        let mut order: Vec<Slot> = frozen.records.keys().cloned().collect();
+        order.sort_unstable();
+        Self { frozen, order, next: 0 }
+    }
+
+    fn slice_end(&self) -> usize {
+        let last = (self.next + SLICE_RECORDS).min(self.order.len());
+        let mut bytes = 0;
+        for at in self.next..last {
+            bytes += codec::encoded_len(&self.frozen.records[&self.order[at]]);
+            if bytes >= SLICE_BYTES {
+                return at + 1;
+            }
+        }
+        last
+    }
+}

@@ -1,0 +1,139 @@
+//! redb's file on a [`Disk`](crate::disk::Disk).
+//!
+//! redb refuses everything after one failed call, reads included, until it is opened anew. A full
+//! disk must not do that, so growing never fails here: it leaves a file with a hole and says so, and
+//! the engine touches nothing before [`Space::settle`] has filled the hole.
+//!
+//! What is read is compared with what was written or read before, page by page, because redb itself
+//! notices no flipped bit while it runs (`NO_SILENT_ROT`).
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use redb::StorageBackend;
+
+use crate::disk::{DiskFile, is_full};
+
+/// Whether the file has all its space. Shared by the engine and its backend.
+#[derive(Debug)]
+pub(crate) struct Space {
+    file: Arc<dyn DiskFile>,
+    /// The length that could not be allocated; 0 while nothing lacks.
+    lacking: AtomicU64,
+}
+
+impl Space {
+    /// Tries again to get what lacks.
+    ///
+    /// # Errors
+    /// `StorageFull` while there is still no space.
+    pub(crate) fn settle(&self) -> io::Result<()> {
+        let lacking = self.lacking.load(Ordering::Acquire);
+        if lacking != 0 {
+            self.file.allocate(lacking)?;
+            self.lacking.store(0, Ordering::Release);
+        }
+        Ok(())
+    }
+}
+
+/// Pages whose checksum is remembered, at 24 bytes each: a file of 4 GiB. Pages beyond are checked by
+/// redb at the next start alone.
+const MAX_SEEN: usize = 1 << 20;
+
+/// What redb reads and writes through.
+#[derive(Debug)]
+pub(crate) struct FileBackend {
+    file: Arc<dyn DiskFile>,
+    space: Arc<Space>,
+    pages: Mutex<HashMap<u64, Seen>>,
+}
+
+/// The checksum of a page as it was last written or first read.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    len: u32,
+    checksum: u32,
+}
+
+impl FileBackend {
+    /// The backend over `file`, and its view of the space.
+    pub(crate) fn new(file: Arc<dyn DiskFile>) -> io::Result<(Self, Arc<Space>)> {
+        let space = Arc::new(Space { file: Arc::clone(&file), lacking: AtomicU64::new(0) });
+        let size = file.size()?;
+        if size != 0 {
+            // A hole that an earlier run left.
+            allocate(&file, &space, size)?;
+        }
+        let backend = Self { file, space: Arc::clone(&space), pages: Mutex::default() };
+        Ok((backend, space))
+    }
+
+    fn remember(&self, offset: u64, data: &[u8]) {
+        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        if pages.len() < MAX_SEEN || pages.contains_key(&offset) {
+            pages.insert(offset, Seen::of(data));
+        }
+    }
+}
+
+impl Seen {
+    fn of(data: &[u8]) -> Self {
+        let len = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        Self { len, checksum: crc32c::crc32c(data) }
+    }
+}
+
+fn allocate(file: &Arc<dyn DiskFile>, space: &Space, len: u64) -> io::Result<()> {
+    match file.allocate(len) {
+        Err(error) if is_full(&error) => {
+            space.lacking.store(len, Ordering::Release);
+            file.set_len(len)
+        }
+        result => result,
+    }
+}
+
+impl StorageBackend for FileBackend {
+    fn len(&self) -> io::Result<u64> {
+        self.file.size()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.file.read_at(out, offset)?;
+        let found = Seen::of(out);
+        let seen = {
+            let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+            match pages.get(&offset) {
+                Some(&seen) => seen,
+                None if pages.len() < MAX_SEEN => *pages.entry(offset).or_insert(found),
+                None => found,
+            }
+        };
+        // Of another length it is another page, at the place of one that was freed.
+        if seen.len == found.len && seen.checksum != found.checksum {
+            return Err(io::Error::from(io::ErrorKind::InvalidData));
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        if len > self.file.size()? {
+            return allocate(&self.file, &self.space, len);
+        }
+        self.space.lacking.store(0, Ordering::Release);
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner).retain(|&at, _| at < len);
+        self.file.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.remember(offset, data);
+        self.file.write_at(data, offset)
+    }
+}

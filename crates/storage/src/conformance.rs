@@ -1,0 +1,243 @@
+//! What every [`Store`] must do, checked the same way for each engine.
+//!
+//! A test supplies a [`Rig`] and calls [`check`]; random scripts go through [`follow`]. Everything
+//! here panics with what is wrong, and nothing here knows which engine it drives.
+
+use std::collections::BTreeMap;
+
+use paravon_model::{Body, Hlc, Key, Ordinal, Record, Value, Version};
+use paravon_ring::KeyHash;
+
+use crate::store::{Answer, Decision, Merged, Store, decide};
+
+/// A store with what it needs around it.
+pub trait Rig {
+    /// The store under test, of shard 0.
+    fn store(&mut self) -> &mut dyn Store;
+
+    /// Takes all groups, makes them durable and completes them.
+    fn sync(&mut self);
+
+    /// Does background work until there is none: applying, checkpoints.
+    fn settle(&mut self);
+}
+
+/// One thing that a script does. Small numbers, so that keys and versions meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Merge a value.
+    Put {
+        /// Which key.
+        key: u8,
+        /// Its stamp.
+        ms: u8,
+        /// Its value.
+        value: u8,
+    },
+    /// Merge a tombstone.
+    Delete {
+        /// Which key.
+        key: u8,
+        /// Its stamp.
+        ms: u8,
+    },
+    /// Read a key.
+    Get {
+        /// Which key.
+        key: u8,
+    },
+    /// See [`Rig::sync`].
+    Sync,
+    /// See [`Rig::settle`].
+    Settle,
+    /// See [`Store::end_batch`].
+    EndBatch,
+    /// See [`Store::flush`].
+    Flush,
+}
+
+/// The key number `key`, with its hash.
+#[must_use]
+pub fn key(key: u8) -> (KeyHash, Key) {
+    let key = Key::new("default", &[b'k', key]).expect("two bytes are a key");
+    (KeyHash::of(&key, 0), key)
+}
+
+/// A record stamped at `ms`: a value of one byte, or a tombstone.
+#[must_use]
+pub fn record(ms: u64, value: Option<u8>) -> Record {
+    let version = Version { hlc: Hlc::new(ms, 0), ordinal: Ordinal(1) };
+    let body = value.map_or(Body::Tombstone, |value| Body::Live(Value::bytes(&[value])));
+    Record { version, expires_ms: None, body }
+}
+
+/// Runs every check on rigs that `fresh` makes.
+pub fn check<R: Rig>(mut fresh: impl FnMut() -> R) {
+    nothing_is_visible_or_answered_before_it_is_durable(&mut fresh());
+    the_larger_version_wins_in_whatever_order(&mut fresh());
+    a_merge_is_decided_against_queued_writes(&mut fresh());
+    a_retry_of_the_same_record_is_applied(&mut fresh());
+    a_tombstone_is_a_record(&mut fresh());
+    everything_survives_applying(&mut fresh());
+}
+
+fn merge(rig: &mut impl Rig, ticket: u64, number: u8, record: Record) {
+    let (hash, key) = key(number);
+    rig.store().merge(ticket, hash, key, record).expect("nothing refuses here");
+}
+
+fn get(rig: &mut impl Rig, number: u8) -> Option<Record> {
+    let (hash, key) = key(number);
+    let found = rig.store().get(hash, &key).expect("nothing is damaged here");
+    rig.store().end_batch();
+    found
+}
+
+fn answers(rig: &mut impl Rig) -> Vec<Answer> {
+    let mut answers = Vec::new();
+    rig.store().drain(&mut answers);
+    answers.sort_by_key(|&(ticket, _)| ticket);
+    answers
+}
+
+fn nothing_is_visible_or_answered_before_it_is_durable(rig: &mut impl Rig) {
+    merge(rig, 7, 1, record(1, Some(1)));
+    assert_eq!(get(rig, 1), None);
+    assert_eq!(answers(rig), []);
+    rig.sync();
+    assert_eq!(answers(rig), [(7, Ok(Merged::Applied { previous: None }))]);
+    assert_eq!(answers(rig), [], "an answer comes once");
+    assert_eq!(get(rig, 1), Some(record(1, Some(1))));
+}
+
+fn the_larger_version_wins_in_whatever_order(rig: &mut impl Rig) {
+    merge(rig, 1, 1, record(2, Some(2)));
+    rig.sync();
+    merge(rig, 2, 1, record(1, Some(1)));
+    merge(rig, 3, 1, record(3, Some(3)));
+    rig.sync();
+    let applied = |previous| Ok(Merged::Applied { previous });
+    let two = record(2, None).version;
+    assert_eq!(
+        answers(rig),
+        [(1, applied(None)), (2, Ok(Merged::Superseded { version: two })), (3, applied(Some(two))),]
+    );
+    assert_eq!(get(rig, 1), Some(record(3, Some(3))));
+}
+
+fn a_merge_is_decided_against_queued_writes(rig: &mut impl Rig) {
+    merge(rig, 1, 1, record(5, Some(5)));
+    merge(rig, 2, 1, record(4, Some(4)));
+    merge(rig, 3, 1, record(6, Some(6)));
+    assert_eq!(answers(rig), [], "what decided them is not durable");
+    rig.sync();
+    let five = record(5, None).version;
+    assert_eq!(
+        answers(rig),
+        [
+            (1, Ok(Merged::Applied { previous: None })),
+            (2, Ok(Merged::Superseded { version: five })),
+            (3, Ok(Merged::Applied { previous: Some(five) })),
+        ]
+    );
+    assert_eq!(get(rig, 1), Some(record(6, Some(6))));
+}
+
+fn a_retry_of_the_same_record_is_applied(rig: &mut impl Rig) {
+    let version = record(1, None).version;
+    merge(rig, 1, 1, record(1, Some(1)));
+    merge(rig, 2, 1, record(1, Some(1)));
+    rig.sync();
+    merge(rig, 3, 1, record(1, Some(1)));
+    rig.sync();
+    let again = Ok(Merged::Applied { previous: Some(version) });
+    assert_eq!(answers(rig), [(1, Ok(Merged::Applied { previous: None })), (2, again), (3, again)]);
+}
+
+fn a_tombstone_is_a_record(rig: &mut impl Rig) {
+    merge(rig, 1, 1, record(1, Some(1)));
+    rig.sync();
+    merge(rig, 2, 1, record(2, None));
+    rig.sync();
+    assert_eq!(get(rig, 1), Some(record(2, None)));
+    merge(rig, 3, 1, record(1, Some(1)));
+    rig.sync();
+    let version = record(2, None).version;
+    assert_eq!(answers(rig).pop(), Some((3, Ok(Merged::Superseded { version }))));
+    rig.settle();
+    assert_eq!(get(rig, 1), Some(record(2, None)));
+}
+
+fn everything_survives_applying(rig: &mut impl Rig) {
+    for round in 0..4 {
+        for number in 0..50 {
+            merge(rig, 0, number, record(u64::from(round) + 1, Some(round)));
+        }
+        rig.sync();
+        rig.store().flush();
+        rig.settle();
+        for number in 0..50 {
+            assert_eq!(get(rig, number), Some(record(u64::from(round) + 1, Some(round))));
+        }
+    }
+    assert!(rig.store().flush(), "nothing is left to apply");
+}
+
+/// Follows a script beside a model, and compares every read and every answer.
+pub fn follow(rig: &mut impl Rig, script: &[Act]) {
+    let mut model = Model::default();
+    for act in script {
+        match *act {
+            Act::Put { key, ms, value } => {
+                model.merge(rig, key, record(u64::from(ms), Some(value)));
+            }
+            Act::Delete { key, ms } => model.merge(rig, key, record(u64::from(ms), None)),
+            Act::Get { key: number } => {
+                let (hash, key) = key(number);
+                let found = rig.store().get(hash, &key).expect("nothing is damaged here");
+                assert_eq!(found.as_ref(), model.durable.get(&number));
+            }
+            Act::Sync => model.sync(rig),
+            Act::Settle => rig.settle(),
+            Act::EndBatch => rig.store().end_batch(),
+            Act::Flush => {
+                rig.store().flush();
+            }
+        }
+    }
+    model.sync(rig);
+    for number in 0..=u8::MAX {
+        assert_eq!(get(rig, number).as_ref(), model.durable.get(&number));
+    }
+}
+
+#[derive(Default)]
+struct Model {
+    durable: BTreeMap<u8, Record>,
+    queued: BTreeMap<u8, Record>,
+    expected: BTreeMap<u64, Merged>,
+    tickets: u64,
+}
+
+impl Model {
+    fn merge(&mut self, rig: &mut impl Rig, number: u8, record: Record) {
+        self.tickets += 1;
+        let present = self.queued.get(&number).or_else(|| self.durable.get(&number));
+        let decision = decide(&record, present);
+        let (Decision::Store(merged) | Decision::Keep(merged)) = decision;
+        if matches!(decision, Decision::Store(_)) {
+            self.queued.insert(number, record.clone());
+        }
+        self.expected.insert(self.tickets, merged);
+        merge(rig, self.tickets, number, record);
+    }
+
+    fn sync(&mut self, rig: &mut impl Rig) {
+        rig.sync();
+        self.durable.append(&mut self.queued);
+        for (ticket, result) in answers(rig) {
+            assert_eq!(result.ok(), self.expected.remove(&ticket), "ticket {ticket}");
+        }
+        assert!(self.expected.is_empty(), "unanswered: {:?}", self.expected);
+    }
+}

@@ -1,0 +1,310 @@
+//! The store of one shard on disk: table first, then redb; merges decided against what is queued too.
+//!
+//! Owned by one event loop. It does no I/O but reads of redb, and takes no lock on the way of a
+//! request. It never answers a merge before the record that decided it is durable.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::Arc;
+
+use paravon_model::{Key, Record};
+use paravon_ring::KeyHash;
+
+use crate::applier::{Mailbox, Progress};
+use crate::engine::{Engine, View};
+use crate::log::entry;
+use crate::position::Position;
+use crate::store::{
+    Answer, Completion, Decision, Group, Merged, ReadError, Refusal, Store, WriteError, decide,
+};
+use crate::table::{Slot, Table};
+
+/// A group is closed when it holds this much, so that one batch carries many groups.
+const GROUP_BYTES: usize = 1 << 20;
+
+/// The bounds of one store.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// The table refuses writes past this many bytes.
+    pub(crate) table_bytes: usize,
+    /// The most that one group may hold: what a batch of the log holds.
+    pub(crate) group_bytes: usize,
+}
+
+/// The store of one shard, over its log, table and redb file.
+#[derive(Debug)]
+pub struct DiskStore {
+    shard: u16,
+    limits: Limits,
+    table: Table,
+    engine: Arc<Engine>,
+    view: Option<View>,
+    mailbox: Arc<Mailbox>,
+    progress: Arc<Progress>,
+    /// Groups from the oldest without an answer to the one being filled, which is the last.
+    pending: VecDeque<Pending>,
+    /// Encoded entries of the group being filled.
+    entries: Vec<u8>,
+    /// Groups closed and not taken.
+    ready: VecDeque<Group>,
+    epoch: u64,
+    answers: Vec<Answer>,
+    /// The table and redb hold everything of this shard in the log before it.
+    through: Position,
+    read_only: bool,
+    full: bool,
+    scratch: Vec<u8>,
+}
+
+/// A group whose fate is not known yet.
+#[derive(Debug)]
+struct Pending {
+    number: u64,
+    epoch: u64,
+    records: Vec<(Slot, Record)>,
+    /// Merges that this group decides.
+    tickets: Vec<(u64, Merged)>,
+    outcome: Option<Result<Position, WriteError>>,
+}
+
+impl Pending {
+    fn new(number: u64, epoch: u64) -> Self {
+        Self { number, epoch, records: Vec::new(), tickets: Vec::new(), outcome: None }
+    }
+}
+
+impl DiskStore {
+    /// The store of a shard whose `table` holds everything that the log has and `engine` lacks.
+    pub(crate) fn new(
+        shard: u16,
+        limits: Limits,
+        table: Table,
+        through: Position,
+        engine: Arc<Engine>,
+        mailbox: Arc<Mailbox>,
+        progress: Arc<Progress>,
+    ) -> Self {
+        let mut store = Self {
+            shard,
+            limits,
+            table,
+            engine,
+            view: None,
+            mailbox,
+            progress,
+            pending: VecDeque::from([Pending::new(0, 0)]),
+            entries: Vec::new(),
+            ready: VecDeque::new(),
+            epoch: 0,
+            answers: Vec::new(),
+            through,
+            read_only: false,
+            full: false,
+            scratch: Vec::new(),
+        };
+        // What recovery put there: get it out of memory.
+        store.flush();
+        store
+    }
+
+    /// The record that redb holds.
+    fn applied(&mut self, slot: &Slot) -> Result<Option<Record>, ReadError> {
+        let view = match self.view.take() {
+            Some(view) => view,
+            None => self.engine.view()?,
+        };
+        let view = self.view.insert(view);
+        self.engine.read(view, slot.hash, &slot.key, &mut self.scratch)
+    }
+
+    fn refusal(&self, key: &Key, record: &Record) -> Option<Refusal> {
+        let bytes = entry::record_len(key, record);
+        if self.read_only {
+            Some(Refusal::ReadOnly)
+        } else if bytes > self.limits.group_bytes {
+            Some(Refusal::TooLarge { bytes, max: self.limits.group_bytes })
+        } else if self.full && !record.is_tombstone() {
+            Some(Refusal::StorageFull)
+        } else if self.table.bytes() >= self.limits.table_bytes {
+            Some(Refusal::Overloaded)
+        } else {
+            None
+        }
+    }
+
+    /// Queues a record in the group being filled, which will answer `ticket`.
+    fn queue(&mut self, ticket: u64, merged: Merged, slot: Slot, record: Record) {
+        let needed = entry::record_len(&slot.key, &record);
+        if self.entries.len() + needed > self.limits.group_bytes.min(GROUP_BYTES.max(needed)) {
+            self.close_group();
+        }
+        entry::put_record(&mut self.entries, self.shard, slot.hash, &slot.key, &record);
+        let group = self.pending.back_mut().expect("one group is always being filled");
+        group.tickets.push((ticket, merged));
+        group.records.push((slot.clone(), record.clone()));
+        let number = group.number;
+        self.table.queue(slot, record, number);
+    }
+
+    fn close_group(&mut self) {
+        if self.entries.is_empty() {
+            return;
+        }
+        let number = self.pending.back().expect("one group is always being filled").number;
+        let entries = mem::take(&mut self.entries);
+        self.ready.push_back(Group { shard: self.shard, number, epoch: self.epoch, entries });
+        self.pending.push_back(Pending::new(number + 1, self.epoch));
+    }
+
+    /// Takes in the outcomes that are known, in the order of the groups.
+    fn settle(&mut self) {
+        while let Some(outcome) = self.pending.front().and_then(|group| group.outcome) {
+            let Some(group) = self.pending.pop_front() else { return };
+            if let Err(error) = outcome {
+                self.fail(group, error);
+                continue;
+            }
+            for (slot, record) in group.records {
+                self.table.sync(slot, record, group.number);
+            }
+            self.answers.extend(group.tickets.into_iter().map(|(t, merged)| (t, Ok(merged))));
+            self.through = self.through.max(outcome.unwrap_or_default());
+        }
+        self.freeze_if_due();
+    }
+
+    /// Drops a group that is not in the log. What was decided against it must fail too: the groups
+    /// under way do so by their epoch, those not taken yet do here.
+    fn fail(&mut self, failed: Pending, error: WriteError) {
+        self.read_only |= error == WriteError::ReadOnly;
+        self.answers.extend(failed.tickets.into_iter().map(|(ticket, _)| (ticket, Err(error))));
+        for (slot, record) in &failed.records {
+            self.table.forget(slot, record);
+        }
+        if failed.epoch < self.epoch {
+            return;
+        }
+        self.epoch += 1;
+        self.table.forget_decisions();
+        let open = self.pending.back().map_or(failed.number, |group| group.number);
+        let never_sent = self.ready.front().map_or(open, |group| group.number);
+        self.ready.clear();
+        self.entries.clear();
+        for group in self.pending.iter_mut().filter(|group| group.number >= never_sent) {
+            group.outcome = Some(Err(error));
+        }
+        self.pending.push_back(Pending::new(open + 1, self.epoch));
+    }
+
+    /// Lets go of the frozen table when redb holds it.
+    fn release(&mut self) {
+        if let Some(frozen) = self.table.release(self.progress.tables()) {
+            self.mailbox.retire(frozen);
+            // The view may be older than what the frozen table held.
+            self.view = None;
+        }
+    }
+
+    fn freeze_if_due(&mut self) {
+        if self.table.active_bytes() >= self.limits.table_bytes / 4 {
+            self.flush();
+        }
+    }
+}
+
+impl Store for DiskStore {
+    fn shard(&self) -> u16 {
+        self.shard
+    }
+
+    fn get(&mut self, hash: KeyHash, key: &Key) -> Result<Option<Record>, ReadError> {
+        let slot = Slot { hash, key: key.clone() };
+        if let Some(record) = self.table.synced(&slot) {
+            return Ok(Some(record.clone()));
+        }
+        self.applied(&slot)
+    }
+
+    fn merge(
+        &mut self,
+        ticket: u64,
+        hash: KeyHash,
+        key: Key,
+        record: Record,
+    ) -> Result<(), Refusal> {
+        if let Some(refusal) = self.refusal(&key, &record) {
+            return Err(refusal);
+        }
+        let slot = Slot { hash, key };
+        if let Some((present, number)) = self.table.queued(&slot) {
+            match decide(&record, Some(present)) {
+                Decision::Store(merged) => self.queue(ticket, merged, slot, record),
+                Decision::Keep(merged) => {
+                    let group = self.pending.iter_mut().find(|group| group.number == number);
+                    let group = group.expect("a queued record belongs to a pending group");
+                    group.tickets.push((ticket, merged));
+                }
+            }
+            return Ok(());
+        }
+        let decision = match self.table.synced(&slot) {
+            Some(present) => decide(&record, Some(present)),
+            None => match self.applied(&slot) {
+                Ok(present) => decide(&record, present.as_ref()),
+                Err(ReadError::Damaged) => Decision::Store(Merged::OverDamaged),
+                Err(ReadError::Unavailable) => return Err(Refusal::Unavailable),
+            },
+        };
+        match decision {
+            Decision::Store(merged) => self.queue(ticket, merged, slot, record),
+            Decision::Keep(merged) => self.answers.push((ticket, Ok(merged))),
+        }
+        Ok(())
+    }
+
+    fn take_group(&mut self) -> Option<Group> {
+        if self.ready.is_empty() {
+            self.close_group();
+        }
+        self.ready.pop_front()
+    }
+
+    fn complete(&mut self, completion: Completion) {
+        if completion.shard() != Some(self.shard) {
+            return;
+        }
+        match completion {
+            Completion::Synced { group: number, result, .. } => {
+                let group = self.pending.iter_mut().find(|group| group.number == number);
+                group.expect("a group completes once").outcome = Some(result);
+                self.settle();
+            }
+            Completion::Applied { .. } => {
+                self.release();
+                self.freeze_if_due();
+            }
+            Completion::Flush { .. } => {
+                self.flush();
+            }
+            Completion::Space { full, .. } => self.full = full,
+            Completion::Broken { .. } => self.read_only = true,
+            Completion::Ceiling { .. } => {}
+        }
+    }
+
+    fn drain(&mut self, out: &mut Vec<Answer>) {
+        out.append(&mut self.answers);
+    }
+
+    fn end_batch(&mut self) {
+        self.view = None;
+    }
+
+    fn flush(&mut self) -> bool {
+        self.release();
+        if self.table.active_bytes() > 0 && !self.table.is_applying() {
+            self.mailbox.apply(self.table.freeze(self.through));
+        }
+        !self.table.is_applying()
+    }
+}

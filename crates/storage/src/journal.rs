@@ -1,0 +1,266 @@
+//! The way to the log: a cloneable handle that queues groups, and the baton that commits them.
+//!
+//! There is no timer: a group is what queued during the previous sync. Whoever holds the baton takes
+//! everything that waits, so the order of one shard's groups is the order of their submission. No
+//! completion is delivered while the baton is held.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
+
+use paravon_model::Hlc;
+
+use crate::committer::{Committer, Waiting};
+use crate::store::{Completion, Completions, Group};
+
+/// The node's log as the event loops see it. Cheap to clone.
+#[derive(Clone)]
+pub struct Journal {
+    kind: Kind,
+}
+
+#[derive(Clone)]
+enum Kind {
+    Disk(Arc<Shared>),
+    Memory(Arc<dyn Completions>),
+}
+
+impl Journal {
+    /// The journal of memory stores, which give it no groups: a ceiling is complete at once.
+    #[must_use]
+    pub fn in_memory(completions: Arc<dyn Completions>) -> Self {
+        Self { kind: Kind::Memory(completions) }
+    }
+
+    pub(crate) fn on_disk(shared: Arc<Shared>) -> Self {
+        Self { kind: Kind::Disk(shared) }
+    }
+
+    /// Queues `groups` and wakes the log thread. Their completions come through
+    /// [`Completions::deliver`].
+    pub fn submit(&self, groups: Vec<Group>) {
+        if let Kind::Disk(shared) = &self.kind
+            && !groups.is_empty()
+        {
+            shared.queue(groups, None);
+            shared.wake.notify_one();
+        }
+    }
+
+    /// Commits `groups` and whatever waits on the calling thread, and returns the completions of the
+    /// shards of `groups`; the others' go through [`Completions::deliver`]. Blocks for one sync.
+    ///
+    /// `None` when another thread is committing: `groups` are queued then, as by
+    /// [`submit`](Self::submit).
+    pub fn commit_here(&self, groups: Vec<Group>) -> Option<Vec<Completion>> {
+        let Kind::Disk(shared) = &self.kind else { return Some(Vec::new()) };
+        let mut own: Vec<u16> = groups.iter().map(Group::shard).collect();
+        own.dedup();
+        // Queued first, so that nothing of these shards that waits already is overtaken.
+        shared.queue(groups, None);
+        let Some(completions) = shared.try_commit() else {
+            shared.wake.notify_one();
+            return None;
+        };
+        let is_own =
+            |completion: &Completion| completion.shard().is_some_and(|shard| own.contains(&shard));
+        let (mine, others) = completions.into_iter().partition(is_own);
+        shared.deliver(others);
+        Some(mine)
+    }
+
+    /// Whether syncs have been so fast lately that [`commit_here`](Self::commit_here) costs less
+    /// than two thread switches.
+    #[must_use]
+    pub fn prefers_inline(&self) -> bool {
+        match &self.kind {
+            Kind::Disk(shared) => shared.pace.prefers_inline(),
+            Kind::Memory(_) => true,
+        }
+    }
+
+    /// Makes `hlc` the durable ceiling of stamps with the next group. [`Completion::Ceiling`] says
+    /// when it is.
+    pub fn raise_ceiling(&self, hlc: Hlc) {
+        match &self.kind {
+            Kind::Disk(shared) => {
+                shared.queue(Vec::new(), Some(hlc));
+                shared.wake.notify_one();
+            }
+            Kind::Memory(completions) => {
+                completions.deliver(vec![Completion::Ceiling { hlc, result: Ok(()) }]);
+            }
+        }
+    }
+}
+
+/// What the handles, the log thread and the checkpointer share.
+pub(crate) struct Shared {
+    waiting: Mutex<Queue>,
+    wake: Condvar,
+    baton: Mutex<Committer>,
+    completions: Arc<dyn Completions>,
+    pace: Pace,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Waiting,
+    stop: bool,
+}
+
+/// Why the log thread woke up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Woken {
+    /// Something waits.
+    ToCommit,
+    /// The time given has passed.
+    ByTime,
+    /// Nothing waits and nothing more will.
+    ToStop,
+}
+
+impl Shared {
+    pub(crate) fn new(committer: Committer, completions: Arc<dyn Completions>) -> Self {
+        Self {
+            waiting: Mutex::default(),
+            wake: Condvar::new(),
+            baton: Mutex::new(committer),
+            completions,
+            pace: Pace::default(),
+        }
+    }
+
+    fn lock_queue(&self) -> MutexGuard<'_, Queue> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn queue(&self, mut groups: Vec<Group>, ceiling: Option<Hlc>) {
+        let mut queue = self.lock_queue();
+        queue.waiting.groups.append(&mut groups);
+        queue.waiting.ceiling = queue.waiting.ceiling.max(ceiling);
+    }
+
+    /// The log and what goes with it. Held for a sync at the longest.
+    pub(crate) fn baton(&self) -> MutexGuard<'_, Committer> {
+        self.baton.lock().unwrap_or_else(|poisoned| {
+            // Its holder failed half way, so what the log holds is not known.
+            let mut committer = poisoned.into_inner();
+            committer.poison();
+            committer
+        })
+    }
+
+    fn try_commit(&self) -> Option<Vec<Completion>> {
+        let committer = match self.baton.try_lock() {
+            Ok(committer) => committer,
+            Err(TryLockError::WouldBlock) => return None,
+            Err(TryLockError::Poisoned(_)) => self.baton(),
+        };
+        Some(self.commit_with(committer))
+    }
+
+    fn commit_with(&self, mut committer: MutexGuard<'_, Committer>) -> Vec<Completion> {
+        let waiting = self.lock_queue().waiting.take();
+        if waiting.is_empty() {
+            return Vec::new();
+        }
+        let begun = Instant::now();
+        let completions = committer.commit(waiting);
+        self.pace.observe(begun.elapsed());
+        completions
+    }
+
+    /// Commits everything that waits and delivers the completions. A step of the log thread.
+    pub(crate) fn commit(&self) {
+        let completions = self.commit_with(self.baton());
+        self.deliver(completions);
+    }
+
+    /// Hands completions to the loops.
+    pub(crate) fn deliver(&self, completions: Vec<Completion>) {
+        if !completions.is_empty() {
+            self.completions.deliver(completions);
+        }
+    }
+
+    /// Waits until something is to be committed, for `at_most` this long.
+    pub(crate) fn wait(&self, at_most: Option<Duration>) -> Woken {
+        let mut queue = self.lock_queue();
+        loop {
+            if !queue.waiting.is_empty() {
+                return Woken::ToCommit;
+            }
+            if queue.stop {
+                return Woken::ToStop;
+            }
+            let Some(at_most) = at_most else {
+                queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let waited = self.wake.wait_timeout(queue, at_most);
+            let (after, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            queue = after;
+            if timeout.timed_out() && queue.waiting.is_empty() && !queue.stop {
+                return Woken::ByTime;
+            }
+        }
+    }
+
+    /// Lets the log thread end when nothing waits any more.
+    pub(crate) fn stop(&self) {
+        self.lock_queue().stop = true;
+        self.wake.notify_all();
+    }
+}
+
+/// A moving average of how long a commit takes.
+#[derive(Default)]
+struct Pace {
+    average_ns: AtomicU64,
+    inline: AtomicBool,
+}
+
+impl Pace {
+    /// Two thread switches and the lost batching cost about this much.
+    const INLINE_BELOW_NS: u64 = 400_000;
+    /// Above, so that a disk at the border does not switch all the time.
+    const THREAD_ABOVE_NS: u64 = 500_000;
+
+    /// Called under the baton, so by one thread at a time.
+    fn observe(&self, took: Duration) {
+        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let old = self.average_ns.load(Ordering::Relaxed);
+        let average = if old == 0 { took } else { old - old / 16 + took / 16 };
+        self.average_ns.store(average, Ordering::Relaxed);
+        if average < Self::INLINE_BELOW_NS {
+            self.inline.store(true, Ordering::Relaxed);
+        } else if average > Self::THREAD_ABOVE_NS {
+            self.inline.store(false, Ordering::Relaxed);
+        }
+    }
+
+    fn prefers_inline(&self) -> bool {
+        self.inline.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pace_changes_its_mind_only_past_both_bounds() {
+        let pace = Pace::default();
+        assert!(!pace.prefers_inline());
+        let settle = |micros| (0..200).for_each(|_| pace.observe(Duration::from_micros(micros)));
+        settle(300);
+        assert!(pace.prefers_inline());
+        settle(450);
+        assert!(pace.prefers_inline());
+        settle(600);
+        assert!(!pace.prefers_inline());
+        settle(450);
+        assert!(!pace.prefers_inline());
+    }
+}

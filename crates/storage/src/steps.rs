@@ -1,0 +1,196 @@
+//! A node's storage put together, without a thread: everything that threads do, as steps.
+//!
+//! `threads.rs` runs these steps in loops; a simulator calls them in whatever order it likes. Any
+//! order is safe: a step that comes late only makes the log longer.
+
+use std::sync::Arc;
+
+use crate::applier::{Applier, Mailbox, Progress, Step};
+use crate::checkpoint::{Checkpointer, Follower};
+use crate::committer::Committer;
+use crate::data_dir::{DataDir, Founded};
+use crate::disk::Disk;
+use crate::disk_store::{DiskStore, Limits};
+use crate::error::Error;
+use crate::journal::{Journal, Shared};
+use crate::log::entry::{BadEntry, Entry};
+use crate::log::{max_payload, recover};
+use crate::node_state::NodeStateFile;
+use crate::options::Options;
+use crate::space::SpaceWatch;
+use crate::storage::{Documents, Recovered};
+use crate::store::{Completions, Store};
+use crate::table::{Slot, Table};
+
+/// Storage that moves only when it is stepped.
+pub struct Stepped {
+    /// One store per shard, by number.
+    pub stores: Vec<Box<dyn Store>>,
+    /// The way to the log; [`Steps::commit`] commits what it queues.
+    pub journal: Journal,
+    /// What the data directory said.
+    pub recovered: Recovered,
+    /// Replaces the node's document.
+    pub documents: Documents,
+    /// What the threads would do.
+    pub steps: Steps,
+}
+
+/// What the storage threads do, one step at a time.
+pub struct Steps {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) appliers: Vec<Applier>,
+    pub(crate) mailboxes: Vec<Arc<Mailbox>>,
+    pub(crate) checkpointer: Checkpointer,
+}
+
+impl Steps {
+    /// Commits everything that waits with one sync, and delivers the completions.
+    pub fn commit(&mut self) {
+        self.shared.commit();
+    }
+
+    /// Applies one slice of a frozen table; says whether there is more to apply now.
+    pub fn apply(&mut self, shard: u16) -> bool {
+        self.appliers[usize::from(shard)].step() == Step::Working
+    }
+
+    /// Does what the checkpoint thread does at every tick: a checkpoint by volume, spare segments.
+    ///
+    /// # Errors
+    /// A file could not be written; the log stays longer, nothing is lost.
+    pub fn tick(&mut self) -> Result<(), Error> {
+        self.checkpointer.step()
+    }
+
+    /// Makes a checkpoint whether it is due or not.
+    ///
+    /// # Errors
+    /// As [`tick`](Self::tick).
+    pub fn checkpoint(&mut self) -> Result<(), Error> {
+        self.checkpointer.checkpoint()
+    }
+}
+
+impl Stepped {
+    /// Opens or founds the data directory on `disk` and recovers from its log.
+    ///
+    /// # Errors
+    /// Says what is wrong with the directory and what to do.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        options: &Options,
+        completions: Arc<dyn Completions>,
+    ) -> Result<Self, Error> {
+        let wanted =
+            Founded { shards: options.shards.max(1), segment_bytes: options.segment_bytes };
+        let dir = DataDir::open(disk, wanted, &options.document)?;
+        let node_state = dir.node_state()?;
+        node_state.update(|state| state.start_counter += 1)?;
+        let shards = dir.founded.shards;
+        let opened = (0..shards).map(|shard| {
+            let (engine, applied) =
+                dir.open_shard(shard, options.cache_bytes / usize::from(shards))?;
+            Ok((Arc::new(engine), Arc::new(Progress::new(applied))))
+        });
+        let files: Files = opened.collect::<Result<_, Error>>()?;
+        let log = Recovery::run(&dir, &node_state, &files)?;
+        Ok(assemble(&dir, node_state, files, log, options, completions))
+    }
+}
+
+type Files = Vec<(Arc<crate::engine::Engine>, Arc<Progress>)>;
+
+/// What the log held that the files lack.
+struct Recovery {
+    log: crate::log::Log,
+    torn: bool,
+    tables: Vec<Table>,
+    ends: Vec<crate::position::Position>,
+    ceiling: paravon_model::Hlc,
+}
+
+impl Recovery {
+    fn run(dir: &DataDir, node_state: &NodeStateFile, files: &Files) -> Result<Self, Error> {
+        let state = node_state.read();
+        let mut tables: Vec<Table> = files.iter().map(|_| Table::default()).collect();
+        let mut ends: Vec<_> = files.iter().map(|(_, progress)| progress.durable()).collect();
+        let mut ceiling = state.ceiling;
+        let replayed = recover(dir.log_dir(), state.first_segment, |end, entry| {
+            match entry {
+                Entry::Record { shard, hash, key, record } => {
+                    let shard = usize::from(shard);
+                    let (_, progress) = files.get(shard).ok_or(BadEntry::Malformed)?;
+                    if progress.durable() < end {
+                        tables[shard].recover(Slot { hash, key }, record);
+                        ends[shard] = end;
+                    }
+                }
+                Entry::Ceiling(hlc) => ceiling = ceiling.max(hlc),
+            }
+            Ok(())
+        })?;
+        Ok(Self { log: replayed.log, torn: replayed.torn, tables, ends, ceiling })
+    }
+}
+
+fn assemble(
+    dir: &DataDir,
+    node_state: NodeStateFile,
+    files: Files,
+    recovery: Recovery,
+    options: &Options,
+    completions: Arc<dyn Completions>,
+) -> Stepped {
+    let shards = dir.founded.shards;
+    let through = recovery.log.end();
+    let committer =
+        Committer::new(recovery.log, options.durability, recovery.ends, recovery.ceiling);
+    let shared = Arc::new(Shared::new(committer, completions));
+    let space = Arc::new(SpaceWatch::default());
+    let limits = Limits {
+        table_bytes: options.table_bytes / usize::from(shards),
+        group_bytes: max_payload(dir.founded.segment_bytes),
+    };
+    let (mut stores, mut appliers) = (Vec::new(), Vec::new());
+    let (mut mailboxes, mut followers) = (Vec::new(), Vec::new());
+    for (shard, ((engine, progress), table)) in (0..).zip(files.into_iter().zip(recovery.tables)) {
+        let mailbox = Arc::new(Mailbox::default());
+        appliers.push(Applier::new(
+            (shard, shards),
+            Arc::clone(&engine),
+            Arc::clone(&mailbox),
+            Arc::clone(&progress),
+            Arc::clone(&shared),
+            Arc::clone(&space),
+        ));
+        followers.push(Follower {
+            engine: Arc::clone(&engine),
+            progress: Arc::clone(&progress),
+            broken: false,
+        });
+        mailboxes.push(Arc::clone(&mailbox));
+        let store = DiskStore::new(shard, limits, table, through, engine, mailbox, progress);
+        stores.push(Box::new(store) as Box<dyn Store>);
+    }
+    let state = node_state.read();
+    let recovered = Recovered {
+        start_counter: state.start_counter,
+        ceiling: recovery.ceiling,
+        document: state.document,
+        founded: dir.is_new,
+        torn: recovery.torn,
+    };
+    let documents = Documents::on_disk(node_state.clone());
+    let checkpointer = Checkpointer::new(
+        Arc::clone(&shared),
+        dir.log_dir(),
+        followers,
+        node_state,
+        space,
+        options.checkpoint_bytes,
+    );
+    let journal = Journal::on_disk(Arc::clone(&shared));
+    let steps = Steps { shared, appliers, mailboxes, checkpointer };
+    Stepped { stores, journal, recovered, documents, steps }
+}

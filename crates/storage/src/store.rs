@@ -1,0 +1,253 @@
+//! What an event loop sees of storage: the [`Store`] of one shard and the messages around it.
+//!
+//! A store never blocks on a sync and never starts a thread. Writes are queued by
+//! [`Store::merge`], leave as a [`Group`] for the log, come back as a [`Completion`], and only then
+//! are answered by [`Store::drain`].
+
+use std::cmp::Ordering;
+
+use paravon_model::{Body, Hlc, Key, Record, Version};
+use paravon_ring::KeyHash;
+
+use crate::position::Position;
+
+/// The records of one shard. Owned by one thread; two engines, one conformance suite.
+///
+/// The event loop calls, per batch of messages: `get` and `merge` as often as it likes, then
+/// `take_group` until it gives none, then `end_batch`. Completions may arrive in any order.
+pub trait Store: Send {
+    /// Which shard of the node this is.
+    fn shard(&self) -> u16;
+
+    /// The stored record of `key`, a tombstone included. Sees only what is durable.
+    ///
+    /// # Errors
+    /// The record is damaged or cannot be read. Never `Ok(None)` in such a case.
+    fn get(&mut self, hash: KeyHash, key: &Key) -> Result<Option<Record>, ReadError>;
+
+    /// Queues a merge under [`Record::precedence`]. Its answer comes from [`drain`](Self::drain)
+    /// under `ticket`, once the record that decided it is durable.
+    ///
+    /// An identical record that is stored already answers `Applied` with its own version as the
+    /// previous one: a retry is acknowledged like the first try, and a digest that takes out the
+    /// previous version and adds the new one stays as it is.
+    ///
+    /// # Errors
+    /// Refused before anything was done; there will be no answer for `ticket`.
+    fn merge(
+        &mut self,
+        ticket: u64,
+        hash: KeyHash,
+        key: Key,
+        record: Record,
+    ) -> Result<(), Refusal>;
+
+    /// The next group of queued writes, to be submitted to the journal in the order taken. Call it
+    /// until it gives `None`: a group is bounded by what one batch of the log can hold.
+    fn take_group(&mut self) -> Option<Group>;
+
+    /// Takes in what the storage threads report. Completions of other shards are ignored.
+    fn complete(&mut self, completion: Completion);
+
+    /// Moves the answers that are final to `out`.
+    fn drain(&mut self, out: &mut Vec<Answer>);
+
+    /// Ends a batch of reads and merges: drops the read view, so that the engine can reuse pages.
+    fn end_batch(&mut self);
+
+    /// Hands everything durable to the applier at once, whatever its volume: before a shutdown.
+    /// Says whether nothing is left to apply.
+    fn flush(&mut self) -> bool;
+}
+
+/// The ticket of a merge with its result.
+pub type Answer = (u64, Result<Merged, WriteError>);
+
+/// What a merge did. Everything it says is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Merged {
+    /// The record is stored.
+    Applied {
+        /// The version that it replaced; its own if it was stored already.
+        previous: Option<Version>,
+    },
+    /// The record is stored over one that fails its checksum. The caller must not count this as an
+    /// acknowledgement: the damaged record may have been newer (`NO_SILENT_ROT`).
+    OverDamaged,
+    /// A newer record is stored, and this one is not.
+    Superseded {
+        /// The stored version.
+        version: Version,
+    },
+}
+
+/// Why a merge was not even queued. Nothing was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The table of what redb lacks is full. Mends itself when the applier has caught up.
+    #[error("storage has too much to do; try again later")]
+    Overloaded,
+    /// The disk is full. Reads and deletes still work; the operator mends it.
+    #[error("the disk is full; delete keys or give it more space")]
+    StorageFull,
+    /// A sync failed, so nothing is written until a restart. Reads go on.
+    #[error("a sync failed, so nothing is written until the node is restarted")]
+    ReadOnly,
+    /// The record can never be stored here. Mended by the client.
+    #[error("the record takes {bytes} bytes, the most is {max}")]
+    TooLarge {
+        /// What the record takes in the log.
+        bytes: usize,
+        /// What a batch of the log holds.
+        max: usize,
+    },
+    /// The stored version cannot be read, so the merge cannot be decided. See [`ReadError`].
+    #[error("the stored record cannot be read, so nothing can be decided against it")]
+    Unavailable,
+}
+
+/// Why an accepted merge failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// Writing or syncing the log failed. It may be stored all the same (outcome unknown); this node
+    /// takes no more writes until it is restarted.
+    #[error("the log could not be synced; the write may be stored all the same")]
+    ReadOnly,
+    /// The log could not grow. Nothing of the group was stored; mended by giving the disk space.
+    #[error("the disk is full; nothing was stored")]
+    StorageFull,
+}
+
+/// Why a read has no answer. Never to be taken for "absent".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// The stored record fails its checksum. Other keys are not affected; a newer write or a repair
+    /// from another replica heals it.
+    #[error("the stored record fails its checksum")]
+    Damaged,
+    /// The shard's redb file cannot be read: its pages are damaged or the disk fails. Keys whose
+    /// record still lies in the table go on; the others need a restart or a new disk.
+    #[error("the shard's file cannot be read")]
+    Unavailable,
+}
+
+/// Writes of one shard on their way to the log: made by [`Store::take_group`], opaque to the node.
+#[derive(Debug)]
+pub struct Group {
+    /// The shard that it came from.
+    pub(crate) shard: u16,
+    /// Counts the shard's groups, from 0 at each start.
+    pub(crate) number: u64,
+    /// Rises when a group of this shard fails: all groups of one epoch after a failed one fail.
+    pub(crate) epoch: u64,
+    /// Log entries, encoded.
+    pub(crate) entries: Vec<u8>,
+}
+
+impl Group {
+    /// The shard that it came from.
+    #[must_use]
+    pub fn shard(&self) -> u16 {
+        self.shard
+    }
+}
+
+/// What the storage threads report. The node hands those with a shard to that shard's
+/// [`Store::complete`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Completion {
+    /// A group was synced, or will never be.
+    Synced {
+        /// Whose group.
+        shard: u16,
+        /// Its number.
+        group: u64,
+        /// The log before this position holds no later group of the shard: the end of the batch for
+        /// the last group in it, the beginning for the others.
+        result: Result<Position, WriteError>,
+    },
+    /// The frozen table of a shard is in redb.
+    Applied {
+        /// Whose table.
+        shard: u16,
+    },
+    /// The log wants to drop old segments that hold records of this shard: apply them soon.
+    Flush {
+        /// Whose records.
+        shard: u16,
+    },
+    /// Whether the disk has become full, or has space again.
+    Space {
+        /// Who is told; every shard is.
+        shard: u16,
+        /// Whether it is full.
+        full: bool,
+    },
+    /// The redb file of a shard failed. The shard takes no more writes, and reads only what its table
+    /// still holds, until the node is restarted.
+    Broken {
+        /// Whose file.
+        shard: u16,
+    },
+    /// The ceiling of stamps is durable, or the log takes no more writes.
+    Ceiling {
+        /// The ceiling that was asked for, or a higher one.
+        hlc: Hlc,
+        /// Why it is not durable.
+        result: Result<(), WriteError>,
+    },
+}
+
+impl Completion {
+    /// The shard it belongs to; none for the node's own.
+    #[must_use]
+    pub fn shard(&self) -> Option<u16> {
+        match *self {
+            Self::Synced { shard, .. }
+            | Self::Applied { shard }
+            | Self::Flush { shard }
+            | Self::Broken { shard }
+            | Self::Space { shard, .. } => Some(shard),
+            Self::Ceiling { .. } => None,
+        }
+    }
+}
+
+/// Where the storage threads deliver completions: sorts them by loop and wakes each loop once.
+pub trait Completions: Send + Sync {
+    /// Takes completions of any shards. Called by storage threads once per group; must not block.
+    fn deliver(&self, completions: Vec<Completion>);
+}
+
+/// What the merge rule says about a record and the one that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// Store it; the answer when that is durable.
+    Store(Merged),
+    /// Store nothing; the answer when the present record is durable.
+    Keep(Merged),
+}
+
+/// The merge rule, the same for both engines.
+pub(crate) fn decide(record: &Record, present: Option<&Record>) -> Decision {
+    let Some(present) = present else {
+        return Decision::Store(Merged::Applied { previous: None });
+    };
+    let previous = Some(present.version);
+    match record.precedence(present) {
+        Ordering::Greater => Decision::Store(Merged::Applied { previous }),
+        Ordering::Equal => Decision::Keep(Merged::Applied { previous }),
+        Ordering::Less => Decision::Keep(Merged::Superseded { version: present.version }),
+    }
+}
+
+/// What a record takes in memory, allocations and map slot included, in bytes.
+pub(crate) fn weight(key: &Key, record: &Record) -> usize {
+    /// Two counted allocations with their padding, and a map slot at the usual load.
+    const OVERHEAD: usize = 192;
+    let value = match &record.body {
+        Body::Live(value) => value.bytes.len(),
+        Body::Tombstone => 0,
+    };
+    OVERHEAD + key.encoded().len() + value
+}

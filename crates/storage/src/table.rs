@@ -1,0 +1,245 @@
+//! The records of one shard that the log has and redb does not yet.
+//!
+//! ```text
+//! merge ──> queued ──(synced)──> active ──(freeze)──> frozen ──(applied)──> gone: redb has them
+//! ```
+//! Queued records take part in merges and are invisible to reads. A record in an earlier stage is
+//! never older than one of the same key in a later stage. Touched by the owner's thread alone; a
+//! frozen table is immutable and shared.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::mem;
+use std::sync::Arc;
+
+use paravon_model::{Key, Record};
+use paravon_ring::KeyHash;
+
+use crate::position::Position;
+use crate::store::weight;
+
+/// A key with its hash: hashes at no cost, and sorts as redb does.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Slot {
+    /// The position on the ring.
+    pub(crate) hash: KeyHash,
+    /// The key.
+    pub(crate) key: Key,
+}
+
+impl Hash for Slot {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash.0);
+    }
+}
+
+/// The hash of a slot is its key hash: that is keyed by the cluster's seed already.
+#[derive(Default)]
+pub(crate) struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _bytes: &[u8]) {
+        unreachable!("a slot hashes as one u64");
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+/// The most slots that a fresh table reserves, whatever recovery put into the one before.
+const MAX_RESERVED: usize = 1 << 18;
+
+/// Records by slot.
+pub(crate) type Records<T> = HashMap<Slot, T, BuildHasherDefault<KeyHasher>>;
+
+/// A full table on its way into redb.
+#[derive(Debug, Default)]
+pub(crate) struct Frozen {
+    /// What redb is to hold.
+    pub(crate) records: Records<Record>,
+    /// Once applied, redb holds every record of this shard before this position.
+    pub(crate) through: Position,
+    /// Counts the shard's frozen tables, from 1 at each start.
+    pub(crate) sequence: u64,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Queued {
+    record: Record,
+    group: u64,
+}
+
+/// The three stages.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    queued: Records<Queued>,
+    active: Records<Record>,
+    frozen: Option<Arc<Frozen>>,
+    sequence: u64,
+    queued_bytes: usize,
+    active_bytes: usize,
+    /// Bytes of a table that recovery filled: they do not count, because no writer put them there.
+    uncounted_bytes: usize,
+}
+
+impl Table {
+    /// The queued record of a slot and the group that carries it.
+    pub(crate) fn queued(&self, slot: &Slot) -> Option<(&Record, u64)> {
+        self.queued.get(slot).map(|queued| (&queued.record, queued.group))
+    }
+
+    /// The newest synced record of a slot that redb may lack.
+    pub(crate) fn synced(&self, slot: &Slot) -> Option<&Record> {
+        self.active
+            .get(slot)
+            .or_else(|| self.frozen.as_ref().and_then(|frozen| frozen.records.get(slot)))
+    }
+
+    /// Queues a record that won its merge, as part of `group`.
+    pub(crate) fn queue(&mut self, slot: Slot, record: Record, group: u64) {
+        self.queued_bytes += weight(&slot.key, &record);
+        self.queued.insert(slot, Queued { record, group });
+    }
+
+    /// Makes a record of a synced group visible.
+    pub(crate) fn sync(&mut self, slot: Slot, record: Record, group: u64) {
+        let bytes = weight(&slot.key, &record);
+        self.queued_bytes -= bytes;
+        if self.queued.get(&slot).is_some_and(|queued| queued.group == group) {
+            self.queued.remove(&slot);
+        }
+        self.insert(slot, record, bytes);
+    }
+
+    /// Forgets a record of a group that failed.
+    pub(crate) fn forget(&mut self, slot: &Slot, record: &Record) {
+        self.queued_bytes -= weight(&slot.key, record);
+    }
+
+    /// Lets no merge be decided against what is queued now, because it will fail.
+    pub(crate) fn forget_decisions(&mut self) {
+        self.queued.clear();
+    }
+
+    /// Takes a record from the log at a start: the newest of its key wins.
+    pub(crate) fn recover(&mut self, slot: Slot, record: Record) {
+        let older = self.active.get(&slot).is_some_and(|held| record.precedence(held).is_le());
+        if !older {
+            let bytes = weight(&slot.key, &record);
+            self.insert(slot, record, bytes);
+        }
+        self.uncounted_bytes = self.active_bytes;
+    }
+
+    fn insert(&mut self, slot: Slot, record: Record, bytes: usize) {
+        self.active_bytes += bytes;
+        if let Some(old) = self.active.get_mut(&slot) {
+            self.active_bytes -= weight(&slot.key, old);
+            *old = record;
+        } else {
+            self.active.insert(slot, record);
+        }
+    }
+
+    /// What the bound applies to, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let frozen = self.frozen.as_ref().map_or(0, |frozen| frozen.bytes);
+        (self.queued_bytes + self.active_bytes + frozen).saturating_sub(self.uncounted_bytes)
+    }
+
+    /// What a freeze would hand over, in bytes.
+    pub(crate) fn active_bytes(&self) -> usize {
+        self.active_bytes
+    }
+
+    /// Whether there is a frozen table.
+    pub(crate) fn is_applying(&self) -> bool {
+        self.frozen.is_some()
+    }
+
+    /// Freezes the active records, which hold everything of this shard before `through` that no
+    /// earlier frozen table held.
+    pub(crate) fn freeze(&mut self, through: Position) -> Arc<Frozen> {
+        assert!(self.frozen.is_none(), "one frozen table at a time");
+        // As large as the last one, so that it need not grow: growing moves every record.
+        let capacity = self.active.len().min(MAX_RESERVED);
+        let records = mem::take(&mut self.active);
+        self.active.reserve(capacity);
+        let bytes = mem::take(&mut self.active_bytes);
+        self.sequence += 1;
+        let frozen = Arc::new(Frozen { records, through, sequence: self.sequence, bytes });
+        self.frozen = Some(Arc::clone(&frozen));
+        frozen
+    }
+
+    /// Lets go of the frozen table, if redb holds the tables up to `applied` now.
+    pub(crate) fn release(&mut self, applied: u64) -> Option<Arc<Frozen>> {
+        let frozen = self.frozen.take_if(|frozen| frozen.sequence <= applied)?;
+        self.uncounted_bytes = 0;
+        Some(frozen)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use paravon_model::{Body, Hlc, Ordinal, Value, Version};
+
+    fn slot(name: &[u8]) -> Slot {
+        let key = Key::new("default", name).unwrap();
+        Slot { hash: KeyHash::of(&key, 0), key }
+    }
+
+    fn record(ms: u64) -> Record {
+        let version = Version { hlc: Hlc::new(ms, 0), ordinal: Ordinal(1) };
+        Record { version, expires_ms: None, body: Body::Live(Value::bytes(b"v")) }
+    }
+
+    #[test]
+    fn a_queued_record_is_not_visible_and_a_newer_one_stays_queued() {
+        let mut table = Table::default();
+        table.queue(slot(b"a"), record(1), 0);
+        table.queue(slot(b"a"), record(2), 1);
+        assert!(table.synced(&slot(b"a")).is_none());
+        table.sync(slot(b"a"), record(1), 0);
+        assert_eq!(table.synced(&slot(b"a")), Some(&record(1)));
+        assert_eq!(table.queued(&slot(b"a")), Some((&record(2), 1)));
+        table.sync(slot(b"a"), record(2), 1);
+        assert_eq!(table.synced(&slot(b"a")), Some(&record(2)));
+        assert!(table.queued(&slot(b"a")).is_none());
+    }
+
+    #[test]
+    fn bytes_are_counted_through_all_stages_and_come_back_to_zero() {
+        let mut table = Table::default();
+        table.queue(slot(b"a"), record(1), 0);
+        table.queue(slot(b"b"), record(1), 0);
+        let two = table.bytes();
+        table.sync(slot(b"a"), record(1), 0);
+        table.forget(&slot(b"b"), &record(1));
+        table.forget_decisions();
+        assert_eq!(table.bytes() * 2, two);
+        table.freeze(Position(1));
+        assert_eq!(table.bytes() * 2, two);
+        assert_eq!(table.synced(&slot(b"a")), Some(&record(1)));
+        assert!(table.release(0).is_none());
+        table.release(1).unwrap();
+        assert_eq!((table.bytes(), table.synced(&slot(b"a"))), (0, None));
+    }
+
+    #[test]
+    fn recovery_keeps_the_newest_and_counts_nothing() {
+        let mut table = Table::default();
+        for ms in [1, 3, 2] {
+            table.recover(slot(b"a"), record(ms));
+        }
+        assert_eq!(table.synced(&slot(b"a")), Some(&record(3)));
+        assert_eq!(table.bytes(), 0);
+    }
+}

@@ -1,0 +1,152 @@
+//! Flipped bits, cut files and missing files: an error that says what to do, or `Damaged`, never a
+//! panic and never a wrong value (`NO_SILENT_ROT`).
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use paravon_model::Record;
+use paravon_storage::conformance::record;
+use paravon_storage::crash_disk::{CrashDisk, Image};
+use paravon_storage::{Error, Options, ReadError};
+
+use crate::rig::{Node, small_options};
+
+const KEYS: u8 = 40;
+
+/// A disk after a life: some records in redb alone, some in the log alone.
+fn lived() -> (Image, Vec<Record>) {
+    let mut node = Node::new();
+    let mut expected = Vec::new();
+    for key in 0..KEYS {
+        expected.push(record(u64::from(key) + 1, Some(key)));
+        node.merge(key, expected[usize::from(key)].clone()).unwrap();
+        node.sync();
+        if key == KEYS / 2 {
+            node.apply_all();
+            node.stepped.steps.checkpoint().unwrap();
+        }
+    }
+    (node.disk.image(), expected)
+}
+
+fn files(image: &Image, suffix: &str) -> Vec<String> {
+    image.files().into_iter().filter(|name| name.ends_with(suffix)).collect()
+}
+
+/// Starts and reads everything: `Ok(true)` where every value is right, `Ok(false)` where some are
+/// reported as damaged.
+fn start_and_read(image: Image, expected: &[Record]) -> Result<bool, Error> {
+    let mut node = Node::open(image)?;
+    let mut whole = true;
+    for (key, expected) in (0..).zip(expected) {
+        match node.get(key) {
+            Ok(found) => assert_eq!(found.as_ref(), Some(expected), "key {key}"),
+            Err(ReadError::Damaged | ReadError::Unavailable) => whole = false,
+        }
+    }
+    Ok(whole)
+}
+
+#[test]
+fn a_flipped_bit_in_the_durable_log_stops_the_start_with_file_and_offset() {
+    let (image, expected) = lived();
+    let name = files(&image, ".log").into_iter().next().unwrap();
+    let mut stopped = 0;
+    for name in files(&image, ".log") {
+        let bytes = image.read(&name).unwrap();
+        for at in (0..bytes.len()).filter(|at| at % 4096 < 200 && bytes[*at] != 0).step_by(3) {
+            let mut image = image.clone();
+            image.corrupt(&name, at as u64, 1 << (at % 8));
+            match start_and_read(image, &expected[..expected.len() - 1]) {
+                Ok(whole) => assert!(whole, "{name} {at}"),
+                Err(Error::DamagedLog { path, offset }) => {
+                    stopped += 1;
+                    assert!(path.ends_with(&name));
+                    assert_eq!(offset, at as u64 / 4096 * 4096);
+                }
+                Err(other) => panic!("{name} {at}: {other}"),
+            }
+        }
+    }
+    assert!(stopped > 100, "{name}: only {stopped} flips were noticed");
+}
+
+#[test]
+fn no_flipped_bit_in_a_redb_file_gives_a_wrong_value_or_a_panic() {
+    let (image, expected) = lived();
+    let (mut noticed, mut tried) = (0, 0);
+    for name in files(&image, ".redb") {
+        let bytes = image.read(&name).unwrap();
+        // Everything that is not zero, thinned out, and a few of the zeros.
+        let picked =
+            (0..bytes.len()).filter(|at| bytes[*at] != 0 && at % 23 == 0 || at % 20_011 == 0);
+        for at in picked {
+            let mut image = image.clone();
+            image.corrupt(&name, at as u64, 1 << (at % 8));
+            tried += 1;
+            let outcome = catch_unwind(AssertUnwindSafe(|| start_and_read(image, &expected)));
+            match outcome.unwrap_or_else(|_| panic!("{name} {at}: wrong value or panic")) {
+                Ok(whole) => noticed += usize::from(!whole),
+                Err(Error::DamagedShard { .. } | Error::NewerFormat { .. }) => noticed += 1,
+                Err(other) => panic!("{name} {at}: {other}"),
+            }
+        }
+    }
+    assert!(noticed > 200, "only {noticed} of {tried} flips were noticed");
+}
+
+#[test]
+fn a_bit_that_flips_while_the_node_runs_is_noticed_when_its_page_is_read() {
+    let (image, expected) = lived();
+    // Without a cache every read reaches the disk.
+    let options = Options { cache_bytes: 0, ..small_options() };
+    let mut noticed = 0;
+    for name in files(&image, ".redb") {
+        let bytes = image.read(&name).unwrap();
+        for at in (0..bytes.len()).filter(|at| bytes[*at] != 0).step_by(97) {
+            let disk = CrashDisk::from_image(image.clone());
+            let mut node = Node::open_on(disk.clone(), &options).unwrap();
+            disk.corrupt(&name, at as u64, 1 << (at % 8));
+            for (key, expected) in (0..).zip(&expected) {
+                match node.get(key) {
+                    Ok(found) => assert_eq!(found.as_ref(), Some(expected), "{name} {at}"),
+                    Err(ReadError::Damaged | ReadError::Unavailable) => noticed += 1,
+                }
+            }
+        }
+    }
+    assert!(noticed > 100, "only {noticed} reads noticed anything");
+}
+
+#[test]
+fn a_file_that_was_cut_short_is_an_error_and_never_an_empty_store() {
+    let (image, expected) = lived();
+    for name in image.files() {
+        let len = image.read(&name).unwrap().len() as u64;
+        for keep in [0, 1, len / 3, len / 2, len - 1] {
+            let mut image = image.clone();
+            image.truncate(&name, keep);
+            match start_and_read(image, &expected[..expected.len() - 1]) {
+                Ok(whole) => assert!(whole, "{name} cut to {keep}"),
+                Err(
+                    Error::DamagedLog { .. } | Error::DamagedShard { .. } | Error::Damaged { .. },
+                ) => {}
+                Err(other) => panic!("{name} cut to {keep}: {other}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let (image, _) = lived();
+    let needed = ["data/format", "data/node.state", "data/shard-00.redb", "data/shard-01.redb"];
+    let first_segment = files(&image, ".log").into_iter().next().unwrap();
+    for name in needed.into_iter().chain([first_segment.as_str()]) {
+        let mut image = image.clone();
+        image.remove(name);
+        match Node::open(image).map(|_| ()) {
+            Err(Error::Missing { path }) => assert!(path.ends_with(name)),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Storage as a whole: the real log and the real redb on a disk that crashes, lies and fills up.
+
+mod conformance;
+mod crashes;
+mod damage;
+mod directory;
+mod faults;
+mod rig;
+mod threads;

@@ -1,0 +1,157 @@
+//! A node's storage on a crash disk, driven by hand.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use paravon_model::{Hlc, Record};
+use paravon_storage::conformance::{Rig, key};
+use paravon_storage::crash_disk::{CrashDisk, Image};
+use paravon_storage::{
+    Answer, Completion, Completions, Error, Options, ReadError, Refusal, Stepped, Store, WriteError,
+};
+
+/// Collects what the storage threads would tell the loops.
+#[derive(Default)]
+pub(crate) struct Inbox(Mutex<Vec<Completion>>);
+
+impl Completions for Inbox {
+    fn deliver(&self, mut completions: Vec<Completion>) {
+        self.0.lock().unwrap().append(&mut completions);
+    }
+}
+
+/// Small bounds, so that a short script rolls segments over, freezes and recycles.
+pub(crate) fn small_options() -> Options {
+    Options {
+        shards: 2,
+        cache_bytes: 1 << 20,
+        table_bytes: 32 << 10,
+        segment_bytes: 32 << 10,
+        checkpoint_bytes: 64 << 10,
+        document: b"founding document".to_vec(),
+        ..Options::new("unused")
+    }
+}
+
+/// Storage with everything that a node would be around it.
+pub(crate) struct Node {
+    pub(crate) disk: CrashDisk,
+    pub(crate) stepped: Stepped,
+    pub(crate) ceilings: Vec<(Hlc, Result<(), WriteError>)>,
+    inbox: Arc<Inbox>,
+    ticket: u64,
+}
+
+impl Node {
+    pub(crate) fn open(image: Image) -> Result<Self, Error> {
+        Self::open_on(CrashDisk::from_image(image), &small_options())
+    }
+
+    pub(crate) fn open_on(disk: CrashDisk, options: &Options) -> Result<Self, Error> {
+        let inbox = Arc::new(Inbox::default());
+        let completions: Arc<dyn Completions> = Arc::clone(&inbox) as _;
+        let stepped = Stepped::open(Arc::new(disk.clone()), options, completions)?;
+        Ok(Self { disk, stepped, ceilings: Vec::new(), inbox, ticket: 0 })
+    }
+
+    pub(crate) fn new() -> Self {
+        Self::open(Image::default()).unwrap()
+    }
+
+    fn shard(&mut self, number: u8) -> &mut dyn Store {
+        let shards = self.stepped.stores.len();
+        &mut *self.stepped.stores[usize::from(number) % shards]
+    }
+
+    pub(crate) fn merge(&mut self, number: u8, record: Record) -> Result<u64, Refusal> {
+        self.ticket += 1;
+        let ticket = self.ticket;
+        let (hash, key) = key(number);
+        self.shard(number).merge(ticket, hash, key, record).map(|()| ticket)
+    }
+
+    pub(crate) fn get(&mut self, number: u8) -> Result<Option<Record>, ReadError> {
+        let (hash, key) = key(number);
+        let store = self.shard(number);
+        let found = store.get(hash, &key);
+        store.end_batch();
+        found
+    }
+
+    /// Submits everything queued.
+    pub(crate) fn submit(&mut self) {
+        let mut groups = Vec::new();
+        for store in &mut self.stepped.stores {
+            groups.extend(std::iter::from_fn(|| store.take_group()));
+        }
+        self.stepped.journal.submit(groups);
+    }
+
+    /// Commits everything queued and gives the answers.
+    pub(crate) fn sync(&mut self) -> BTreeMap<u64, Answer> {
+        self.submit();
+        self.stepped.steps.commit();
+        self.route()
+    }
+
+    /// Hands completions to the stores and collects answers.
+    pub(crate) fn route(&mut self) -> BTreeMap<u64, Answer> {
+        let completions = std::mem::take(&mut *self.inbox.0.lock().unwrap());
+        for completion in completions {
+            match completion {
+                Completion::Ceiling { hlc, result } => self.ceilings.push((hlc, result)),
+                other => {
+                    let shard = usize::from(other.shard().unwrap());
+                    self.stepped.stores[shard].complete(other);
+                }
+            }
+        }
+        let mut answers = Vec::new();
+        self.stepped.stores.iter_mut().for_each(|store| store.drain(&mut answers));
+        answers.into_iter().map(|answer| (answer.0, answer)).collect()
+    }
+
+    /// One slice of every shard.
+    pub(crate) fn apply_once(&mut self) {
+        for shard in 0..self.stepped.stores.len() {
+            self.stepped.steps.apply(u16::try_from(shard).unwrap());
+        }
+        self.route();
+    }
+
+    /// Freezes and applies everything.
+    pub(crate) fn apply_all(&mut self) {
+        for shard in 0..self.stepped.stores.len() {
+            for _ in 0..4 {
+                self.stepped.stores[shard].flush();
+                while self.stepped.steps.apply(u16::try_from(shard).unwrap()) {}
+                self.route();
+            }
+        }
+    }
+}
+
+impl Rig for Node {
+    fn store(&mut self) -> &mut dyn Store {
+        &mut *self.stepped.stores[0]
+    }
+
+    fn sync(&mut self) {
+        self.submit();
+        self.stepped.steps.commit();
+        let completions = std::mem::take(&mut *self.inbox.0.lock().unwrap());
+        for completion in completions {
+            let shard = usize::from(completion.shard().unwrap());
+            self.stepped.stores[shard].complete(completion);
+        }
+    }
+
+    fn settle(&mut self) {
+        while self.stepped.steps.apply(0) {}
+        self.stepped.steps.tick().unwrap();
+        let completions = std::mem::take(&mut *self.inbox.0.lock().unwrap());
+        for completion in completions {
+            self.stepped.stores[0].complete(completion);
+        }
+    }
+}
