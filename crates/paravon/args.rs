@@ -1,0 +1,150 @@
+//! The command line as typed.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// A node of Paravon, a leaderless, replicated key-value store.
+#[derive(Parser)]
+#[command(name = "paravon", version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// How to run a node.
+#[derive(clap::Args)]
+pub(crate) struct RunArgs {
+    /// The node's configuration
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        env = "PARANODECONFIG",
+        default_value = "paranode.yaml"
+    )]
+    pub(crate) config: PathBuf,
+    /// The least severe messages to log
+    #[arg(short, long, value_enum, default_value_t = LogLevel::Info)]
+    pub(crate) log_level: LogLevel,
+    /// The form of log lines, which go to standard error
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+    /// Stop when standard input ends: for a parent process whose end must be the node's
+    #[arg(long, hide = true)]
+    pub(crate) until_stdin_ends: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run a throwaway local node with nothing to prepare
+    Dev(DevArgs),
+    /// Validate a configuration, and the certificates it names, without starting
+    CheckConfig {
+        /// The configuration
+        file: PathBuf,
+    },
+    /// Make certificates
+    #[command(subcommand)]
+    Cert(CertCommand),
+}
+
+/// Where and how to run a throwaway node.
+#[derive(clap::Args)]
+pub(crate) struct DevArgs {
+    /// How many nodes
+    #[arg(long, default_value_t = 1, value_parser = one_node)]
+    pub(crate) nodes: u32,
+    /// Where certificates, configurations and data are kept
+    #[arg(long, default_value = "paravon-dev")]
+    pub(crate) dir: PathBuf,
+    /// The client port of the first node; its peer port is 4000 above
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u16).range(1..=61_535))]
+    pub(crate) base_port: u16,
+    /// Remove what an earlier run left in DIR first
+    #[arg(long)]
+    pub(crate) clean: bool,
+}
+
+/// This version runs single nodes.
+fn one_node(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(1) => Ok(1),
+        Ok(_) => Err("this version runs single nodes; give 1".to_owned()),
+        Err(_) => Err("give a number of nodes".to_owned()),
+    }
+}
+
+#[derive(Subcommand)]
+pub(crate) enum CertCommand {
+    /// Make a certificate authority: ca.crt and ca.key
+    Ca {
+        /// Where to write them
+        #[arg(long, default_value = "ca")]
+        ca_dir: PathBuf,
+        /// Replace what is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Make a node's certificate: server.crt and server.key
+    Server {
+        /// Where to write them
+        dir: PathBuf,
+        /// The node's id
+        name: String,
+        /// DNS names by which it can be reached, separated by commas
+        #[arg(value_delimiter = ',')]
+        names: Vec<String>,
+        /// IP addresses by which it can be reached, separated by commas
+        #[arg(long, value_name = "IP", value_delimiter = ',')]
+        ip: Vec<std::net::IpAddr>,
+        #[command(flatten)]
+        issue: IssueArgs,
+    },
+    /// Make a client's certificate: client.crt and client.key
+    Client {
+        /// Where to write them
+        dir: PathBuf,
+        /// The client's name
+        name: String,
+        #[command(flatten)]
+        issue: IssueArgs,
+    },
+    /// Make an administrator's certificate: client.crt and client.key
+    Admin {
+        /// Where to write them
+        dir: PathBuf,
+        /// The administrator's name
+        name: String,
+        #[command(flatten)]
+        issue: IssueArgs,
+    },
+}
+
+/// What all commands that sign have in common.
+#[derive(clap::Args)]
+pub(crate) struct IssueArgs {
+    /// Where the authority's ca.crt and ca.key lie
+    #[arg(long, default_value = "ca")]
+    pub(crate) ca_dir: PathBuf,
+    /// Replace what is there
+    #[arg(long)]
+    pub(crate) force: bool,
+}
