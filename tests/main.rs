@@ -1,1 +1,15 @@
+//! The one test harness of the product: real binaries, real TLS, real files.
+//!
+//! Tests bind port 0, wait for conditions and end only processes that they started.
 
+#![forbid(unsafe_code)]
+
+mod support;
+
+mod certificates;
+mod commands;
+mod files;
+mod protocol_bytes;
+mod quick_start;
+mod signals;
+mod tidy;

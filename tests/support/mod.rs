@@ -1,0 +1,12 @@
+//! What the tests share: real nodes in folders of their own, commands that end, and a client that sends
+//! any bytes.
+
+mod folder;
+mod node;
+mod ran;
+mod raw;
+
+pub(crate) use folder::{Folder, binary, node_subject};
+pub(crate) use node::{Node, PATIENCE, wait_until};
+pub(crate) use ran::Ran;
+pub(crate) use raw::{Raw, files_of};

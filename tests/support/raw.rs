@@ -1,0 +1,85 @@
+//! A client that sends any bytes over TLS, and reads frames.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use paravon_transport::{Credentials, TlsFiles};
+use rmpv::Value;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
+
+use super::folder::Folder;
+use super::node::PATIENCE;
+
+/// A TLS connection to a node.
+pub(crate) struct Raw {
+    pub(crate) stream: StreamOwned<ClientConnection, TcpStream>,
+}
+
+/// The certificate files of `who` in `folder`.
+pub(crate) fn files_of(folder: &Folder, who: &str) -> TlsFiles {
+    let file = |name: &str| -> PathBuf { folder.path(name) };
+    let stem = if who == "node" { "server" } else { "client" };
+    TlsFiles {
+        certfile: file(&format!("{who}/{stem}.crt")),
+        keyfile: file(&format!("{who}/{stem}.key")),
+        cafile: file("ca/ca.crt"),
+        crlfile: None,
+    }
+}
+
+impl Raw {
+    /// Connects with the certificate of `who`: `client`, `admin` or `node`.
+    pub(crate) fn connect(folder: &Folder, who: &str, address: SocketAddr) -> Self {
+        let credentials = Credentials::load(&files_of(folder, who), SystemTime::now());
+        let config = credentials.and_then(|c| c.client_config()).expect("good certificates");
+        let name = ServerName::from(address.ip());
+        let connection = ClientConnection::new(config, name).expect("a client");
+        let stream = TcpStream::connect(address).expect("the node listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        stream.set_nodelay(true).expect("a socket");
+        Self { stream: StreamOwned::new(connection, stream) }
+    }
+
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).and_then(|()| self.stream.flush()).expect("sent");
+    }
+
+    /// Sends a payload as a frame.
+    pub(crate) fn send_frame(&mut self, payload: &[u8]) {
+        let length = u32::try_from(payload.len()).expect("a short payload");
+        self.send(&[&length.to_be_bytes(), payload].concat());
+    }
+
+    /// The payload of the next frame.
+    pub(crate) fn receive(&mut self) -> io::Result<Vec<u8>> {
+        let mut header = [0; 4];
+        self.stream.read_exact(&mut header)?;
+        let mut payload = vec![0; u32::from_be_bytes(header) as usize];
+        self.stream.read_exact(&mut payload)?;
+        Ok(payload)
+    }
+
+    /// The next frame as MessagePack.
+    pub(crate) fn receive_value(&mut self) -> Value {
+        let payload = self.receive().expect("a frame");
+        let mut rest = payload.as_slice();
+        let value = rmpv::decode::read_value(&mut rest).expect("MessagePack");
+        assert!(rest.is_empty(), "bytes after the message");
+        value
+    }
+
+    /// The `code` of a refusal.
+    pub(crate) fn receive_code(&mut self) -> String {
+        let value = self.receive_value();
+        assert_eq!(value["type"], Value::from("ko"), "{value}");
+        value["data"]["code"].as_str().expect("a code").to_owned()
+    }
+
+    /// Whether the server has closed the connection.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        matches!(self.stream.read(&mut [0; 1]), Ok(0) | Err(_))
+    }
+}
