@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+mod alone;
 mod echo;
 mod load;
 mod place;
@@ -68,6 +69,11 @@ fn run(plan: &Plan) {
                 table.add(format!("{name} {operation:?} node/echo"), ours / limit);
             }
         }
+        let alone = alone::run(&place, plan.span, 64, plan.keys);
+        table.add("storage alone, batches of 64".to_owned(), alone);
+        table.add("1x64 Put node/storage".to_owned(), table.last("1x64 Put node") / alone);
+        let (echo_put, _) = sync::alternate(&place, echo.address, 300);
+        table.add("1x1 Put echo p50 µs".to_owned(), echo_put);
         let (put, sync) = sync::alternate(&place, node.address, 300);
         table.add("1x1 Put p50 µs".to_owned(), put);
         table.add("fdatasync p50 µs".to_owned(), sync);
@@ -94,6 +100,11 @@ impl Table {
             Some((_, figures)) => figures.push(figure),
             None => self.rows.push((name, vec![figure])),
         }
+    }
+
+    fn last(&self, name: &str) -> f64 {
+        let row = self.rows.iter().find(|(known, _)| known == name);
+        row.and_then(|(_, figures)| figures.last().copied()).expect("added before")
     }
 
     fn print(&mut self) {

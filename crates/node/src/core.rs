@@ -254,11 +254,21 @@ impl Core {
         self.shards.iter().map(|owned| owned.shard.under_way()).sum()
     }
 
-    /// Ends a batch: drops read views, sends what goes to other loops.
-    pub(crate) fn end_batch(&mut self) {
+    /// Drops the read views, so that the stores can use pages again that have been replaced. Opening
+    /// one costs as much as a read, so they are kept for some batches.
+    pub(crate) fn drop_views(&mut self) {
         for owned in &mut self.shards {
             owned.store.end_batch();
         }
+    }
+
+    /// Requests that the sessions of this loop still wait for.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// Ends a batch: sends what goes to other loops.
+    pub(crate) fn end_batch(&mut self) {
         for (index, messages) in self.outgoing.iter_mut().enumerate() {
             if !messages.is_empty() {
                 self.shared.inboxes.of_loop(index).send(messages.drain(..));

@@ -30,6 +30,9 @@ use crate::shared::Shared;
 /// How often deadlines are looked at while operations are under way.
 const TICK: Duration = Duration::from_millis(20);
 
+/// How long a read view is kept at most: it pins the pages that it shows.
+const VIEW_LIFETIME: Duration = Duration::from_millis(5);
+
 /// How often the ages of connections are looked at.
 const AGE_CHECK: Duration = Duration::from_secs(1);
 
@@ -46,10 +49,15 @@ pub(crate) struct Local {
     /// Connections, those in their handshake included.
     open: Cell<usize>,
     closed: Notify,
+    /// The loop is to end, and handshakes with it.
+    drained: Notify,
     /// Merges wait for a commit.
     commit: Notify,
     /// Operations are under way.
     busy: Notify,
+    /// Read views may be open.
+    viewing: Cell<bool>,
+    viewed: Notify,
 }
 
 impl Local {
@@ -60,6 +68,9 @@ impl Local {
         }
         if core.under_way() > 0 {
             self.busy.notify_one();
+        }
+        if !self.viewing.replace(true) {
+            self.viewed.notify_one();
         }
     }
 }
@@ -85,8 +96,11 @@ pub(crate) fn spawn(
             sessions: RefCell::default(),
             open: Cell::new(0),
             closed: Notify::new(),
+            drained: Notify::new(),
             commit: Notify::new(),
             busy: Notify::new(),
+            viewing: Cell::new(false),
+            viewed: Notify::new(),
         });
         let tasks = LocalSet::new();
         tasks.block_on(&runtime, run(index, local.clone()));
@@ -102,6 +116,7 @@ pub(crate) fn spawn(
 async fn run(index: usize, local: Rc<Local>) {
     spawn_local(commit_when_wanted(local.clone()));
     spawn_local(tick_while_busy(local.clone()));
+    spawn_local(drop_views_soon(local.clone()));
     spawn_local(retire_old_connections(local.clone()));
     let shared = local.shared.clone();
     let inbox = shared.inboxes.of_loop(index);
@@ -120,9 +135,10 @@ async fn run(index: usize, local: Rc<Local>) {
                 }
                 Message::Drain => {
                     draining = true;
+                    local.drained.notify_waiters();
                     local.sessions.borrow().iter().for_each(|(_, session)| session.leave());
                 }
-                Message::Abort => return,
+                Message::Abort => return shared.abandon(local.core.borrow().unanswered()),
                 other => local.core.borrow_mut().take_message(now, other),
             }
         }
@@ -150,11 +166,20 @@ async fn serve_connection(
     port: Port,
 ) -> io::Result<()> {
     let shared = &local.shared;
+    // Before the question, so that no answer is missed.
+    let drained = local.drained.notified();
+    if shared.is_draining() {
+        return Ok(());
+    }
     let stream = TcpStream::from_std(stream)?;
     stream.set_nodelay(true)?;
     let handshake = TlsAcceptor::from(shared.tls()).accept(stream);
     // Boxed, so that the task of an idle connection does not keep the room of its handshake.
-    let stream = timeout(shared.config.server.handshake_timeout, Box::pin(handshake)).await??;
+    let handshake = timeout(shared.config.server.handshake_timeout, Box::pin(handshake));
+    let stream = tokio::select! {
+        shaken = handshake => shaken??,
+        () = drained => return Ok(()),
+    };
     let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
     // The handshake demands one; this only avoids a panic should that ever change.
     let certificate = certificate.ok_or(io::ErrorKind::PermissionDenied)?;
@@ -210,15 +235,29 @@ async fn tick_while_busy(local: Rc<Local>) {
     }
 }
 
+/// Keeps read views for a short while, and none while nothing is read.
+async fn drop_views_soon(local: Rc<Local>) {
+    loop {
+        local.viewed.notified().await;
+        sleep(VIEW_LIFETIME).await;
+        local.core.borrow_mut().drop_views();
+        local.viewing.set(false);
+    }
+}
+
 /// Sends clients elsewhere whose connections are old, so that a load balancer spreads them over new
 /// nodes. Each connection has its own age, so that they do not all leave at once.
 async fn retire_old_connections(local: Rc<Local>) {
     let limit = local.shared.config.server.max_connection_age;
+    let grace = local.shared.config.server.timeout_graceful_shutdown;
     loop {
         sleep(AGE_CHECK).await;
         for (entry, session) in &*local.sessions.borrow() {
             if session.greeted.get() && session.age() > jittered(limit, entry) {
                 session.leave();
+            }
+            if session.left_before(grace) {
+                session.wake();
             }
         }
     }

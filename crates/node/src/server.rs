@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use paravon_storage::{Closer, Durability, Options, Storage, Store};
-use paravon_transport::{Credentials, listen};
+use paravon_transport::listen;
 use tokio::net::{TcpListener, lookup_host};
 use tokio::time::{sleep, timeout};
 
@@ -85,7 +85,7 @@ impl Server {
             return Err(StartError::Configuration { problems: report.problems });
         }
         let mut warnings: Vec<String> = report.warnings.iter().map(ToString::to_string).collect();
-        let credentials = Credentials::load(&config.server.tls, SystemTime::now())?;
+        let credentials = config.credentials(SystemTime::now())?;
         let backlog = config.server.backlog;
         let api = bind("server.api", &config.server.api.bind, backlog).await?;
         let peer = bind("server.peer", &config.server.peer.bind, backlog).await?;
@@ -166,12 +166,12 @@ impl Server {
         tracing::info!("stopping: no new connections, finishing requests in flight");
         drop((self.api, self.peer));
         let graceful = shared.config.server.timeout_graceful_shutdown;
-        let (stores, patient) = end_loops(&shared, self.loops, graceful).await;
+        let stores = end_loops(&shared, self.loops, graceful).await;
         let stores = stores.ok_or(Stopped::Failed)?;
         let closer = self.closer;
         let closed = tokio::task::spawn_blocking(move || closer.close(stores, CLOSE_PATIENCE));
         closed.await.map_err(|_| Stopped::Failed)??;
-        if patient { Ok(()) } else { Err(Stopped::Impatient) }
+        if shared.has_abandoned_any() { Err(Stopped::Impatient) } else { Ok(()) }
     }
 }
 
@@ -268,13 +268,12 @@ fn report_reload(shared: &Shared) {
     }
 }
 
-/// Ends all loops, first politely, and collects their stores; none where a loop has panicked. Says
-/// whether politeness was enough.
+/// Ends all loops, first politely, and collects their stores; none where a loop has panicked.
 async fn end_loops(
     shared: &Arc<Shared>,
     loops: Vec<JoinHandle<Stores>>,
     graceful: Duration,
-) -> (Option<Stores>, bool) {
+) -> Option<Stores> {
     shared.drain();
     shared.inboxes.tell_all(|| Message::Drain);
     let mut joining = tokio::task::spawn_blocking(move || {
@@ -290,11 +289,9 @@ async fn end_loops(
         }
         stores
     });
-    match timeout(graceful, &mut joining).await {
-        Ok(joined) => (joined.unwrap_or_default(), true),
-        Err(_) => {
-            shared.inboxes.tell_all(|| Message::Abort);
-            (joining.await.unwrap_or_default(), false)
-        }
+    if let Ok(joined) = timeout(graceful, &mut joining).await {
+        return joined.unwrap_or_default();
     }
+    shared.inboxes.tell_all(|| Message::Abort);
+    joining.await.unwrap_or_default()
 }

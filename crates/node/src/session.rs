@@ -10,7 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use paravon_protocol::{Code, Refusal, RequestId, TooLarge, encode_goaway, encode_refusal};
 use paravon_transport::{FrameStream, Identity};
@@ -43,8 +43,8 @@ pub(crate) struct Session {
     /// Whether it said `hello`, and so understands `goaway`.
     pub(crate) greeted: Cell<bool>,
     born: Instant,
-    /// Whether it closes once nothing is in flight.
-    leaving: Cell<bool>,
+    /// Since when it is to close.
+    leaving: Cell<Option<Instant>>,
     in_flight: Cell<u32>,
     outbox: RefCell<Outbox>,
     waker: Cell<Option<Waker>>,
@@ -58,7 +58,7 @@ impl Session {
             port,
             greeted: Cell::new(false),
             born: Instant::now(),
-            leaving: Cell::new(false),
+            leaving: Cell::new(None),
             in_flight: Cell::new(0),
             outbox: RefCell::default(),
             waker: Cell::new(None),
@@ -95,17 +95,27 @@ impl Session {
         }
     }
 
-    /// Asks the client to connect elsewhere and closes once nothing is in flight. A client that never
-    /// said `hello` would take `goaway` for its reply, so its connection just closes.
+    /// Asks the client to finish and connect elsewhere. Its requests that are on their way are still
+    /// answered, until it closes or its time is over. A client that never said `hello` would take
+    /// `goaway` for a reply, so its connection just closes at its first rest.
     pub(crate) fn leave(&self) {
-        if !self.leaving.replace(true) && self.greeted.get() {
+        if self.leaving.get().is_some() {
+            return;
+        }
+        self.leaving.set(Some(Instant::now()));
+        if self.greeted.get() {
             self.outbox.borrow_mut().announce(encode_goaway);
         }
         self.wake();
     }
 
+    /// Whether it was asked to leave longer ago than `grace`.
+    pub(crate) fn left_before(&self, grace: Duration) -> bool {
+        self.leaving.get().is_some_and(|since| since.elapsed() >= grace)
+    }
+
     /// How long it has been open.
-    pub(crate) fn age(&self) -> std::time::Duration {
+    pub(crate) fn age(&self) -> Duration {
         self.born.elapsed()
     }
 }
@@ -143,8 +153,7 @@ impl SessionTask {
         self.session.waker.set(None);
         for _ in 0..TURNS {
             let sending = self.poll_send(cx)?;
-            let ends = self.at_end || self.session.leaving.get();
-            if ends && self.session.in_flight.get() == 0 {
+            if self.at_end && self.session.in_flight.get() == 0 {
                 return sending.map(Ok);
             }
             if self.may_read() {
@@ -153,7 +162,10 @@ impl SessionTask {
                 }
                 match self.poll_receive(cx)? {
                     Poll::Ready(()) => continue,
-                    Poll::Pending => {}
+                    Poll::Pending => self.at_end = self.is_to_close(),
+                }
+                if self.at_end {
+                    continue;
                 }
             }
             self.session.waker.set(Some(cx.waker().clone()));
@@ -166,10 +178,16 @@ impl SessionTask {
         Poll::Pending
     }
 
+    /// Whether a connection on which nothing comes in is to be closed from this side.
+    fn is_to_close(&self) -> bool {
+        let grace = self.local.shared.config.server.timeout_graceful_shutdown;
+        let leaving = self.session.leaving.get().is_some();
+        leaving && (!self.session.greeted.get() || self.session.left_before(grace))
+    }
+
     fn may_read(&self) -> bool {
         let server = &self.local.shared.config.server;
         !self.at_end
-            && !self.session.leaving.get()
             && self.session.in_flight.get() < server.limit_concurrency
             && self.frames.unsent() < server.max_buffer_size
     }

@@ -3,7 +3,7 @@
 //! **Never:** holds data of a shard. What changes here changes rarely and is read without waiting.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,11 +11,11 @@ use paravon_protocol::{FrameLimit, Limits, PROTOCOL_VERSION, Welcome};
 use paravon_replication::Now;
 use paravon_ring::Layout;
 use paravon_storage::Journal;
-use paravon_transport::{Credentials, TlsError};
 use rustls::ServerConfig;
 
 use crate::config::Config;
 use crate::document::Document;
+use crate::error::StartError;
 use crate::inbox::Inboxes;
 use crate::session::Port;
 
@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     started: Instant,
     connections: [AtomicU64; 2],
     draining: AtomicBool,
+    /// Requests in flight when the patience for them was over.
+    abandoned: AtomicUsize,
     /// Why writes are refused; empty while they are not.
     write_trouble: Mutex<Option<String>>,
 }
@@ -65,6 +67,7 @@ impl Shared {
             started: Instant::now(),
             connections: [const { AtomicU64::new(0) }; 2],
             draining: AtomicBool::new(false),
+            abandoned: AtomicUsize::new(0),
             write_trouble: Mutex::new(None),
         }
     }
@@ -107,9 +110,9 @@ impl Shared {
     /// Reads certificate, key, authority and revocation list anew for all later connections.
     ///
     /// # Errors
-    /// The new set cannot be used; the old one stays.
-    pub(crate) fn reload(&self) -> Result<SystemTime, TlsError> {
-        let credentials = Credentials::load(&self.config.server.tls, SystemTime::now())?;
+    /// The new set cannot be used, or is not this node's; the old one stays.
+    pub(crate) fn reload(&self) -> Result<SystemTime, StartError> {
+        let credentials = self.config.credentials(SystemTime::now())?;
         let tls = credentials.server_config()?;
         *self.tls.write().unwrap_or_else(PoisonError::into_inner) = tls;
         Ok(credentials.not_after())
@@ -140,6 +143,15 @@ impl Shared {
 
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Counts requests that are ended without an answer.
+    pub(crate) fn abandon(&self, requests: usize) {
+        self.abandoned.fetch_add(requests, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_abandoned_any(&self) -> bool {
+        self.abandoned.load(Ordering::Relaxed) > 0
     }
 
     /// Notes why writes are refused from now on; logged once.

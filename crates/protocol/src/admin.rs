@@ -82,8 +82,9 @@ impl AdminReply {
     }
 }
 
-/// What a node is and how it fares.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// What a node is and how it fares. A field that an older node does not send reads as empty.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct NodeStatus {
     /// Its name.
     pub node_id: String,
@@ -128,7 +129,7 @@ pub struct NodeStatus {
 }
 
 /// A port that a node listens on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListenerStatus {
     /// `host:port`.
     pub address: String,

@@ -35,21 +35,25 @@ pub enum ClientMessage {
     Delete(Delete),
 }
 
-/// What a client calls its request: text, bytes or a number, kept as it came.
+/// What a client calls its request: text, bytes or a number, kept as it came and without an
+/// allocation, because every request has one.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct RequestId(Box<[u8]>);
+pub struct RequestId {
+    encoded: [u8; Self::MAX_ENCODED],
+    length: u8,
+}
 
 impl RequestId {
-    /// An id that is a text; cut to [`MAX_REQUEST_ID_BYTES`] characters that fit.
+    /// The longest head of a text or of bytes up to [`MAX_REQUEST_ID_BYTES`], and what follows it.
+    const MAX_ENCODED: usize = 2 + MAX_REQUEST_ID_BYTES;
+
+    /// An id that is a text; cut to what fits into [`MAX_REQUEST_ID_BYTES`].
     #[must_use]
     pub fn from_text(text: &str) -> Self {
-        let end = (0..=text.len().min(MAX_REQUEST_ID_BYTES))
-            .rev()
-            .find(|&end| text.is_char_boundary(end))
-            .unwrap_or_default();
-        let mut encoded = Vec::with_capacity(2 + end);
+        let end = text.floor_char_boundary(MAX_REQUEST_ID_BYTES);
+        let mut encoded = Vec::with_capacity(Self::MAX_ENCODED);
         writer::text(&mut encoded, &text[..end]);
-        Self(encoded.into())
+        Self::from_encoded(&encoded).unwrap_or_else(|| unreachable!("it has been cut to fit"))
     }
 
     /// The text of 32 hexadecimal digits that two numbers make: for a request that came without an id.
@@ -58,13 +62,26 @@ impl RequestId {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         /// The marker of a text of 32 to 255 bytes, and its length.
         const HEAD: [u8; 2] = [0xd9, 32];
-        let number = u128::from(high) << 64 | u128::from(low);
-        let digit = |i: usize| DIGITS[(number >> (124 - 4 * i)) as usize & 0xf];
-        Self(HEAD.into_iter().chain((0..32).map(digit)).collect())
+        let mut id = Self { encoded: [0; Self::MAX_ENCODED], length: 34 };
+        id.encoded[..2].copy_from_slice(&HEAD);
+        let bytes = [high.to_be_bytes(), low.to_be_bytes()];
+        for (pair, byte) in id.encoded[2..34].chunks_exact_mut(2).zip(bytes.as_flattened()) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 0xf)];
+        }
+        id
+    }
+
+    /// The id of this encoding; none where it is too long.
+    fn from_encoded(raw: &[u8]) -> Option<Self> {
+        let mut encoded = [0; Self::MAX_ENCODED];
+        encoded.get_mut(..raw.len())?.copy_from_slice(raw);
+        Some(Self { encoded, length: u8::try_from(raw.len()).ok()? })
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         const EXPECTED: Problem = Problem::WrongType { expected: "a string, bytes or a number" };
+        const LIMIT: Problem = Problem::OutOfRange { expected: "at most 64 bytes" };
         let mut inside = *reader;
         let raw = reader.raw()?;
         let length = match inside.bytes_or_text() {
@@ -72,20 +89,20 @@ impl RequestId {
             Err(_) if inside.unsigned().is_ok() => 0,
             Err(_) => return reader.error(EXPECTED),
         };
-        if length > MAX_REQUEST_ID_BYTES {
-            return reader.error(Problem::OutOfRange { expected: "at most 64 bytes" });
+        match Self::from_encoded(raw) {
+            Some(id) if length <= MAX_REQUEST_ID_BYTES => Ok(id),
+            _ => reader.error(LIMIT),
         }
-        Ok(Self(raw.into()))
     }
 
     pub(crate) fn encoded(&self) -> &[u8] {
-        &self.0
+        &self.encoded[..usize::from(self.length)]
     }
 }
 
 impl core::fmt::Debug for RequestId {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "RequestId({})", self.0.escape_ascii())
+        write!(f, "RequestId({})", self.encoded().escape_ascii())
     }
 }
 
@@ -385,6 +402,21 @@ mod tests {
     fn a_request_id_of_numbers_is_a_text_of_hexadecimal_digits() {
         let text = RequestId::from_text("0123456789abcdef00000000000000ff");
         assert_eq!(RequestId::from_numbers(0x0123_4567_89ab_cdef, 0xff), text);
+    }
+
+    #[test]
+    fn a_request_id_has_at_most_64_bytes_and_any_of_three_types() {
+        let decode = |raw: &[u8]| RequestId::decode(&mut Reader::new(raw, "request_id"));
+        let text = |length: usize| {
+            [&[0xd9, u8::try_from(length).unwrap()][..], &vec![b'x'; length]].concat()
+        };
+        for good in [&b"\x07"[..], b"\xa1x", b"\xc4\x01x", &text(64)] {
+            assert_eq!(decode(good).unwrap().encoded(), good);
+        }
+        for bad in [&b"\xc0"[..], b"\xff", b"\x91\x01", &text(65)] {
+            assert!(decode(bad).is_err());
+        }
+        assert_eq!(RequestId::from_text(&"é".repeat(40)).encoded().len(), 66);
     }
 
     #[test]

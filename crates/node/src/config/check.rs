@@ -14,6 +14,7 @@ use paravon_transport::{Credentials, TlsError};
 use super::address::{Address, Host};
 use super::error::Warning;
 use super::settings::Config;
+use crate::error::StartError;
 
 /// What is wrong and what is doubtful with a configuration.
 #[derive(Debug, Default)]
@@ -118,10 +119,25 @@ impl Config {
         report
     }
 
-    fn check_certificates(&self, now: SystemTime, report: &mut Report) {
+    /// The certificates as of `now`, where they can be used and are this node's.
+    ///
+    /// # Errors
+    /// All that is wrong with them.
+    pub(crate) fn credentials(&self, now: SystemTime) -> Result<Credentials, StartError> {
+        let mut report = Report::default();
+        match self.check_certificates(now, &mut report) {
+            Some(credentials) if report.problems.is_empty() => Ok(credentials),
+            _ => Err(StartError::Configuration { problems: report.problems }),
+        }
+    }
+
+    fn check_certificates(&self, now: SystemTime, report: &mut Report) -> Option<Credentials> {
         let credentials = match Credentials::load(&self.server.tls, now) {
             Ok(credentials) => credentials,
-            Err(source) => return report.problems.push(Problem::Tls { source }),
+            Err(source) => {
+                report.problems.push(Problem::Tls { source });
+                return None;
+            }
         };
         let warnings = credentials.warnings().iter().cloned();
         report.warnings.extend(warnings.map(|source| Warning::Tls { source }));
@@ -139,6 +155,7 @@ impl Config {
         if !advertised.is_unspecified() && !credentials.is_valid_for(advertised.as_str()) {
             report.problems.push(Problem::NotValidFor { advertised, certfile: certfile() });
         }
+        Some(credentials)
     }
 
     fn check_ports(&self, problems: &mut Vec<Problem>) {

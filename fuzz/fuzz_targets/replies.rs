@@ -1,0 +1,13 @@
+//! What a broken server may answer.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use paravon_protocol::{Envelope, NodeStatus, Welcome, decode_reply};
+
+fuzz_target!(|payload: &[u8]| {
+    if let Ok(envelope) = Envelope::decode(payload) {
+        let _ = decode_reply(envelope.kind, envelope.data);
+        let _ = Welcome::decode(envelope.data);
+        let _ = NodeStatus::decode(envelope.data);
+    }
+});
