@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use paravon_model::Failure;
+use paravon_model::{Failure, Hlc, Key, NodeId, Ordinal, Version};
 use paravon_protocol::{
     AdminRequest, ClientMessage, ClientRequest, Code, Envelope, Hello, Refusal, RequestId,
     encode_reading, encode_written,
@@ -18,7 +18,7 @@ use paravon_replication::{
     ClockSettings, Effect, Event, Now, OperationId, Reply, RequestToken, Settings, Shard,
 };
 use paravon_ring::shard_of;
-use paravon_storage::{Answer, Completion, Group, Store};
+use paravon_storage::{Answer, Completion, Group, Store, WriteError};
 use paravon_transport::random_bytes;
 use slab::Slab;
 
@@ -44,8 +44,8 @@ pub(crate) struct Core {
     effects: VecDeque<Effect>,
     stepped: Vec<Effect>,
     answers: Vec<Answer>,
-    /// Merges queued since the last commit.
-    queued: u64,
+    /// What waits for the next commit.
+    uncommitted: Uncommitted,
     server_ids: ServerIds,
 }
 
@@ -53,7 +53,20 @@ pub(crate) struct Core {
 struct OwnedShard {
     shard: Shard,
     store: Box<dyn Store>,
-    merges: Slab<(OperationId, paravon_model::Version)>,
+    merges: Slab<(OperationId, Version)>,
+}
+
+/// What waits for a commit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Uncommitted {
+    merges: u64,
+    ceiling: Option<Hlc>,
+}
+
+impl Uncommitted {
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A client request that a shard works on.
@@ -69,7 +82,7 @@ impl Core {
         index: usize,
         shared: Arc<Shared>,
         stores: Vec<Box<dyn Store>>,
-        ceiling: paravon_model::Hlc,
+        ceiling: Hlc,
     ) -> Self {
         let shards = stores.into_iter().map(|store| {
             let clock = ClockSettings {
@@ -91,7 +104,7 @@ impl Core {
             effects: VecDeque::new(),
             stepped: Vec::new(),
             answers: Vec::new(),
-            queued: 0,
+            uncommitted: Uncommitted::default(),
             server_ids: ServerIds::new(),
             shared,
         }
@@ -205,13 +218,8 @@ impl Core {
         }
     }
 
-    fn ceiling(
-        &mut self,
-        now: Now,
-        ceiling: paravon_model::Hlc,
-        result: Result<(), paravon_storage::WriteError>,
-    ) {
-        if result == Err(paravon_storage::WriteError::ReadOnly) {
+    fn ceiling(&mut self, now: Now, ceiling: Hlc, result: Result<(), WriteError>) {
+        if result == Err(WriteError::ReadOnly) {
             self.shared.note_write_trouble("a sync failed; check the disk, then restart the node");
         }
         for local in 0..self.shards.len() {
@@ -231,7 +239,7 @@ impl Core {
         for (ticket, result) in answers.drain(..) {
             let ticket = usize::try_from(ticket).unwrap_or(usize::MAX);
             let (operation, stamp) = self.shards[local].merges.remove(ticket);
-            if result == Err(paravon_storage::WriteError::ReadOnly) {
+            if result == Err(WriteError::ReadOnly) {
                 self.shared
                     .note_write_trouble("a sync failed; check the disk, then restart the node");
             }
@@ -276,19 +284,19 @@ impl Core {
         }
     }
 
-    /// Merges queued since the last [`take_groups`](Self::take_groups).
-    pub(crate) fn queued(&self) -> u64 {
-        self.queued
+    /// What waits for the log. Differs from an earlier answer where more has come since.
+    pub(crate) fn uncommitted(&self) -> Uncommitted {
+        self.uncommitted
     }
 
-    /// Everything that waits for the log.
-    pub(crate) fn take_groups(&mut self) -> Vec<Group> {
-        self.queued = 0;
+    /// Everything that waits for the log; the ceiling goes with the first group.
+    pub(crate) fn take_uncommitted(&mut self) -> (Vec<Group>, Option<Hlc>) {
+        let Uncommitted { ceiling, .. } = std::mem::take(&mut self.uncommitted);
         let mut groups = Vec::with_capacity(self.shards.len());
         for owned in &mut self.shards {
             groups.extend(std::iter::from_fn(|| owned.store.take_group()));
         }
-        groups
+        (groups, ceiling)
     }
 
     /// Gives the stores back when the loop ends.
@@ -319,7 +327,9 @@ impl Core {
         while let Some(effect) = self.effects.pop_front() {
             match effect {
                 Effect::Reply { request, reply } => self.route_reply(request, reply),
-                Effect::RaiseCeiling { ceiling } => self.shared.journal.raise_ceiling(ceiling),
+                Effect::RaiseCeiling { ceiling } => {
+                    self.uncommitted.ceiling = self.uncommitted.ceiling.max(Some(ceiling));
+                }
                 Effect::Read { operation, hash, key } => {
                     let read = self.shards[local].store.get(hash, &key);
                     let answer = read.map_err(failure::of_read);
@@ -330,7 +340,7 @@ impl Core {
                     let stamp = record.version;
                     let ticket = owned.merges.insert((operation, stamp));
                     match owned.store.merge(ticket as u64, hash, key, record) {
-                        Ok(()) => self.queued += 1,
+                        Ok(()) => self.uncommitted.merges += 1,
                         Err(refusal) => {
                             owned.merges.remove(ticket);
                             let answer = Err(failure::of_refusal(&refusal));
@@ -378,16 +388,12 @@ impl Core {
         session.wake();
     }
 
-    fn name_of(&self, ordinal: paravon_model::Ordinal) -> &str {
-        self.shared.layout.node_id(ordinal).map_or("", paravon_model::NodeId::as_str)
+    fn name_of(&self, ordinal: Ordinal) -> &str {
+        self.shared.layout.node_id(ordinal).map_or("", NodeId::as_str)
     }
 }
 
-fn event_of(
-    message: ClientMessage,
-    request: RequestToken,
-    deadline: Duration,
-) -> (paravon_model::Key, Event) {
+fn event_of(message: ClientMessage, request: RequestToken, deadline: Duration) -> (Key, Event) {
     match message {
         ClientMessage::Put(put) => (put.key.clone(), Event::Put { request, put, deadline }),
         ClientMessage::Get(get) => (get.key.clone(), Event::Get { request, get, deadline }),

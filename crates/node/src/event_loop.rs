@@ -22,7 +22,7 @@ use tokio::task::{LocalSet, spawn_local, yield_now};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use crate::core::Core;
+use crate::core::{Core, Uncommitted};
 use crate::inbox::Message;
 use crate::session::{Port, Session, SessionTask};
 use crate::shared::Shared;
@@ -63,7 +63,7 @@ pub(crate) struct Local {
 impl Local {
     /// Wakes the tasks that a batch has made work for.
     pub(crate) fn wake_after_batch(&self, core: &Core) {
-        if core.queued() > 0 {
+        if !core.uncommitted().is_empty() {
             self.commit.notify_one();
         }
         if core.under_way() > 0 {
@@ -199,26 +199,29 @@ async fn commit_when_wanted(local: Rc<Local>) {
     let journal = &local.shared.journal;
     loop {
         local.commit.notified().await;
-        let mut seen = 0;
+        let mut seen = Uncommitted::default();
         for _ in 0..GATHERING_TURNS {
-            let queued = local.core.borrow().queued();
-            if queued == seen {
+            let uncommitted = local.core.borrow().uncommitted();
+            if uncommitted == seen {
                 break;
             }
-            seen = queued;
+            seen = uncommitted;
             yield_now().await;
         }
-        let groups = local.core.borrow_mut().take_groups();
-        if groups.is_empty() {
-            continue;
+        let (groups, ceiling) = local.core.borrow_mut().take_uncommitted();
+        if let Some(ceiling) = ceiling {
+            journal.raise_ceiling(ceiling);
         }
-        if !journal.prefers_inline() {
+        let completions = if journal.prefers_inline() {
+            journal.commit_here(groups).unwrap_or_default()
+        } else {
             journal.submit(groups);
-        } else if let Some(completions) = journal.commit_here(groups) {
-            let mut core = local.core.borrow_mut();
-            core.complete(local.shared.now(), completions);
-            local.wake_after_batch(&core);
-        }
+            Vec::new()
+        };
+        // Also where nothing was committed: a superseded merge is answered without the log.
+        let mut core = local.core.borrow_mut();
+        core.complete(local.shared.now(), completions);
+        local.wake_after_batch(&core);
     }
 }
 

@@ -1,0 +1,81 @@
+//! What a broken disk may hold: bytes of every file of a data directory are changed, then it is
+//! opened and read. It may refuse to open or to answer; it must not panic or answer with another value.
+#![no_main]
+
+use std::sync::{Arc, LazyLock, Mutex};
+
+use libfuzzer_sys::fuzz_target;
+use paravon_model::{Body, Hlc, Key, Ordinal, Record, Value, Version};
+use paravon_ring::KeyHash;
+use paravon_storage::crash_disk::{CrashDisk, Image};
+use paravon_storage::{Completion, Completions, Options, Stepped};
+
+const KEYS: u64 = 40;
+
+#[derive(Default)]
+struct News(Mutex<Vec<Completion>>);
+
+impl Completions for News {
+    fn deliver(&self, completions: Vec<Completion>) {
+        self.0.lock().expect("no panic").extend(completions);
+    }
+}
+
+/// A data directory with some records in redb and some in the log.
+static IMAGE: LazyLock<Image> = LazyLock::new(|| {
+    let (disk, news) = (CrashDisk::new(), Arc::new(News::default()));
+    let mut open = Stepped::open(Arc::new(disk.clone()), &options(), news.clone()).expect("founded");
+    for number in 0..KEYS {
+        let (key, record) = entry(number);
+        let store = &mut open.stores[0];
+        store.merge(number, KeyHash::of(&key, 0), key, record).expect("room");
+        open.journal.submit(store.take_group().into_iter().collect());
+        open.steps.commit();
+        for completion in std::mem::take(&mut *news.0.lock().expect("no panic")) {
+            store.complete(completion);
+        }
+        if number == KEYS / 2 {
+            store.flush();
+            while open.steps.apply(0) {}
+            open.steps.checkpoint().expect("a checkpoint");
+        }
+    }
+    disk.image()
+});
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some((head, masks)) = bytes.split_first_chunk::<4>() else { return };
+    let mut image = IMAGE.clone();
+    let files = image.files();
+    let name = files[usize::from(head[0]) % files.len()].clone();
+    let length = image.read(&name).map_or(0, |content| content.len());
+    let offset = u64::from(u32::from_be_bytes([0, head[1], head[2], head[3]]));
+    for (at, mask) in (offset..).zip(masks).filter(|(at, _)| *at < length as u64) {
+        image.corrupt(&name, at, *mask);
+    }
+    let disk = Arc::new(CrashDisk::from_image(image));
+    let Ok(mut open) = Stepped::open(disk, &options(), Arc::new(News::default())) else { return };
+    for number in 0..KEYS {
+        let (key, record) = entry(number);
+        if let Ok(Some(found)) = open.stores[0].get(KeyHash::of(&key, 0), &key) {
+            assert_eq!(found, record);
+        }
+    }
+});
+
+fn options() -> Options {
+    Options {
+        cache_bytes: 1 << 20,
+        table_bytes: 64 << 10,
+        segment_bytes: 32 << 10,
+        checkpoint_bytes: 64 << 10,
+        ..Options::new("unused")
+    }
+}
+
+fn entry(number: u64) -> (Key, Record) {
+    let key = Key::new(Key::DEFAULT_NAMESPACE, &number.to_be_bytes()).expect("a valid key");
+    let version = Version { hlc: Hlc::from_u64(number + 1), ordinal: Ordinal(1) };
+    let body = Body::Live(Value::bytes(&number.to_le_bytes()));
+    (key, Record { version, expires_ms: None, body })
+}
