@@ -30,8 +30,10 @@ pub(crate) async fn call(
     let deadline = Instant::now() + timeout;
     let first = pool.preferred();
     let mut backoff = Backoff::default();
-    for attempt in 1.. {
-        let index = (first + attempt - 1) % pool.len();
+    let mut attempts: usize = 0;
+    loop {
+        let index = (first + attempts) % pool.len();
+        attempts += 1;
         let patience = Patience::new(effect, pool.len(), deadline);
         let error = match try_once(pool, index, message.clone(), &patience).await {
             Ok(data) => return Ok((index, data)),
@@ -41,11 +43,11 @@ pub(crate) async fn call(
             pool.avoid(index);
         }
         let Verdict::TryAgain { after } = verdict(effect, &error) else { return Err(error) };
-        if attempt >= max_attempts as usize {
+        if attempts >= max_attempts as usize {
             return Err(error);
         }
         // A whole round over the servers failed: they get a moment.
-        let round_is_over = attempt % pool.len() == 0;
+        let round_is_over = attempts.is_multiple_of(pool.len());
         let pause = match round_is_over {
             true => backoff.fail(random()).max(pool.until_ready()).max(after),
             false => Duration::ZERO,
@@ -55,7 +57,6 @@ pub(crate) async fn call(
         }
         sleep(pause).await;
     }
-    Err(ClientError::NoServers)
 }
 
 /// How long one attempt may take.

@@ -1,7 +1,8 @@
 //! A handle to one connection: sends a request and waits for its answer.
 //!
-//! **Never:** keeps a connection that is silent: a caller whose deadline passes without a single frame
-//! from the server ends it, so that the next request finds out by connecting anew.
+//! **Never:** sends further requests over a connection that is silent: after a deadline that passes without
+//! a single frame from the server, the next request connects anew. Nor does it take the connection from
+//! callers that still wait on it: their time may be longer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,6 +36,7 @@ pub(crate) enum CallError {
 pub(crate) struct Connection {
     requests: mpsc::Sender<Outgoing>,
     heard: Arc<Heard>,
+    /// Whether it has been silent for too long; its task ends with the last caller that waits on it.
     abandoned: AtomicBool,
     value_limit: u64,
     task: Task,
@@ -90,7 +92,7 @@ impl Connection {
             Ok(Err(_)) => Err(CallError::Broken(ended(Outcome::Unknown))),
             Err(_) => {
                 if self.heard.frames.load(Ordering::Relaxed) == heard_before {
-                    self.abandon();
+                    self.abandoned.store(true, Ordering::Relaxed);
                 }
                 Err(CallError::Deadline(Outcome::Unknown))
             }
@@ -111,12 +113,6 @@ impl Connection {
         }
     }
 
-    /// Ends the connection at once; whoever waits gets an error with outcome unknown.
-    fn abandon(&self) {
-        self.abandoned.store(true, Ordering::Relaxed);
-        self.task.abort();
-    }
-
     /// Takes no more requests, waits a moment for the answers that are due, and says goodbye.
     pub(crate) async fn close(self) {
         let Self { requests, task, .. } = self;
@@ -135,12 +131,6 @@ fn ended(outcome: Outcome) -> Broken {
 struct Task(Option<JoinHandle<()>>);
 
 impl Task {
-    fn abort(&self) {
-        if let Some(task) = &self.0 {
-            task.abort();
-        }
-    }
-
     async fn finish(mut self) {
         if let Some(task) = &mut self.0 {
             let _ended = timeout(CLOSE_LIMIT, task).await;
@@ -150,6 +140,8 @@ impl Task {
 
 impl Drop for Task {
     fn drop(&mut self) {
-        self.abort();
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
     }
 }

@@ -112,11 +112,21 @@ impl Config {
     /// Everything that can be validated as of `now` without starting, certificates included.
     #[must_use]
     pub fn check(&self, now: SystemTime) -> Report {
-        let mut report = Report::default();
+        let mut report = Report { warnings: self.without_effect(), ..Report::default() };
         self.check_certificates(now, &mut report);
         self.check_ports(&mut report.problems);
         report.problems.extend(writable(&self.storage.data_dir).err());
         report
+    }
+
+    /// What is asked for and cannot be had yet.
+    fn without_effect(&self) -> Vec<Warning> {
+        let asked_for = [
+            ("node.auto_join", self.node.auto_join),
+            ("server.metrics", self.server.metrics.is_some()),
+        ];
+        let asked_for = asked_for.into_iter().filter(|(_, asked_for)| *asked_for);
+        asked_for.map(|(key, _)| Warning::NotYet { key }).collect()
     }
 
     /// The certificates as of `now`, where they can be used and are this node's.

@@ -165,6 +165,12 @@ pub enum Warning {
         /// The key.
         key: &'static str,
     },
+    /// A key whose feature this version does not have.
+    #[error("{key} has no effect in this version, which runs single nodes without metrics")]
+    NotYet {
+        /// The key.
+        key: &'static str,
+    },
     /// The certificates are usable and should be mended.
     #[error("server.tls: {source}")]
     Tls {
