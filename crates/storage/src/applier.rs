@@ -1,7 +1,8 @@
 //! From a frozen table into redb, in small slices.
 //!
-//! One applier per shard. It never decides anything: the table holds what won its merge, and is newer
-//! than what redb holds, so records are stored unread.
+//! One applier per shard. Most slices are visible and not durable; every few one is durable, with all
+//! before it, which spreads the writing of a checkpoint. It never decides anything: the table holds
+//! what won its merge, and is newer than what redb holds, so records are stored unread.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

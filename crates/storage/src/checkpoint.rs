@@ -17,6 +17,9 @@ use crate::position::Position;
 use crate::space::{Grower, SpaceWatch};
 use crate::store::Completion;
 
+/// The log is sealed when it has not grown for this many steps: about a second.
+const IDLE_STEPS: u32 = 50;
+
 /// A shard as the checkpointer sees it.
 #[derive(Debug)]
 pub(crate) struct Follower {
@@ -39,6 +42,8 @@ pub(crate) struct Checkpointer {
     every_bytes: u64,
     /// Where the log ended at the last checkpoint.
     last: Position,
+    /// Where it ended at the last step, and for how many steps.
+    idle: (Position, u32),
 }
 
 impl Checkpointer {
@@ -51,7 +56,8 @@ impl Checkpointer {
         every_bytes: u64,
     ) -> Self {
         let last = Position::ZERO;
-        Self { shared, log_dir, followers, node_state, space, every_bytes, last }
+        let idle = (last, 0);
+        Self { shared, log_dir, followers, node_state, space, every_bytes, last, idle }
     }
 
     /// Does what is due: spare segments always, a checkpoint by volume.
@@ -74,7 +80,16 @@ impl Checkpointer {
             // Records that nobody froze, because they are few, hold the log back.
             self.ask_to_flush();
         }
+        self.seal_if_idle(end);
         self.recycle(None)
+    }
+
+    fn seal_if_idle(&mut self, end: Position) {
+        let (before, steps) = self.idle;
+        self.idle = if before == end { (end, steps.saturating_add(1)) } else { (end, 0) };
+        if self.idle.1 == IDLE_STEPS {
+            self.shared.baton().seal();
+        }
     }
 
     fn has_news(&self) -> bool {

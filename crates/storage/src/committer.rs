@@ -142,6 +142,12 @@ impl Committer {
         self.log.sync().map_err(|_| WriteError::ReadOnly)
     }
 
+    /// Marks the end of an idle log. See [`Log::seal`].
+    pub(crate) fn seal(&mut self) {
+        // A full disk seals nothing, and a failed sync is told with the next group.
+        let _ = self.log.seal();
+    }
+
     /// Refuses everything from now on: whoever held the baton failed in the middle.
     pub(crate) fn poison(&mut self) {
         self.log.poison();

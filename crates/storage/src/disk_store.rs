@@ -22,6 +22,10 @@ use crate::table::{Slot, Table};
 /// A group is closed when it holds this much, so that one batch carries many groups.
 const GROUP_BYTES: usize = 1 << 20;
 
+/// A table is frozen when it holds this share of the bound, or more when the one before is done: the
+/// larger it is, the more records of one page are written together.
+const FREEZE_SHARE: usize = 4;
+
 /// The bounds of one store.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -125,11 +129,17 @@ impl DiskStore {
             Some(Refusal::TooLarge { bytes, max: self.limits.group_bytes })
         } else if self.full && !record.is_tombstone() {
             Some(Refusal::StorageFull)
-        } else if self.table.bytes() >= self.limits.table_bytes {
+        } else if self.table.bytes() >= self.bound(record) {
             Some(Refusal::Overloaded)
         } else {
             None
         }
+    }
+
+    /// Puts leave a part of the table to deletes, which are to pass when the disk has become full.
+    fn bound(&self, record: &Record) -> usize {
+        let all = self.limits.table_bytes;
+        if record.is_tombstone() { all } else { all - all / 8 }
     }
 
     /// Queues a record in the group being filled, which will answer `ticket`.
@@ -206,7 +216,7 @@ impl DiskStore {
     }
 
     fn freeze_if_due(&mut self) {
-        if self.table.active_bytes() >= self.limits.table_bytes / 4 {
+        if self.table.active_bytes() >= self.limits.table_bytes / FREEZE_SHARE {
             self.flush();
         }
     }

@@ -49,7 +49,8 @@ pub trait Store: Send {
     /// Takes in what the storage threads report. Completions of other shards are ignored.
     fn complete(&mut self, completion: Completion);
 
-    /// Moves the answers that are final to `out`.
+    /// Moves the answers that are final to `out`. Call it after merges too, not only after
+    /// completions: what was decided against a durable record is answered at once.
     fn drain(&mut self, out: &mut Vec<Answer>);
 
     /// Ends a batch of reads and merges: drops the read view, so that the engine can reuse pages.

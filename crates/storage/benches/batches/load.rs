@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use paravon_model::{Body, Hlc, Key, Ordinal, Record, Value, Version};
 use paravon_ring::{KeyHash, Shift, shard_of};
@@ -93,20 +93,24 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn open(path: &Path, shards: u16, keys: u64) -> Self {
+        // Later than every stamp of a process before this one: an older write has nothing to sync.
+        let now = UNIX_EPOCH.elapsed().expect("after 1970").as_micros();
+        let stamp = u64::try_from(now).expect("before the year 586524");
         let inbox = Arc::new(Inbox::default());
         let options = Options { shards, ..Options::new(path) };
         let completions: Arc<dyn Completions> = Arc::clone(&inbox) as _;
         let storage = Some(Storage::open(&options, completions).expect("storage opens"));
-        Self { storage, inbox, random: Random(3), stamp: 0, fresh: keys, shards, keys }
+        Self { storage, inbox, random: Random(3), stamp, fresh: keys, shards, keys }
     }
 
     fn storage(&mut self) -> &mut Storage {
         self.storage.as_mut().expect("open until closed")
     }
 
-    /// Keys written so far.
-    pub(crate) fn written(&self) -> u64 {
-        self.fresh
+    /// Reads some of the loaded keys.
+    pub(crate) fn check_loaded(&mut self) {
+        let mut outcome = Outcome::default();
+        (0..10_000).for_each(|_| self.get(&mut outcome));
     }
 
     /// Bytes of the loaded keys and records as redb gets them.
@@ -134,7 +138,7 @@ impl Bench {
         }
     }
 
-    pub(crate) fn run(&mut self, phase: Phase, duration: Duration, rate: Option<u64>) -> Outcome {
+    pub(crate) fn run(&mut self, phase: Phase, duration: Duration, rate: Option<f64>) -> Outcome {
         let mut outcome = Outcome::default();
         let begun = Instant::now();
         let mut done = 0;
@@ -151,7 +155,7 @@ impl Bench {
                 self.get(&mut outcome);
                 done += BATCH;
                 if let Some(rate) = rate {
-                    let due = Duration::from_secs_f64(done as f64 / rate as f64);
+                    let due = Duration::from_secs_f64(done as f64 / rate);
                     std::thread::sleep(due.saturating_sub(begun.elapsed()));
                 }
             }
@@ -173,10 +177,9 @@ impl Bench {
         for &number in batch {
             let (shard, hash, key) = self.place(number);
             self.stamp += 1;
-            let version = Version { hlc: Hlc::new(1 << 40, 0), ordinal: Ordinal(1) };
-            let hlc = version.hlc.checked_add(self.stamp).expect("time does not end here");
+            let version = Version { hlc: Hlc::from_u64(self.stamp), ordinal: Ordinal(1) };
             let body = Body::Live(Value::bytes(&value_bytes(&mut self.random)));
-            let record = Record { version: Version { hlc, ..version }, expires_ms: None, body };
+            let record = Record { version, expires_ms: None, body };
             loop {
                 let store = &mut self.storage().stores[shard];
                 match store.merge(number, hash, key.clone(), record.clone()) {

@@ -9,6 +9,7 @@ mod load;
 mod redb_alone;
 mod report;
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -23,12 +24,18 @@ struct Arguments {
     keys: u64,
     shards: u16,
     dir: PathBuf,
+    write_until_killed: Option<PathBuf>,
 }
 
 impl Arguments {
     fn parse() -> Self {
-        let mut parsed =
-            Self { seconds: 10, keys: 1_000_000, shards: 1, dir: std::env::temp_dir() };
+        let mut parsed = Self {
+            seconds: 10,
+            keys: 1_000_000,
+            shards: 1,
+            dir: std::env::temp_dir(),
+            write_until_killed: None,
+        };
         let mut arguments = std::env::args().skip(1);
         while let Some(name) = arguments.next() {
             let mut value = || arguments.next().unwrap_or_else(|| panic!("{name} needs a value"));
@@ -38,6 +45,7 @@ impl Arguments {
                 "--keys" => parsed.keys = number(value()),
                 "--shards" => parsed.shards = value().parse().expect("a number of shards"),
                 "--dir" => parsed.dir = value().into(),
+                "--write-until-killed" => parsed.write_until_killed = Some(value().into()),
                 // Cargo says so.
                 "--bench" => {}
                 other => panic!("unknown argument {other}"),
@@ -49,6 +57,9 @@ impl Arguments {
 
 fn main() {
     let arguments = Arguments::parse();
+    if let Some(path) = &arguments.write_until_killed {
+        write_until_killed(path, &arguments);
+    }
     let duration = Duration::from_secs(arguments.seconds);
     let dir = tempfile::tempdir_in(&arguments.dir).expect("a directory for the bench");
 
@@ -66,13 +77,13 @@ fn main() {
     print_phase("burst of one second", &burst);
     let overwrites = bench.run(Phase::Overwrite, duration, None);
     print_phase("overwrites, sustained", &overwrites);
-    let rate = (overwrites.rate.mean() * 0.6) as u64;
+    println!("  RSS {} MiB", report::rss_mib());
+    let rate = overwrites.rate.mean() * 0.6;
     let paced = bench.run(Phase::Overwrite, duration, Some(rate));
-    print_phase(&format!("overwrites at {rate}/s"), &paced);
+    print_phase(&format!("overwrites at {rate:.0}/s"), &paced);
     let new_keys = bench.run(Phase::NewKeys, duration, None);
     print_phase("new keys, sustained", &new_keys);
     println!("  RSS {} MiB", report::rss_mib());
-    restart_after_a_kill(&path, dir.path(), &bench);
     bench.close();
     drop(bench);
 
@@ -88,6 +99,7 @@ fn main() {
         overwrites.rate.mean() / alone.overwrites.mean(),
         new_keys.rate.mean() / alone.new_keys.mean()
     );
+    restarts_after_kills(&dir.path().join("killed"), &arguments);
     rounds(&dir.path().join("rounds"), &arguments);
 }
 
@@ -99,21 +111,41 @@ fn print_phase(name: &str, phase: &load::Outcome) {
     report::print_latency("    refused as overloaded, waited", &phase.refusals);
 }
 
-/// A copy of the live files is what a killed process leaves.
-fn restart_after_a_kill(path: &Path, dir: &Path, bench: &Bench) {
-    let copy = dir.join("killed");
-    let copied = std::process::Command::new("cp").arg("-r").arg(path).arg(&copy).status();
-    assert!(copied.expect("cp runs").success());
-    let begun = Instant::now();
-    let reopened = Bench::open(&copy, bench.shards, bench.keys);
-    println!(
-        "  restart after a kill: {:.2} s, {} keys",
-        begun.elapsed().as_secs_f64(),
-        bench.written()
-    );
-    drop(reopened);
-    // The threads end on their own; the copy is not needed any more.
-    let _ = std::fs::remove_dir_all(&copy);
+/// Kills a process in the middle of its writes, several times, and starts from what it left.
+fn restarts_after_kills(path: &Path, arguments: &Arguments) {
+    for kill in 1..=3 {
+        let program = std::env::current_exe().expect("this program has a path");
+        let mut child = std::process::Command::new(program)
+            .args(["--keys", &arguments.keys.to_string()])
+            .args(["--shards", &arguments.shards.to_string()])
+            .arg("--write-until-killed")
+            .arg(path)
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("a child starts");
+        let mut loaded = [0];
+        let output = child.stdout.as_mut().expect("it is piped");
+        output.read_exact(&mut loaded).expect("the child says when it has loaded");
+        std::thread::sleep(Duration::from_millis(2500 + 700 * kill));
+        child.kill().expect("it is killed");
+        child.wait().expect("it ends");
+        let begun = Instant::now();
+        let mut reopened = Bench::open(path, arguments.shards, arguments.keys);
+        let took = begun.elapsed().as_secs_f64();
+        println!("  restart after kill {kill}: {took:.2} s, RSS {} MiB", report::rss_mib());
+        reopened.check_loaded();
+        reopened.close();
+    }
+}
+
+/// What the killed process does.
+fn write_until_killed(path: &Path, arguments: &Arguments) {
+    let mut bench = Bench::open(path, arguments.shards, arguments.keys);
+    bench.load();
+    println!("loaded");
+    loop {
+        bench.run(Phase::Overwrite, Duration::from_secs(1), None);
+    }
 }
 
 /// Overwrites everything again and again: the files must not grow with it.

@@ -19,9 +19,14 @@ impl Samples {
     fn quantile(&self, q: f64) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
-        let at = ((sorted.len().max(1) - 1) as f64 * q).round() as usize;
-        sorted.get(at).copied().unwrap_or_default()
+        sorted.get(rank(sorted.len(), q)).copied().unwrap_or_default()
     }
+}
+
+/// The place of a quantile among so many sorted samples.
+fn rank(samples: usize, q: f64) -> usize {
+    let thousandths = (0..=1000).take_while(|&t: &usize| t as f64 <= q * 1000.0).last();
+    samples.saturating_sub(1) * thousandths.unwrap_or(0) / 1000
 }
 
 pub(crate) fn print_rate(name: &str, samples: &Samples) {
@@ -37,10 +42,7 @@ pub(crate) fn print_rate(name: &str, samples: &Samples) {
 pub(crate) fn print_latency(name: &str, samples: &[Duration]) {
     let mut sorted = samples.to_vec();
     sorted.sort_unstable();
-    let at = |q: f64| {
-        let index = (sorted.len().max(1) - 1) as f64 * q;
-        sorted.get(index as usize).map_or(0.0, |d| d.as_secs_f64() * 1e3)
-    };
+    let at = |q: f64| sorted.get(rank(sorted.len(), q)).map_or(0.0, |d| d.as_secs_f64() * 1e3);
     println!(
         "{name}: p50 {:.3} ms, p99 {:.3} ms, p99.9 {:.3} ms, max {:.3} ms of {}",
         at(0.5),

@@ -7,7 +7,7 @@
 //! Numbers are big-endian; the checksum covers everything behind it. `position` is where the batch
 //! begins and `follows` where the one before it ended: the next batch stands there, or at the start
 //! of a later segment where it did not fit. `durable` is the position up to which the log had been
-//! synced when this batch was written. Parsing never panics and never believes a length unchecked.
+//! synced when this batch was written; an empty batch says only that. Parsing never panics and never believes a length unchecked.
 
 use crate::position::Position;
 

@@ -41,6 +41,8 @@ pub(crate) struct Log {
     /// Where the next batch begins in the current segment.
     offset: u64,
     durable: Position,
+    /// Where the last seal ended.
+    sealed: Position,
     poisoned: bool,
     /// The batch under construction; kept for its memory.
     frame: Vec<u8>,
@@ -84,6 +86,7 @@ impl Log {
             end,
             offset,
             durable: end,
+            sealed: Position::ZERO,
             poisoned: false,
             frame: Vec::new(),
         }
@@ -162,6 +165,17 @@ impl Log {
             self.durable = self.end;
         }
         Ok(self.durable)
+    }
+
+    /// Writes an empty batch that says that everything before it was durable, unless the last one is
+    /// that. Without it damage to the last batch would look like a torn tail at the next start.
+    pub(crate) fn seal(&mut self) -> Result<(), AppendError> {
+        self.sync()?;
+        if self.sealed < self.end {
+            self.append(std::iter::empty())?;
+            self.sealed = self.sync()?;
+        }
+        Ok(())
     }
 
     /// Goes on in the next segment. The old one is synced first, so that a sync of the current one

@@ -246,6 +246,47 @@ fn a_disk_that_lies_about_syncs_is_caught() {
     assert!(caught > 0);
 }
 
+/// One batch carries two groups of a shard; between their completions the table is frozen, applied
+/// and checkpointed. The position of that must not cover the second group.
+#[test]
+fn a_checkpoint_between_two_groups_of_one_batch_loses_neither() {
+    let mut node = Node::new();
+    node.merge(2, record(1, Some(1))).unwrap();
+    node.submit();
+    node.merge(4, record(2, Some(2))).unwrap();
+    node.submit();
+    node.stepped.steps.commit();
+    node.route_first();
+    node.stepped.stores[0].flush();
+    while node.stepped.steps.apply(0) {}
+    node.stepped.steps.checkpoint().unwrap();
+    let mut replay = Replay::new(Image::default());
+    node.disk.trace().iter().for_each(|operation| replay.step(operation));
+    let mut node = Node::open(replay.crash(Survival::Nothing)).unwrap();
+    assert_eq!(node.get(2).unwrap(), Some(record(1, Some(1))));
+    assert_eq!(node.get(4).unwrap(), Some(record(2, Some(2))));
+}
+
+/// The process dies, the machine does not: what the next start finds may be in the page cache alone.
+/// Once it is read, a power failure must not lose it.
+#[test]
+fn what_a_start_found_survives_a_later_power_failure() {
+    let disk = CrashDisk::new();
+    let durability = Durability::Interval(Duration::MAX);
+    let options = Options { durability, ..small_options() };
+    let mut node = Node::open_on(disk.clone(), &options).unwrap();
+    node.merge(2, record(1, Some(1))).unwrap();
+    node.sync();
+    // Not dropped: a killed process closes nothing.
+    std::mem::forget(node);
+    let mut node = Node::open_on(disk.clone(), &options).unwrap();
+    assert_eq!(node.get(2).unwrap(), Some(record(1, Some(1))));
+    let mut replay = Replay::new(Image::default());
+    disk.trace().iter().for_each(|operation| replay.step(operation));
+    let mut node = Node::open(replay.crash(Survival::Nothing)).unwrap();
+    assert_eq!(node.get(2).unwrap(), Some(record(1, Some(1))));
+}
+
 /// Two starts without a crash count up and change nothing.
 #[test]
 fn a_start_counts_and_keeps_everything() {

@@ -148,6 +148,39 @@ fn a_full_disk_refuses_puts_while_reads_and_deletes_go_on() {
     }
 }
 
+/// A log that cannot roll over refuses the groups that waited, and all that was decided against them.
+#[test]
+fn a_log_that_cannot_grow_stores_nothing_of_what_it_refuses() {
+    let options = Options { table_bytes: 4 << 20, ..small_options() };
+    let disk = CrashDisk::new();
+    let mut node = Node::open_on(disk.clone(), &options).unwrap();
+    let capacity = Some(disk.allocated());
+    disk.set_faults(Faults { capacity, ..Faults::default() });
+    let mut round = 0;
+    let stored = loop {
+        round += 1;
+        let ticket = node.merge(2, large(round)).unwrap();
+        // The second is decided against the first, whose fate its store does not know yet. Alone it
+        // would fit where the first does not.
+        node.submit();
+        node.stepped.steps.commit();
+        let second = node.merge(2, record(round + 1000, Some(1))).unwrap();
+        let answers = node.sync();
+        if answers[&ticket].1 == Err(WriteError::StorageFull) {
+            assert_eq!(answers[&second].1, Err(WriteError::StorageFull));
+            break round - 1;
+        }
+        assert!(answers[&ticket].1.is_ok() && answers[&second].1.is_ok());
+        assert!(round < 100, "the log grows without space");
+        round += 2000;
+    };
+    let expected = (stored > 0).then(|| node.get(2).unwrap().unwrap().version);
+    disk.set_faults(Faults::default());
+    let ticket = node.merge(2, record(1 << 30, Some(2))).unwrap();
+    let merged = node.sync()[&ticket].1;
+    assert_eq!(merged, Ok(Merged::Applied { previous: expected }));
+}
+
 #[test]
 fn a_table_past_its_bound_refuses_before_any_work_and_recovers() {
     let mut node = Node::new();

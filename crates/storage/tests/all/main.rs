@@ -1,5 +1,7 @@
 //! Storage as a whole: the real log and the real redb on a disk that crashes, lies and fills up.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 mod conformance;
 mod crashes;
 mod damage;

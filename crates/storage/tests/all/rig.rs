@@ -111,6 +111,13 @@ impl Node {
         answers.into_iter().map(|answer| (answer.0, answer)).collect()
     }
 
+    /// Hands over only the first completion: the others come later.
+    pub(crate) fn route_first(&mut self) {
+        let completion = self.inbox.0.lock().unwrap().remove(0);
+        let shard = usize::from(completion.shard().unwrap());
+        self.stepped.stores[shard].complete(completion);
+    }
+
     /// One slice of every shard.
     pub(crate) fn apply_once(&mut self) {
         for shard in 0..self.stepped.stores.len() {
