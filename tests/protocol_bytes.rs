@@ -94,8 +94,14 @@ fn requests_without_an_id_are_answered_in_order_and_those_with_one_under_it() {
     let mut all = Vec::new();
     for number in 0..50_u8 {
         // A put takes a sync, a get none: without an id the get must wait all the same.
-        let put = [&b"\x82\xa4type\xa3put\xa4data\x83\xa3key\xa1a\xa5value\x01\xaarequest_id"[..], &[number]].concat();
-        let get = [&b"\x82\xa4type\xa3get\xa4data\x82\xa3key\xa1b\xaarequest_id"[..], &[number + 50]].concat();
+        let put = [
+            &b"\x82\xa4type\xa3put\xa4data\x83\xa3key\xa1a\xa5value\x01\xaarequest_id"[..],
+            &[number],
+        ]
+        .concat();
+        let get =
+            [&b"\x82\xa4type\xa3get\xa4data\x82\xa3key\xa1b\xaarequest_id"[..], &[number + 50]]
+                .concat();
         for payload in [put, get] {
             all.extend(u32::try_from(payload.len()).expect("short").to_be_bytes());
             all.extend(payload);

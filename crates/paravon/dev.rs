@@ -5,7 +5,7 @@
 //! What is there already is used again, so that a second run continues with the same data.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, IsTerminal};
+use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -227,11 +227,14 @@ fn print_first_commands(place: &Place) {
     } else {
         ("", "")
     };
-    println!("{}Paravon is ready.{} Copy these into another terminal:\n", bold.0, bold.1);
+    let mut text =
+        format!("{}Paravon is ready.{} Copy these into another terminal:\n\n", bold.0, bold.1);
     for rest in ["put greeting hello", "get greeting", "admin node-status", "delete greeting"] {
-        println!("  {command} {rest}");
+        text += &format!("  {command} {rest}\n");
     }
-    println!("\nCtrl-C stops it; the data stays in {}.", place.dir.display());
+    text += &format!("\nCtrl-C stops it; the data stays in {}.\n", place.dir.display());
+    // A reader that has gone has seen what it wanted; the node goes on.
+    let _ = io::stdout().write_all(text.as_bytes());
 }
 
 /// A path as one word of a shell.

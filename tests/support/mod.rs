@@ -2,11 +2,13 @@
 //! any bytes.
 
 mod folder;
+mod image;
 mod node;
 mod ran;
 mod raw;
 
 pub(crate) use folder::{Folder, binary, node_subject};
+pub(crate) use image::Image;
 pub(crate) use node::{Node, PATIENCE, wait_until};
 pub(crate) use ran::Ran;
-pub(crate) use raw::{Raw, files_of};
+pub(crate) use raw::{Raw, connect, message};

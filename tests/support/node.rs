@@ -1,9 +1,9 @@
 //! A real `paravon` process, on ports that the system chose.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test gives up; long, because machines may be busy.
@@ -24,33 +24,44 @@ pub(crate) struct Node {
     pub(crate) api: SocketAddr,
     pub(crate) peer: SocketAddr,
     log: Receiver<String>,
+    said_before_it_served: String,
 }
 
 impl Node {
     /// Starts a node and waits until it serves.
-    pub(crate) fn start(mut command: Command) -> Self {
+    pub(crate) fn start(command: Command) -> Self {
+        Self::try_start(command).unwrap_or_else(|said| panic!("the node does not serve:\n{said}"))
+    }
+
+    /// Starts a node and waits until it serves, or has ended: then what it said.
+    pub(crate) fn try_start(mut command: Command) -> Result<Self, String> {
         let mut child = command.spawn().expect("the node runs");
-        let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
-        let (line, log) = channel();
-        std::thread::spawn(move || {
-            for text in lines.map_while(Result::ok) {
-                // A test that no longer reads has seen enough.
-                let _ = line.send(text);
-            }
-        });
+        let log = lines_of(child.stderr.take().expect("piped"));
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         let mut said = String::new();
+        let mut node =
+            Self { child, api: nowhere, peer: nowhere, log, said_before_it_served: String::new() };
         loop {
-            let text = log
-                .recv_timeout(PATIENCE)
-                .unwrap_or_else(|_| panic!("the node does not serve; it said:\n{said}"));
+            let text = match node.log.recv_timeout(PATIENCE) {
+                Ok(text) => text,
+                Err(RecvTimeoutError::Disconnected) => return Err(said),
+                Err(RecvTimeoutError::Timeout) => panic!("neither serves nor ends:\n{said}"),
+            };
             if let Some((_, addresses)) = text.split_once("serves clients on ") {
                 let (api, peer) = addresses.split_once(" and peers on ").expect("two addresses");
                 let address = |text: &str| text.trim().parse().expect("an address");
-                return Self { child, api: address(api), peer: address(peer), log };
+                (node.api, node.peer) = (address(api), address(peer));
+                node.said_before_it_served = said;
+                return Ok(node);
             }
             said += &text;
             said.push('\n');
         }
+    }
+
+    /// Its log up to then.
+    pub(crate) fn said_before_it_served(&self) -> &str {
+        &self.said_before_it_served
     }
 
     /// Waits until the log has a line with `text`.
@@ -87,7 +98,10 @@ impl Node {
             status = self.child.try_wait().expect("our child");
             status.is_some()
         });
-        status.expect("it has stopped")
+        let status = status.expect("it has stopped");
+        // Shown where the test fails.
+        self.log.iter().for_each(|line| eprintln!("{line}"));
+        status
     }
 
     /// Ends it as a crash would.
@@ -103,4 +117,16 @@ impl Drop for Node {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The lines of a log, as they come; the end of the log ends them.
+fn lines_of(log: impl Read + Send + 'static) -> Receiver<String> {
+    let (line, lines) = channel();
+    std::thread::spawn(move || {
+        for text in BufReader::new(log).lines().map_while(Result::ok) {
+            // A test that no longer reads has seen enough.
+            let _ = line.send(text);
+        }
+    });
+    lines
 }

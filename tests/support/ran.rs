@@ -42,11 +42,6 @@ impl Ran {
         Self::with_input(command, b"")
     }
 
-    /// What it printed, as text.
-    pub(crate) fn text(&self) -> &str {
-        std::str::from_utf8(&self.out).expect("text")
-    }
-
     /// What it printed, where it did what it was asked to.
     #[track_caller]
     pub(crate) fn done(self) -> String {

@@ -3,12 +3,13 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use paravon_transport::{Credentials, TlsFiles};
 use rmpv::Value;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConnection, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use super::folder::Folder;
 use super::node::PATIENCE;
@@ -18,8 +19,28 @@ pub(crate) struct Raw {
     pub(crate) stream: StreamOwned<ClientConnection, TcpStream>,
 }
 
+/// A TCP connection on which no read waits for ever.
+pub(crate) fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("the node listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    stream.set_nodelay(true).expect("a socket");
+    stream
+}
+
+/// A request's payload.
+pub(crate) fn message(kind: &str, fields: &[(&str, Value)]) -> Vec<u8> {
+    let pairs = fields.iter().map(|(name, value)| (Value::from(*name), value.clone()));
+    let envelope = Value::Map(vec![
+        ("type".into(), kind.into()),
+        ("data".into(), Value::Map(pairs.collect())),
+    ]);
+    let mut bytes = Vec::new();
+    rmpv::encode::write_value(&mut bytes, &envelope).expect("written to memory");
+    bytes
+}
+
 /// The certificate files of `who` in `folder`.
-pub(crate) fn files_of(folder: &Folder, who: &str) -> TlsFiles {
+fn files_of(folder: &Folder, who: &str) -> TlsFiles {
     let file = |name: &str| -> PathBuf { folder.path(name) };
     let stem = if who == "node" { "server" } else { "client" };
     TlsFiles {
@@ -35,16 +56,22 @@ impl Raw {
     pub(crate) fn connect(folder: &Folder, who: &str, address: SocketAddr) -> Self {
         let credentials = Credentials::load(&files_of(folder, who), SystemTime::now());
         let config = credentials.and_then(|c| c.client_config()).expect("good certificates");
+        Self::with(config, address)
+    }
+
+    /// Connects as `config` says.
+    pub(crate) fn with(config: Arc<ClientConfig>, address: SocketAddr) -> Self {
         let name = ServerName::from(address.ip());
         let connection = ClientConnection::new(config, name).expect("a client");
-        let stream = TcpStream::connect(address).expect("the node listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
-        stream.set_nodelay(true).expect("a socket");
-        Self { stream: StreamOwned::new(connection, stream) }
+        Self { stream: StreamOwned::new(connection, connect(address)) }
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).and_then(|()| self.stream.flush()).expect("sent");
+        self.try_send(bytes).expect("sent");
+    }
+
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).and_then(|()| self.stream.flush())
     }
 
     /// Sends a payload as a frame.
@@ -64,11 +91,16 @@ impl Raw {
 
     /// The next frame as MessagePack.
     pub(crate) fn receive_value(&mut self) -> Value {
-        let payload = self.receive().expect("a frame");
+        self.try_receive_value().expect("a frame")
+    }
+
+    /// The next frame as MessagePack, unless the connection ends first.
+    pub(crate) fn try_receive_value(&mut self) -> io::Result<Value> {
+        let payload = self.receive()?;
         let mut rest = payload.as_slice();
         let value = rmpv::decode::read_value(&mut rest).expect("MessagePack");
         assert!(rest.is_empty(), "bytes after the message");
-        value
+        Ok(value)
     }
 
     /// The `code` of a refusal.
@@ -76,6 +108,25 @@ impl Raw {
         let value = self.receive_value();
         assert_eq!(value["type"], Value::from("ko"), "{value}");
         value["data"]["code"].as_str().expect("a code").to_owned()
+    }
+
+    /// Reads `key`; whatever the node answers. Asserts only that it serves.
+    pub(crate) fn get(&mut self, key: &str) -> Value {
+        self.send_frame(&message("get", &[("key", key.into())]));
+        self.receive_value()
+    }
+
+    /// Stores a value, which must succeed.
+    pub(crate) fn put(&mut self, key: &str, value: &[u8]) {
+        self.send_frame(&message("put", &[("key", key.into()), ("value", value.into())]));
+        let reply = self.receive_value();
+        assert_eq!(reply["type"], Value::from("ok"), "{reply}");
+    }
+
+    /// Says `hello`, so that the node knows a client that understands `goaway`.
+    pub(crate) fn hello(&mut self) {
+        self.send_frame(&message("hello", &[("protocol", 1.into())]));
+        assert_eq!(self.receive_value()["type"], Value::from("ok"));
     }
 
     /// Whether the server has closed the connection.
