@@ -13,7 +13,7 @@ use std::path::PathBuf;
 pub enum Error {
     /// Another process has it open. Mended by the operator.
     #[error(
-        "{} is in use by {}; stop that process, or give this node its own storage.path",
+        "{} is in use by {}; stop that process, or give this node its own storage.data_dir",
         path.display(),
         pid.map_or_else(|| "another process".into(), |pid| format!("process {pid}"))
     )]
