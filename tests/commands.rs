@@ -247,7 +247,7 @@ fn node_status_says_who_the_node_is_and_that_it_keeps_one_copy_of_three() {
         ("node_id", json!("node-1")),
         ("phase", json!("ready")),
         ("writes", json!("accepted")),
-        ("replication", json!("1 of 3: under-replicated")),
+        ("replication", json!("under-replicated 1 of 3")),
         ("partitions", json!(65536)),
         ("storage_engine", json!("disk")),
     ] {
@@ -370,7 +370,7 @@ fn the_template_is_in_order_and_runs_with_certificates_made_for_it() {
         Ran::of(&mut folder.paravon(&[&["cert"], arguments].concat())).done();
     };
     make(&["ca"]);
-    make(&["server", "node-1", "node-1", "localhost", "--ip", "127.0.0.1"]);
+    make(&["server", "node-1", "node-1", "localhost", "127.0.0.1"]);
     make(&["admin", "admin", "root", "--force"]);
     let checked = Ran::of(&mut folder.paravon(&["check-config", "paranode.yaml"]));
     assert_eq!(checked.err, "");

@@ -210,3 +210,29 @@ fn hello_tells_the_limits() {
     assert_eq!(reply["data"]["limits"]["key_bytes"], Value::from(4096));
     assert_eq!(reply["data"]["limits"]["value_bytes"], Value::from(1 << 20));
 }
+
+#[test]
+fn small_requests_for_large_values_fill_no_memory_before_their_replies_are_read() {
+    const GETS: usize = 500;
+    const VALUE_BYTES: usize = 1 << 20;
+    let folder = Folder::new();
+    let node = folder.start();
+    let mut client = Raw::connect(&folder, "client", node.api);
+    client.put("large", &vec![7; VALUE_BYTES]);
+    let before = node.resident_bytes();
+    let get = b"\x82\xa4type\xa3get\xa4data\x81\xa3key\xa5large";
+    let mut gets = Vec::new();
+    for _ in 0..GETS {
+        gets.extend(u32::try_from(get.len()).expect("short").to_be_bytes());
+        gets.extend(get);
+    }
+    client.send(&gets);
+    let mut most = 0;
+    for _ in 0..GETS {
+        assert!(client.receive().expect("every reply").len() > VALUE_BYTES);
+        most = most.max(node.resident_bytes());
+    }
+    let grown = most.saturating_sub(before);
+    // server.max_buffer_size is 4 MiB; TLS and the allocator take their share.
+    assert!(grown < 64 << 20, "{grown} bytes for one connection");
+}

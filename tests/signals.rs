@@ -1,6 +1,5 @@
 //! How a node is told to stop, ends without being told, and what it costs while nobody asks anything.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -205,14 +204,6 @@ fn sighup_stops_nothing() {
     assert!(node.stop().success());
 }
 
-/// Resident memory of a process in bytes.
-fn resident_bytes(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a running process");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
-    let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
-    kib * 1024
-}
-
 #[test]
 fn an_idle_connection_costs_less_than_20_kib() {
     const CONNECTIONS: u64 = 500;
@@ -229,9 +220,9 @@ fn an_idle_connection_costs_less_than_20_kib() {
     };
     // What every connection shares is there once these are.
     let _first = open(50);
-    let before = resident_bytes(node.id());
+    let before = node.resident_bytes();
     let mut idle = open(CONNECTIONS);
-    let each = resident_bytes(node.id()).saturating_sub(before) / CONNECTIONS;
+    let each = node.resident_bytes().saturating_sub(before) / CONNECTIONS;
     println!("an idle connection costs {each} bytes of resident memory");
     assert!(each < MOST_BYTES, "an idle connection costs {each} bytes");
     let last = idle.last_mut().expect("some");

@@ -109,12 +109,12 @@ pub(crate) enum CertCommand {
         dir: PathBuf,
         /// The node's id
         name: String,
-        /// DNS names by which it can be reached, separated by commas
-        #[arg(value_delimiter = ',')]
-        names: Vec<String>,
-        /// IP addresses by which it can be reached, separated by commas
-        #[arg(long, value_name = "IP", value_delimiter = ',')]
-        ip: Vec<std::net::IpAddr>,
+        /// Further DNS names by which it can be reached, separated by commas; may be empty
+        #[arg(default_value = "")]
+        names: String,
+        /// IP addresses by which it can be reached, separated by commas; may be empty
+        #[arg(default_value = "")]
+        addresses: String,
         #[command(flatten)]
         issue: IssueArgs,
     },

@@ -66,7 +66,7 @@ fn status(shared: &Shared) -> NodeStatus {
     let phase = if shared.is_draining() { "draining" } else { "ready" };
     let writes = match shared.write_trouble() {
         None => "accepted".to_owned(),
-        Some(trouble) => format!("refused: {trouble}"),
+        Some(trouble) => format!("refused: {}", trouble.advice()),
     };
     let engine = match config.storage.engine {
         Engine::Disk => "disk",
@@ -104,7 +104,7 @@ fn replication(shared: &Shared) -> String {
         (shared.layout.members().len(), usize::from(shared.layout.replication_factor()));
     let kept = members.min(wanted);
     if kept < wanted {
-        format!("{kept} of {wanted}: under-replicated")
+        format!("under-replicated {kept} of {wanted}")
     } else {
         format!("{kept} of {wanted}")
     }

@@ -27,7 +27,7 @@ use crate::failure;
 use crate::inbox::Message;
 use crate::outbox::Correlation;
 use crate::session::{Port, Session};
-use crate::shared::Shared;
+use crate::shared::{Shared, WriteTrouble};
 
 /// A request token is the loop that the session lives on, and the request's slot there.
 const LOOP_SHIFT: u32 = 48;
@@ -196,7 +196,11 @@ impl Core {
         for completion in completions {
             match completion {
                 Completion::Ceiling { hlc, result } => self.ceiling(now, hlc, result),
-                Completion::Space { full, .. } => self.note_space(full),
+                Completion::Space { full: true, .. } => {
+                    self.shared.note_write_trouble(WriteTrouble::DiskFull);
+                }
+                Completion::Space { full: false, .. } => self.shared.note_space(),
+                Completion::Broken { .. } => self.shared.note_write_trouble(WriteTrouble::Failed),
                 _ => {}
             }
             if let Some(shard) = completion.shard() {
@@ -210,17 +214,9 @@ impl Core {
         self.end_batch();
     }
 
-    fn note_space(&self, full: bool) {
-        if full {
-            self.shared.note_write_trouble("the disk is full; give it space or delete keys");
-        } else {
-            self.shared.clear_write_trouble();
-        }
-    }
-
     fn ceiling(&mut self, now: Now, ceiling: Hlc, result: Result<(), WriteError>) {
         if result == Err(WriteError::ReadOnly) {
-            self.shared.note_write_trouble("a sync failed; check the disk, then restart the node");
+            self.shared.note_write_trouble(WriteTrouble::Failed);
         }
         for local in 0..self.shards.len() {
             let event = match result {
@@ -240,8 +236,7 @@ impl Core {
             let ticket = usize::try_from(ticket).unwrap_or(usize::MAX);
             let (operation, stamp) = self.shards[local].merges.remove(ticket);
             if result == Err(WriteError::ReadOnly) {
-                self.shared
-                    .note_write_trouble("a sync failed; check the disk, then restart the node");
+                self.shared.note_write_trouble(WriteTrouble::Failed);
             }
             let answer = result.map_err(failure::of_write).and_then(failure::of_merge);
             self.step(now, local, Event::Stored { operation, stamp, answer });

@@ -22,6 +22,8 @@ pub(crate) struct Outbox {
     places: VecDeque<Option<Vec<u8>>>,
     /// The place of the first entry.
     first: u64,
+    /// Bytes of replies that were there too early.
+    early_bytes: usize,
 }
 
 impl Outbox {
@@ -53,6 +55,7 @@ impl Outbox {
             Correlation::Order(place) => {
                 let mut early = Vec::new();
                 write(&mut early, None);
+                self.early_bytes += early.len();
                 let index = usize::try_from(place.wrapping_sub(self.first)).unwrap_or(usize::MAX);
                 match self.places.get_mut(index) {
                     Some(slot) => *slot = Some(early),
@@ -65,6 +68,7 @@ impl Outbox {
     fn move_ready(&mut self) {
         while let Some(Some(_)) = self.places.front() {
             if let Some(Some(early)) = self.places.pop_front() {
+                self.early_bytes -= early.len();
                 self.ready.extend_from_slice(&early);
                 self.first += 1;
             }
@@ -74,6 +78,11 @@ impl Outbox {
     /// Adds a message that answers nothing.
     pub(crate) fn announce(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         write(&mut self.ready);
+    }
+
+    /// Bytes that wait here, sendable or not.
+    pub(crate) fn bytes(&self) -> usize {
+        self.ready.len() + self.early_bytes
     }
 
     /// Moves what may be sent now to the end of `out`.
@@ -120,9 +129,11 @@ mod tests {
         reply(&mut outbox, seven, "x");
         reply(&mut outbox, b, "b");
         assert_eq!(sendable(&mut outbox), b"x7");
+        assert_eq!(outbox.bytes(), 2, "b and c are early");
         reply(&mut outbox, a, "a");
         let d = outbox.correlate(None);
         reply(&mut outbox, d, "d");
         assert_eq!(sendable(&mut outbox), b"abcd");
+        assert_eq!(outbox.bytes(), 0);
     }
 }

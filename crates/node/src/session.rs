@@ -189,7 +189,12 @@ impl SessionTask {
         let server = &self.local.shared.config.server;
         !self.at_end
             && self.session.in_flight.get() < server.limit_concurrency
-            && self.frames.unsent() < server.max_buffer_size
+            && self.unsent() < server.max_buffer_size
+    }
+
+    /// Bytes of replies that have not left, in whatever place they wait.
+    fn unsent(&self) -> usize {
+        self.frames.unsent() + self.session.outbox.borrow().bytes()
     }
 
     /// Sends what the outbox holds.
@@ -220,12 +225,12 @@ impl SessionTask {
     /// Hands the frames that are whole to the core, as one batch; whether there were any.
     fn take_frames(&mut self) -> bool {
         let local = self.local.clone();
-        let (limit, most) =
-            (local.shared.frame_limit(), local.shared.config.server.limit_concurrency);
+        let limit = local.shared.frame_limit();
         let mut core = local.core.borrow_mut();
         let now = local.shared.now();
         let mut any = false;
-        while self.session.in_flight.get() < most {
+        // Looked at for every frame: small requests may have large replies.
+        while self.may_read() {
             match self.frames.next_frame(limit) {
                 Ok(Some(payload)) => core.receive(now, &self.session, payload),
                 Ok(None) => break,

@@ -36,7 +36,26 @@ pub(crate) struct Shared {
     /// Requests in flight when the patience for them was over.
     abandoned: AtomicUsize,
     /// Why writes are refused; empty while they are not.
-    write_trouble: Mutex<Option<String>>,
+    write_trouble: Mutex<Option<WriteTrouble>>,
+}
+
+/// Why a node refuses writes. The larger hides the smaller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum WriteTrouble {
+    /// Mends itself when there is space again.
+    DiskFull,
+    /// Stays until a restart.
+    Failed,
+}
+
+impl WriteTrouble {
+    /// What it is and what to do.
+    pub(crate) fn advice(self) -> &'static str {
+        match self {
+            Self::DiskFull => "the disk is full; give it space or delete keys",
+            Self::Failed => "the disk failed; check it, then restart the node",
+        }
+    }
 }
 
 /// What a node is made of before it runs.
@@ -154,24 +173,24 @@ impl Shared {
         self.abandoned.load(Ordering::Relaxed) > 0
     }
 
-    /// Notes why writes are refused from now on; logged once.
-    pub(crate) fn note_write_trouble(&self, trouble: &str) {
+    /// Notes why writes are refused from now on.
+    pub(crate) fn note_write_trouble(&self, trouble: WriteTrouble) {
         let mut known = self.write_trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.as_deref() != Some(trouble) {
-            tracing::error!("writes are refused: {trouble}");
-            *known = Some(trouble.to_owned());
+        if *known < Some(trouble) {
+            tracing::error!("writes are refused: {}", trouble.advice());
+            *known = Some(trouble);
         }
     }
 
-    /// The disk takes writes again.
-    pub(crate) fn clear_write_trouble(&self) {
+    /// The disk has space again.
+    pub(crate) fn note_space(&self) {
         let mut known = self.write_trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.take().is_some() {
-            tracing::info!("writes are accepted again");
+        if known.take_if(|trouble| *trouble == WriteTrouble::DiskFull).is_some() {
+            tracing::info!("the disk has space again, writes are accepted");
         }
     }
 
-    pub(crate) fn write_trouble(&self) -> Option<String> {
-        self.write_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn write_trouble(&self) -> Option<WriteTrouble> {
+        *self.write_trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

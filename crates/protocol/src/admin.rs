@@ -15,8 +15,8 @@ pub enum AdminRequest {
     NodeStatus,
     /// Whether it serves; answered with the node's id.
     Healthz,
-    /// Read certificates, key and CA anew; answered with an empty map. Changes something, so an
-    /// administrator must ask.
+    /// Read certificates, key and CA anew; answered with the end of the new certificate. Changes
+    /// something, so an administrator must ask.
     Reload,
 }
 
@@ -110,7 +110,7 @@ pub struct NodeStatus {
     pub protocol: u32,
     /// Seconds since it began to serve.
     pub uptime_seconds: u64,
-    /// How well the data is replicated: `1 of 3: under-replicated`.
+    /// How well the data is replicated: `under-replicated 1 of 3`.
     pub replication: String,
     /// Partitions that it stores.
     pub partitions: u32,

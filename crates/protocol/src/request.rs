@@ -211,38 +211,54 @@ impl<'a> Fields<'a> {
         let mut fields = Self::default();
         for _ in 0..reader.map()? {
             match reader.at("data").text()? {
-                "key" => fields.key = Some(reader.at("key").bytes_or_text()?),
-                "namespace" => fields.namespace = Some(reader.at("namespace").text()?),
+                "key" => {
+                    let key = reader.at("key").bytes_or_text()?;
+                    once(&mut fields.key, key, &reader)?;
+                }
+                "namespace" => {
+                    let namespace = reader.at("namespace").text()?;
+                    once(&mut fields.namespace, namespace, &reader)?;
+                }
                 "value" => {
-                    fields.value = Some(match reader.at("value").binary()? {
+                    let value = match reader.at("value").binary()? {
                         Some(bytes) => (Kind::Bytes, bytes),
                         None => (Kind::Msgpack, reader.raw()?),
-                    });
+                    };
+                    once(&mut fields.value, value, &reader)?;
                 }
-                "ttl" => fields.ttl = Some(reader.at("ttl").seconds()?),
-                "consistency" => fields.level(reader.at("consistency"), consistency_by_name)?,
-                "quorum" => fields.level(reader.at("quorum"), consistency_by_count)?,
-                "timeout" => fields.timeout = Some(reader.at("timeout").seconds()?),
+                "ttl" => {
+                    let ttl = reader.at("ttl").seconds()?;
+                    once(&mut fields.ttl, ttl, &reader)?;
+                }
+                "timeout" => {
+                    let timeout = reader.at("timeout").seconds()?;
+                    once(&mut fields.timeout, timeout, &reader)?;
+                }
+                // These two mean the same, so only one of them may be there.
+                "consistency" => {
+                    let level = consistency_by_name(reader.at("consistency"))?;
+                    once(&mut fields.consistency, level, &reader)?;
+                }
+                "quorum" => {
+                    let level = consistency_by_count(reader.at("quorum"))?;
+                    once(&mut fields.consistency, level, &reader)?;
+                }
                 "request_id" => {
-                    fields.request_id = Some(RequestId::decode(reader.at("request_id"))?);
+                    let request_id = RequestId::decode(reader.at("request_id"))?;
+                    once(&mut fields.request_id, request_id, &reader)?;
                 }
                 _ => reader.skip()?,
             }
         }
         Ok(fields)
     }
+}
 
-    /// `consistency` and `quorum` mean the same, so only one of them may be there.
-    fn level(
-        &mut self,
-        reader: &mut Reader<'a>,
-        read: impl Fn(&mut Reader<'a>) -> Result<Consistency, DecodeError>,
-    ) -> Result<(), DecodeError> {
-        let level = read(reader)?;
-        match self.consistency.replace(level) {
-            None => Ok(()),
-            Some(_) => reader.error(Problem::Twice),
-        }
+/// Keeps the value of the field that `reader` has just read; a second one is an error.
+fn once<T>(slot: &mut Option<T>, value: T, reader: &Reader<'_>) -> Result<(), DecodeError> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => reader.error(Problem::Twice),
     }
 }
 
@@ -376,7 +392,8 @@ mod tests {
 
     #[test]
     fn refusals_name_the_field() {
-        let cases: [(&str, &[u8], Code, &str); 8] = [
+        let cases: [(&str, &[u8], Code, &str); 9] = [
+            ("get", b"\x82\xa3key\xa1k\xa3key\xa1l", Code::BadRequest, "`key` is given twice"),
             ("nope", b"\x80", Code::UnknownType, "'nope'"),
             ("get", b"\x80", Code::BadRequest, "`key` is missing"),
             ("put", b"\x81\xa3key\xa1k", Code::BadRequest, "`value` is missing"),

@@ -57,8 +57,9 @@ impl Shard {
 
     /// Stamps the write and sends it to its replicas, or queues it until the clock may stamp.
     pub(crate) fn stamp_and_store(&mut self, now: Now, id: OperationId, out: &mut Vec<Effect>) {
-        if self.operations.get_mut(id).is_none() {
-            return;
+        match self.operations.get_mut(id) {
+            Some(Operation::Write(write)) if now.monotonic < write.deadline => {}
+            _ => return self.expire_write(id, out),
         }
         let stamp = self.clock.stamp(now);
         if let Some(ceiling) = self.clock.wanted_ceiling(now) {
@@ -68,7 +69,8 @@ impl Shard {
             Ok(hlc) => hlc,
             Err(Hold::Ceiling) => return self.waiting_for_ceiling.push_back(id),
             Err(Hold::Exhausted) => {
-                return self.end_write(id, Err(clock_skew(u64::MAX, Outcome::Unknown)), out);
+                let failure = clock_skew(u64::MAX, Outcome::Refused);
+                return self.refuse_unstamped(id, &failure, out);
             }
         };
         let Some(Operation::Write(write)) = self.operations.get_mut(id) else { return };

@@ -220,3 +220,21 @@ fn a_log_that_takes_no_ceiling_refuses_the_writes_that_wait_for_it() {
     assert_eq!(reply_of(refused), Err(failure));
     assert!(matches!(world.step(event())[..], [Effect::RaiseCeiling { .. }]), "asked anew");
 }
+
+#[test]
+fn nothing_is_stamped_after_the_deadline() {
+    let mut world = World::new();
+    let effects = world.step(Event::Put { request: CLIENT, put: put(), deadline: DEADLINE });
+    let [Effect::RaiseCeiling { ceiling }] = effects[..] else { panic!("{effects:?}") };
+    world.now.monotonic = DEADLINE;
+    let late = reply_of(world.step(Event::CeilingRaised { ceiling })).unwrap_err();
+    assert_eq!(late.outcome(), Outcome::Refused);
+
+    let mut world = World::new();
+    let (operation, first) = world.put(put());
+    world.now.monotonic = DEADLINE;
+    let version = Version { hlc: Hlc::new(10_050, 3), ordinal: Ordinal(2) };
+    let superseded = Ok(Merged::Superseded { version });
+    let late = reply_of(world.stored(operation, first.version, superseded)).unwrap_err();
+    assert_eq!(late.outcome(), Outcome::Unknown);
+}
