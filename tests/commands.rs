@@ -32,6 +32,7 @@ fn a_value_comes_back_as_the_kind_that_it_was_put_as() {
     let (folder, _node) = started();
     folder.write("picture", b"\x89PNG\0\xff");
     folder.write("poem", "two\nlines\n");
+    let deepest = format!("{}{}", "[".repeat(29), "]".repeat(29));
     for (put, kind, value, raw) in [
         (&["5"][..], "msgpack", json!(5), &b"5"[..]),
         (&["-5"], "msgpack", json!(-5), b"-5"),
@@ -50,6 +51,7 @@ fn a_value_comes_back_as_the_kind_that_it_was_put_as() {
         (&["--json", "\"x\""], "msgpack", json!("x"), b"x"),
         (&["--file", "poem"], "bytes", json!("two\nlines\n"), b"two\nlines\n"),
         (&["--file", "picture"], "bytes", json!({"$base64": "iVBORwD/"}), b"\x89PNG\0\xff"),
+        (&[&deepest], "msgpack", serde_json::from_str(&deepest).expect("JSON"), deepest.as_bytes()),
     ] {
         folder.paractl(&[&["put", "k"], put].concat()).done();
         let got = json_of(folder.paractl(&["get", "k", "-o", "json"]));

@@ -28,10 +28,11 @@ const MARK: &str = ".paravon-dev";
 
 pub(crate) fn run(args: &DevArgs) -> Result<(), Failure> {
     let place = Place::new(args).map_err(|error| failed(&args.dir, &error))?;
-    place.prepare(args.clean)?;
+    // First, because what has the ports may be the node whose folder --clean would remove.
     for port in [place.api_port, place.api_port + PEER_OFFSET] {
         refuse_taken(port)?;
     }
+    place.prepare(args.clean)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::Node(error.to_string()))?;
     runtime.block_on(watch(&place))

@@ -89,7 +89,7 @@ impl Dialer {
             }
         };
         let rest = incoming.split_off(payload.end);
-        let envelope = Envelope::decode(&incoming[payload]).map_err(|e| garbage(e.into()))?;
+        let envelope = Envelope::decode(&incoming[payload]).map_err(|e| garbage(e.error.into()))?;
         if envelope.kind == "ko" {
             return Err(match decode_reply("ko", envelope.data) {
                 Ok(Err(refused)) => refusal(server, refused),

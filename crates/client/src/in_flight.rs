@@ -94,7 +94,7 @@ impl InFlight {
 
     /// Takes the payload of one frame from the server.
     pub(crate) fn deliver(&mut self, payload: &[u8]) -> Result<Delivered, Fault> {
-        let envelope = Envelope::decode(payload).map_err(|error| Fault::Garbage(error.into()))?;
+        let envelope = Envelope::decode(payload).map_err(|e| Fault::Garbage(e.error.into()))?;
         if envelope.kind == GOAWAY {
             return Ok(Delivered::Goaway);
         }

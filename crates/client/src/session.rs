@@ -217,9 +217,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.written < self.outgoing.len() {
             let rest = &self.outgoing[self.written..];
-            match ready!(Pin::new(&mut self.stream).poll_write(cx, rest))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                count => self.written += count,
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, rest)) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(count) => self.written += count,
+                Err(error) => {
+                    // TLS may have sent any part of it before it failed.
+                    self.written = self.outgoing.len();
+                    return Poll::Ready(Err(error));
+                }
             }
             self.unflushed = true;
         }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use paravon_model::{Failure, Hlc, Key, NodeId, Ordinal, Version};
 use paravon_protocol::{
     AdminRequest, ClientMessage, ClientRequest, Code, Envelope, Hello, Refusal, RequestId,
-    encode_reading, encode_written,
+    Unreadable, encode_reading, encode_written,
 };
 use paravon_replication::{
     ClockSettings, Effect, Event, Now, OperationId, Reply, RequestToken, Settings, Shard,
@@ -32,12 +32,17 @@ use crate::shared::{Shared, WriteTrouble};
 /// A request token is the loop that the session lives on, and the request's slot there.
 const LOOP_SHIFT: u32 = 48;
 
+/// Bytes of requests under way per loop, whatever the disk does; past it they are refused.
+const MAX_UNDER_WAY_BYTES: usize = 64 * 1024 * 1024;
+
 /// One per event loop.
 pub(crate) struct Core {
     index: usize,
     shared: Arc<Shared>,
     shards: Vec<OwnedShard>,
     requests: Slab<PendingRequest>,
+    /// Bytes of the requests under way.
+    under_way_bytes: usize,
     /// Messages to other loops, by loop, since the last batch ended.
     outgoing: Vec<Vec<Message>>,
     /// Effects that are still to be done; empty between calls.
@@ -74,6 +79,7 @@ struct PendingRequest {
     session: Rc<Session>,
     correlation: Correlation,
     request_id: RequestId,
+    bytes: usize,
 }
 
 impl Core {
@@ -100,6 +106,7 @@ impl Core {
             index,
             shards: shards.collect(),
             requests: Slab::new(),
+            under_way_bytes: 0,
             outgoing: (0..loops).map(|_| Vec::new()).collect(),
             effects: VecDeque::new(),
             stepped: Vec::new(),
@@ -114,7 +121,9 @@ impl Core {
     pub(crate) fn receive(&mut self, now: Now, session: &Rc<Session>, payload: &[u8]) {
         let envelope = match Envelope::decode(payload) {
             Ok(envelope) => envelope,
-            Err(error) => return session.refuse(session.correlate(None), &error.into(), None),
+            Err(Unreadable { error, id }) => {
+                return session.refuse(session.correlate(id), &error.into(), None);
+            }
         };
         let correlation = session.correlate(envelope.id);
         if envelope.kind == Hello::KIND {
@@ -130,9 +139,9 @@ impl Core {
         match Hello::decode(envelope.data) {
             Ok(hello) => {
                 tracing::debug!(peer = %session.peer, ?hello, "hello");
-                session.greeted.set(true);
                 let welcome = self.shared.welcome();
                 session.reply(correlation, |out, id| welcome.encode(id, out));
+                session.greet();
             }
             Err(error) => {
                 let message = format!("`hello` is not understood: {error}");
@@ -164,19 +173,29 @@ impl Core {
             Err(refusal) => return session.refuse(correlation, &refusal, None),
         };
         let request_id = request.request_id.unwrap_or_else(|| self.server_ids.next());
-        if self.shared.is_draining() {
-            let refusal = Refusal::from(&Failure::ShuttingDown);
-            return session.refuse(correlation, &refusal, Some(&request_id));
+        let bytes = envelope.data.len();
+        if let Some(failure) = self.refusal(bytes) {
+            return session.refuse(correlation, &(&failure).into(), Some(&request_id));
         }
+        self.under_way_bytes += bytes;
         let timeout = request.timeout.unwrap_or(self.shared.config.request.timeout);
         let deadline = now.monotonic + timeout;
-        let pending = PendingRequest { session: session.clone(), correlation, request_id };
-        session.began();
+        let session = session.clone();
+        let pending = PendingRequest { session, correlation, request_id, bytes };
+        pending.session.began();
         let slot = self.requests.insert(pending);
         let token = self.token(slot);
         let (key, event) = event_of(request.message, token, deadline);
         let partition = self.shared.layout.hash(&key).partition(self.shared.layout.shift());
         self.dispatch(now, shard_of(partition, self.shared.shards), event);
+    }
+
+    /// Why no request of `bytes` is taken now, before any work on it.
+    fn refusal(&self, bytes: usize) -> Option<Failure> {
+        if self.shared.is_draining() {
+            return Some(Failure::ShuttingDown);
+        }
+        (self.under_way_bytes + bytes > MAX_UNDER_WAY_BYTES).then_some(failure::OVERLOADED)
     }
 
     /// Takes what other threads have sent.
@@ -362,7 +381,8 @@ impl Core {
     /// Writes the reply to a request of a session of this loop.
     fn answer(&mut self, request: RequestToken, reply: Result<Reply, Failure>) {
         let slot = usize::try_from(request.0 & ((1 << LOOP_SHIFT) - 1)).unwrap_or(usize::MAX);
-        let PendingRequest { session, correlation, request_id } = self.requests.remove(slot);
+        let PendingRequest { session, correlation, request_id, bytes } = self.requests.remove(slot);
+        self.under_way_bytes -= bytes;
         session.ended();
         match reply {
             Ok(Reply::Written(written)) => {

@@ -8,8 +8,8 @@ use paravon_transport::TlsError;
 
 use crate::config::Problem;
 
-/// Why a node did not start. Nothing is left running and nothing on the disk has changed, but for a data
-/// directory that was founded.
+/// Why a node did not start. Nothing that was acknowledged is touched; a data directory may have been
+/// founded or opened before the error was found.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {

@@ -1,16 +1,17 @@
 //! One event loop: a thread with a single-threaded runtime that owns some shards and the sessions
 //! that were handed to it.
 //!
-//! Its tasks: one per connection, one that commits, one that lets deadlines pass, one that sends old
-//! connections elsewhere, and the loop over the inbox that ends them all.
+//! Its tasks: one per connection, one that commits, one that lets deadlines pass, one that drops read
+//! views, one that sends old connections elsewhere, and the loop over the inbox that ends them all.
 
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
+use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use paravon_model::Hlc;
 use paravon_storage::Store;
@@ -18,7 +19,7 @@ use paravon_transport::{Identity, SCRATCH_BYTES};
 use slab::Slab;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio::task::{LocalSet, spawn_local, yield_now};
+use tokio::task::{JoinError, JoinSet, LocalSet, yield_now};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
@@ -46,9 +47,6 @@ pub(crate) struct Local {
     /// What connections read into.
     pub(crate) scratch: RefCell<Box<[u8]>>,
     sessions: RefCell<Slab<Rc<Session>>>,
-    /// Connections, those in their handshake included.
-    open: Cell<usize>,
-    closed: Notify,
     /// The loop is to end, and handshakes with it.
     drained: Notify,
     /// Merges wait for a commit.
@@ -94,8 +92,6 @@ pub(crate) fn spawn(
             shared,
             scratch: RefCell::new(vec![0; SCRATCH_BYTES].into()),
             sessions: RefCell::default(),
-            open: Cell::new(0),
-            closed: Notify::new(),
             drained: Notify::new(),
             commit: Notify::new(),
             busy: Notify::new(),
@@ -114,24 +110,28 @@ pub(crate) fn spawn(
 
 /// Serves the inbox until the loop is to end.
 async fn run(index: usize, local: Rc<Local>) {
-    spawn_local(commit_when_wanted(local.clone()));
-    spawn_local(tick_while_busy(local.clone()));
-    spawn_local(drop_views_soon(local.clone()));
-    spawn_local(retire_old_connections(local.clone()));
+    let mut tasks = JoinSet::new();
+    tasks.spawn_local(commit_when_wanted(local.clone()));
+    tasks.spawn_local(tick_while_busy(local.clone()));
+    tasks.spawn_local(drop_views_soon(local.clone()));
+    tasks.spawn_local(retire_old_connections(local.clone()));
     let shared = local.shared.clone();
     let inbox = shared.inboxes.of_loop(index);
     let mut draining = false;
-    while !(draining && local.open.get() == 0) {
+    // Not before all loops are without connections: those of others have requests in shards of this one.
+    while !(draining && shared.all_connections() == 0) {
         let messages = tokio::select! {
             messages = inbox.receive() => messages,
-            () = local.closed.notified() => Vec::new(),
+            Some(ended) = tasks.join_next() => {
+                fail_with(ended);
+                continue;
+            }
         };
         let now = shared.now();
         for message in messages {
             match message {
                 Message::Connection { stream, peer, port } => {
-                    local.open.set(local.open.get() + 1);
-                    spawn_local(serve(local.clone(), stream, peer, port));
+                    tasks.spawn_local(serve(local.clone(), stream, peer, port));
                 }
                 Message::Drain => {
                     draining = true;
@@ -154,9 +154,21 @@ async fn serve(local: Rc<Local>, stream: std::net::TcpStream, peer: SocketAddr, 
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "connection ended");
     }
-    local.shared.release(port);
-    local.open.set(local.open.get() - 1);
-    local.closed.notify_one();
+    let shared = &local.shared;
+    shared.release(port);
+    if shared.is_draining() && shared.all_connections() == 0 {
+        // The loops that wait for this one look again.
+        shared.inboxes.tell_all(|| Message::Drain);
+    }
+}
+
+/// Fails this loop where one of its tasks has failed: a node must not go on half dead.
+fn fail_with(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        resume_unwind(error.into_panic());
+    }
 }
 
 async fn serve_connection(
@@ -184,6 +196,10 @@ async fn serve_connection(
     // The handshake demands one; this only avoids a panic should that ever change.
     let certificate = certificate.ok_or(io::ErrorKind::PermissionDenied)?;
     let identity = Identity::of(certificate).map_err(io::Error::other)?;
+    // A resumed session brings its certificate along unverified.
+    if identity.is_expired(SystemTime::now()) {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
     let session = Rc::new(Session::new(identity, peer, port));
     let entry = local.sessions.borrow_mut().insert(session.clone());
     if shared.is_draining() {

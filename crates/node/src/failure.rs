@@ -8,13 +8,13 @@ use paravon_model::{Failure, Outcome};
 use paravon_replication::Merged;
 use paravon_storage::{ReadError, Refusal, WriteError};
 
-/// After how long a client should try again when the table of unapplied writes is full.
-const RETRY_AFTER_MS: u64 = 20;
+/// A full table of unapplied writes, or too many requests under way: both pass soon.
+pub(crate) const OVERLOADED: Failure = Failure::Overloaded { retry_after_ms: 20 };
 
 /// A merge that was not queued.
 pub(crate) fn of_refusal(refusal: &Refusal) -> Failure {
     match refusal {
-        Refusal::Overloaded => Failure::Overloaded { retry_after_ms: RETRY_AFTER_MS },
+        Refusal::Overloaded => OVERLOADED,
         Refusal::StorageFull => Failure::StorageFull,
         Refusal::ReadOnly => Failure::ReadOnly { outcome: Outcome::Refused },
         Refusal::TooLarge { .. } | Refusal::Unavailable => internal(refusal, Outcome::Refused),

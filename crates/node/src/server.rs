@@ -92,7 +92,8 @@ impl Server {
         let system = |what| move |source| StartError::System { what, source };
 
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let inboxes = Inboxes::new(cores.saturating_sub(1).clamp(1, MAX_SHARDS));
+        let loops = config.server.event_loops.map_or(cores.saturating_sub(1), usize::from);
+        let inboxes = Inboxes::new(loops.max(1));
         let storage = open_storage(&config, cores, &inboxes)?;
         let document = match config.storage.engine {
             Engine::Memory => Document::found(&config),

@@ -9,16 +9,20 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use paravon_protocol::{Code, Refusal, RequestId, TooLarge, encode_goaway, encode_refusal};
 use paravon_transport::{FrameStream, Identity};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 use crate::event_loop::Local;
 use crate::outbox::{Correlation, Outbox};
+
+/// How long the end of a connection may take.
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
 /// Turns of a connection before others get theirs.
 const TURNS: usize = 16;
@@ -109,6 +113,13 @@ impl Session {
         self.wake();
     }
 
+    /// It has said `hello`, and so understands `goaway`: also one that was due already.
+    pub(crate) fn greet(&self) {
+        if !self.greeted.replace(true) && self.leaving.get().is_some() {
+            self.outbox.borrow_mut().announce(encode_goaway);
+        }
+    }
+
     /// Whether it was asked to leave longer ago than `grace`.
     pub(crate) fn left_before(&self, grace: Duration) -> bool {
         self.leaving.get().is_some_and(|since| since.elapsed() >= grace)
@@ -125,8 +136,10 @@ pub(crate) struct SessionTask {
     local: Rc<Local>,
     session: Rc<Session>,
     frames: FrameStream<TlsStream<TcpStream>>,
-    /// The client sends no more.
+    /// The client sends no more, or nothing more of it is wanted.
     at_end: bool,
+    /// What is sent after a frame that was too large is thrown away.
+    refused: bool,
 }
 
 impl SessionTask {
@@ -135,22 +148,41 @@ impl SessionTask {
         session: Rc<Session>,
         stream: TlsStream<TcpStream>,
     ) -> Self {
-        Self { local, session, frames: FrameStream::new(stream), at_end: false }
+        Self { local, session, frames: FrameStream::new(stream), at_end: false, refused: false }
     }
 
     /// Serves the connection until it is closed.
     ///
     /// # Errors
-    /// The connection broke.
+    /// The connection broke, or the client stayed longer than it was asked to.
     pub(crate) async fn run(mut self) -> io::Result<()> {
         poll_fn(|cx| self.poll_serve(cx)).await?;
-        poll_fn(|cx| self.frames.poll_close(cx)).await
+        timeout(CLOSE_LIMIT, poll_fn(|cx| self.frames.poll_close(cx))).await??;
+        if self.refused {
+            // Closing with bytes unread resets the connection, and the refusal might never arrive.
+            timeout(CLOSE_LIMIT, poll_fn(|cx| self.poll_discard(cx))).await??;
+        }
+        Ok(())
+    }
+
+    /// Throws away what comes, until the end.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut scratch = self.local.scratch.borrow_mut();
+        loop {
+            if ready!(self.frames.poll_discard(cx, &mut scratch))? == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 
     /// Ready once the connection is to be closed.
     fn poll_serve(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // Replies that come while the task is awake are sent by it anyway.
         self.session.waker.set(None);
+        let grace = self.local.shared.config.server.timeout_graceful_shutdown;
+        if self.session.left_before(grace) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         for _ in 0..TURNS {
             let sending = self.poll_send(cx)?;
             if self.at_end && self.session.in_flight.get() == 0 {
@@ -180,9 +212,7 @@ impl SessionTask {
 
     /// Whether a connection on which nothing comes in is to be closed from this side.
     fn is_to_close(&self) -> bool {
-        let grace = self.local.shared.config.server.timeout_graceful_shutdown;
-        let leaving = self.session.leaving.get().is_some();
-        leaving && (!self.session.greeted.get() || self.session.left_before(grace))
+        self.session.leaving.get().is_some() && !self.session.greeted.get()
     }
 
     fn may_read(&self) -> bool {
@@ -255,6 +285,7 @@ impl SessionTask {
         let refusal = Refusal::new(Code::MessageTooLarge, message);
         self.session.refuse(self.session.correlate(None), &refusal, None);
         self.at_end = true;
+        self.refused = true;
     }
 
     fn release_buffers(&mut self) {

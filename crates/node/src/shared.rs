@@ -149,19 +149,24 @@ impl Shared {
     }
 
     pub(crate) fn release(&self, port: Port) {
-        self.connections[port as usize].fetch_sub(1, Ordering::Relaxed);
+        self.connections[port as usize].fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Connections on both ports, those in their handshake included.
+    pub(crate) fn all_connections(&self) -> u64 {
+        self.connections(Port::Api) + self.connections(Port::Peer)
     }
 
     pub(crate) fn connections(&self, port: Port) -> u64 {
-        self.connections[port as usize].load(Ordering::Relaxed)
+        self.connections[port as usize].load(Ordering::SeqCst)
     }
 
     pub(crate) fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.draining.store(true, Ordering::SeqCst);
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.draining.load(Ordering::SeqCst)
     }
 
     /// Counts requests that are ended without an answer.

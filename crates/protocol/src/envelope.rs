@@ -11,6 +11,16 @@ use crate::writer;
 /// The type of the message by which a server asks a client to connect elsewhere.
 pub const GOAWAY: &str = "goaway";
 
+/// A message that cannot be read, and whom to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{error}")]
+pub struct Unreadable {
+    /// What is wrong.
+    pub error: DecodeError,
+    /// The message's `id`, where it stands before what is wrong.
+    pub id: Option<u64>,
+}
+
 /// A message whose data has not been read yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Envelope<'a> {
@@ -28,9 +38,14 @@ impl<'a> Envelope<'a> {
     /// # Errors
     /// Names the field that is missing, doubled or of a wrong type, or `message` where the whole is
     /// no map or more bytes follow.
-    pub fn decode(payload: &'a [u8]) -> Result<Self, DecodeError> {
+    pub fn decode(payload: &'a [u8]) -> Result<Self, Unreadable> {
+        let mut id = None;
+        Self::read(payload, &mut id).map_err(|error| Unreadable { error, id })
+    }
+
+    fn read(payload: &'a [u8], id: &mut Option<u64>) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(payload, "message");
-        let (mut kind, mut data, mut id) = (None, None, None);
+        let (mut kind, mut data) = (None, None);
         for _ in 0..reader.map()? {
             match reader.at("message").text()? {
                 "type" if kind.is_none() => kind = Some(reader.at("type").text()?),
@@ -39,7 +54,7 @@ impl<'a> Envelope<'a> {
                     Reader::new(raw, "data").map()?;
                     data = Some(raw);
                 }
-                "id" if id.is_none() => id = Some(reader.at("id").unsigned()?),
+                "id" if id.is_none() => *id = Some(reader.at("id").unsigned()?),
                 "type" => return reader.at("type").error(Problem::Twice),
                 "data" => return reader.at("data").error(Problem::Twice),
                 "id" => return reader.at("id").error(Problem::Twice),
@@ -50,7 +65,7 @@ impl<'a> Envelope<'a> {
         let missing = |field| DecodeError { field, problem: Problem::Missing };
         let kind = kind.ok_or(missing("type"))?;
         let data = data.ok_or(missing("data"))?;
-        Ok(Self { kind, data, id })
+        Ok(Self { kind, data, id: *id })
     }
 }
 
@@ -93,6 +108,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_behind_the_id_is_told_under_it() {
+        let unreadable =
+            Envelope::decode(b"\x83\xa2id\x07\xa4type\xa3get\xa4data\xc1").unwrap_err();
+        assert_eq!((unreadable.id, unreadable.error.field), (Some(7), "data"));
+    }
+
+    #[test]
     fn every_way_to_be_wrong_names_its_field() {
         let cases: [(&[u8], &str, Problem); 9] = [
             (b"", "message", Problem::CutShort),
@@ -106,7 +128,8 @@ mod tests {
             (b"\x82\xa4type\xa1\xff\xa4data\x80", "type", Problem::NotUtf8),
         ];
         for (payload, field, problem) in cases {
-            assert_eq!(Envelope::decode(payload), Err(DecodeError { field, problem }));
+            let error = DecodeError { field, problem };
+            assert_eq!(Envelope::decode(payload), Err(Unreadable { error, id: None }));
         }
     }
 }

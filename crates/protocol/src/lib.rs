@@ -21,10 +21,10 @@ mod writer;
 
 pub use admin::{AdminReply, AdminRequest, ListenerStatus, NodeStatus, PeerStatus};
 pub use code::{Code, Refusal};
-pub use envelope::{Envelope, GOAWAY, encode_goaway};
+pub use envelope::{Envelope, GOAWAY, Unreadable, encode_goaway};
 pub use frame::{FRAME_SLACK_BYTES, FrameLimit, HEADER_BYTES, TooLarge, split_frame};
 pub use hello::{Hello, Limits, Welcome};
-pub use reader::{DecodeError, MAX_DEPTH, Problem};
+pub use reader::{DecodeError, MAX_DEPTH, MAX_VALUE_DEPTH, Problem};
 pub use reply::{
     Entry, Refused, Replied, decode_reply, encode_reading, encode_refusal, encode_written,
 };

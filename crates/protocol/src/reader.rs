@@ -9,6 +9,10 @@ use rmp::Marker;
 /// How deep values may nest: the deepest array or map has this many around it, itself included.
 pub const MAX_DEPTH: u32 = 32;
 
+/// How deep a value may nest: in the reply to a get it stands in an entry of `versions` of the map of
+/// fields, and that must not be too deep either.
+pub const MAX_VALUE_DEPTH: u32 = MAX_DEPTH - 3;
+
 /// What is wrong with a message, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{field}` {problem}")]
@@ -36,8 +40,11 @@ pub enum Problem {
     #[error("is followed by more bytes")]
     Trailing,
     /// It nests too deep.
-    #[error("nests deeper than 32")]
-    TooDeep,
+    #[error("nests deeper than {most}")]
+    TooDeep {
+        /// How deep it may nest.
+        most: u32,
+    },
     /// A text is not UTF-8.
     #[error("is not UTF-8")]
     NotUtf8,
@@ -226,14 +233,23 @@ impl<'a> Reader<'a> {
 
     /// The whole of the next value in its own encoding, checked for form and depth.
     pub(crate) fn raw(&mut self) -> Read<&'a [u8]> {
+        self.raw_within(MAX_DEPTH)
+    }
+
+    /// The same, for a value that may nest as deep as `most`, at most [`MAX_DEPTH`].
+    pub(crate) fn raw_within(&mut self, most: u32) -> Read<&'a [u8]> {
         let before = self.rest;
-        self.skip()?;
+        self.skip_within(most)?;
         Ok(&before[..before.len() - self.rest.len()])
     }
 
     /// Passes over the next value. Its cost is bounded by the bytes that are there, its memory by
     /// [`MAX_DEPTH`].
     pub(crate) fn skip(&mut self) -> Read<()> {
+        self.skip_within(MAX_DEPTH)
+    }
+
+    fn skip_within(&mut self, most: u32) -> Read<()> {
         // How many values are still to come at each depth.
         let mut pending = [0_usize; MAX_DEPTH as usize + 1];
         let mut depth = 0;
@@ -249,8 +265,8 @@ impl<'a> Reader<'a> {
             let children = self.skip_head()?;
             if let Some(children) = children {
                 depth += 1;
-                if depth > MAX_DEPTH as usize {
-                    return self.error(Problem::TooDeep);
+                if depth > most.min(MAX_DEPTH) as usize {
+                    return self.error(Problem::TooDeep { most });
                 }
                 pending[depth] = children;
             }
@@ -313,9 +329,9 @@ mod tests {
         let deepest = nested(MAX_DEPTH as usize);
         assert_eq!(reader(&deepest).raw(), Ok(&deepest[..]));
         let problem = reader(&nested(MAX_DEPTH as usize + 1)).raw().unwrap_err().problem;
-        assert_eq!(problem, Problem::TooDeep);
+        assert_eq!(problem, Problem::TooDeep { most: MAX_DEPTH });
         let bomb = reader(&nested(1_000_000)).raw().unwrap_err().problem;
-        assert_eq!(bomb, Problem::TooDeep);
+        assert_eq!(bomb, Problem::TooDeep { most: MAX_DEPTH });
     }
 
     #[test]

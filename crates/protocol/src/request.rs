@@ -9,7 +9,7 @@ use paravon_model::{Consistency, Delete, Get, InvalidKey, Key, Kind, Put, Value}
 
 use crate::code::{Code, Refusal};
 use crate::envelope::{Envelope, append_message};
-use crate::reader::{DecodeError, Problem, Reader};
+use crate::reader::{DecodeError, MAX_VALUE_DEPTH, Problem, Reader};
 use crate::writer;
 
 /// A request of a client, with what goes with every request.
@@ -222,7 +222,7 @@ impl<'a> Fields<'a> {
                 "value" => {
                     let value = match reader.at("value").binary()? {
                         Some(bytes) => (Kind::Bytes, bytes),
-                        None => (Kind::Msgpack, reader.raw()?),
+                        None => (Kind::Msgpack, reader.raw_within(MAX_VALUE_DEPTH)?),
                     };
                     once(&mut fields.value, value, &reader)?;
                 }
@@ -347,11 +347,15 @@ mod tests {
     const MAX_VALUE: usize = 16;
 
     fn round_trip(request: &ClientRequest) -> Result<ClientRequest, Refusal> {
+        round_trip_within(request, MAX_VALUE)
+    }
+
+    fn round_trip_within(request: &ClientRequest, most: usize) -> Result<ClientRequest, Refusal> {
         let mut frame = Vec::new();
         request.encode(Some(7), &mut frame);
         let envelope = Envelope::decode(&frame[HEADER_BYTES..]).expect("our own envelope");
         assert_eq!(envelope.id, Some(7));
-        ClientRequest::decode(&envelope, MAX_VALUE)
+        ClientRequest::decode(&envelope, most)
     }
 
     fn put(value: Value) -> ClientRequest {
@@ -413,6 +417,29 @@ mod tests {
             assert_eq!(refusal.code, code, "{}", refusal.message);
             assert!(refusal.message.contains(text), "{}", refusal.message);
         }
+    }
+
+    #[test]
+    fn the_deepest_value_that_is_taken_can_be_read_back() {
+        let nested = |depth: u32| {
+            let mut bytes = vec![0x91; depth as usize];
+            bytes.push(0xc0);
+            Value { kind: Kind::Msgpack, bytes: bytes.into() }
+        };
+        let refusal = round_trip_within(&put(nested(MAX_VALUE_DEPTH + 1)), 64).unwrap_err();
+        assert!(refusal.message.contains("`value` nests deeper than 29"), "{}", refusal.message);
+        let deepest = nested(MAX_VALUE_DEPTH);
+        assert!(round_trip_within(&put(deepest.clone()), 64).is_ok());
+        let version = paravon_model::Version {
+            hlc: paravon_model::Hlc::ZERO,
+            ordinal: paravon_model::Ordinal(1),
+        };
+        let found = paravon_model::Found { value: deepest, version, expires_ms: None };
+        let (reading, id) =
+            (paravon_model::Reading { found: Some(found) }, RequestId::from_text(""));
+        let mut frame = Vec::new();
+        crate::reply::encode_reading(&mut frame, None, &reading, "n", &id);
+        assert!(Envelope::decode(&frame[HEADER_BYTES..]).is_ok());
     }
 
     #[test]

@@ -15,7 +15,12 @@ pub struct OperationId {
 pub(crate) struct Operations<T> {
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
+    /// Above the generation of every slot that there ever was and is no more.
+    floor: u32,
 }
+
+/// Slots that are kept although nothing is under way.
+const KEPT_SLOTS: usize = 1024;
 
 #[derive(Debug)]
 struct Slot<T> {
@@ -25,7 +30,7 @@ struct Slot<T> {
 
 impl<T> Operations<T> {
     pub(crate) fn new() -> Self {
-        Self { slots: Vec::new(), free: Vec::new() }
+        Self { slots: Vec::new(), free: Vec::new(), floor: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -34,7 +39,7 @@ impl<T> Operations<T> {
 
     pub(crate) fn insert(&mut self, operation: T) -> OperationId {
         let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: 0, operation: None });
+            self.slots.push(Slot { generation: self.floor, operation: None });
             u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
         });
         let slot = &mut self.slots[index as usize];
@@ -55,7 +60,17 @@ impl<T> Operations<T> {
         let operation = slot.operation.take()?;
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(id.slot);
+        if self.len() == 0 && self.slots.len() > KEPT_SLOTS {
+            self.give_back();
+        }
         Some(operation)
+    }
+
+    /// After a burst: every tick looks at every slot.
+    fn give_back(&mut self) {
+        let highest = self.slots.iter().map(|slot| slot.generation).max();
+        self.floor = highest.map_or(self.floor, |highest| highest.wrapping_add(1));
+        (self.slots, self.free) = (Vec::new(), Vec::new());
     }
 
     /// The ids of the operations that `select` chooses.
@@ -74,6 +89,18 @@ impl<T> Operations<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_burst_leaves_no_slots_and_its_ids_find_nothing() {
+        let mut operations = Operations::new();
+        let burst: Vec<_> = (0..=KEPT_SLOTS).map(|_| operations.insert('a')).collect();
+        for id in &burst {
+            assert_eq!(operations.remove(*id), Some('a'));
+        }
+        assert_eq!((operations.slots.len(), operations.len()), (0, 0));
+        operations.insert('b');
+        assert!(burst.iter().all(|id| operations.get_mut(*id).is_none()));
+    }
 
     #[test]
     fn an_id_outlives_its_operation_without_finding_another() {

@@ -121,16 +121,17 @@ impl WriteTally {
 
     /// What to say when no more answers are waited for.
     pub(crate) fn failure(&self) -> Failure {
-        let refusal = self.answers.given().find_map(|answer| answer.as_ref().err());
-        match refusal {
-            Some(refusal) if self.outcome() == Outcome::Refused => refusal.clone(),
-            // The only replica there is knows best what went wrong.
-            Some(failure) if self.answers.count == 1 => failure.clone(),
-            _ => Failure::QuorumTimeout {
-                needed: self.needed,
-                got: self.acks(),
-                outcome: self.outcome(),
-            },
+        let outcome = self.outcome();
+        let reason = self.answers.given().find_map(|answer| answer.as_ref().err());
+        match reason {
+            // A replica that speaks for all of them knows best what went wrong.
+            Some(reason)
+                if reason.outcome() == outcome
+                    && (outcome == Outcome::Refused || self.answers.count == 1) =>
+            {
+                reason.clone()
+            }
+            _ => Failure::QuorumTimeout { needed: self.needed, got: self.acks(), outcome },
         }
     }
 

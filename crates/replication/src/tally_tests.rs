@@ -113,8 +113,8 @@ fn a_refused_second_copy_does_not_make_the_write_refused() {
     tally.add(Ordinal(1), version(1), Ok(Merged::Superseded { version: version(9) }));
     tally.restamp(version(10));
     tally.add(Ordinal(1), version(10), Err(Failure::StorageFull));
-    let WriteVerdict::Failed(_) = tally.verdict() else { panic!("it has failed") };
-    assert_eq!(tally.outcome(), Outcome::Unknown);
+    let WriteVerdict::Failed(failure) = tally.verdict() else { panic!("it has failed") };
+    assert_eq!(failure.outcome(), Outcome::Unknown);
 }
 
 #[test]

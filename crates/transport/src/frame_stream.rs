@@ -66,6 +66,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FrameStream<S> {
         }
     }
 
+    /// Receives what is there and throws it away; zero bytes at the end of the stream.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub fn poll_discard(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let received = self.poll_receive(cx, scratch);
+        self.incoming.clear();
+        self.taken = 0;
+        received
+    }
+
     /// The payload of the next whole frame that has been received.
     ///
     /// # Errors
@@ -108,8 +123,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FrameStream<S> {
     /// The connection is broken; what has left is unknown.
     pub fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.sent < self.outgoing.len() {
-            let written =
-                ready!(Pin::new(&mut self.stream).poll_write(cx, &self.outgoing[self.sent..]))?;
+            let writing = Pin::new(&mut self.stream).poll_write(cx, &self.outgoing[self.sent..]);
+            if writing.is_pending() {
+                self.forget_sent();
+            }
+            let written = ready!(writing)?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -118,6 +136,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FrameStream<S> {
         self.outgoing.clear();
         self.sent = 0;
         Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    /// Gives back the room of what has left, once that is the larger part: a slow reader must not make
+    /// the buffer grow with all that it was ever sent.
+    fn forget_sent(&mut self) {
+        if self.sent > self.outgoing.len() / 2 {
+            self.outgoing.drain(..self.sent);
+            self.sent = 0;
+        }
     }
 
     /// Says goodbye and closes the sending direction.

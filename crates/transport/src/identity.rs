@@ -4,6 +4,7 @@
 //! peer says of itself in a message: a node is what its certificate names, anyone else is a client.
 
 use std::fmt;
+use std::time::SystemTime;
 
 use paravon_model::NodeId;
 use rustls::pki_types::CertificateDer;
@@ -22,6 +23,7 @@ pub struct Identity {
     role: Role,
     in_administrators_unit: bool,
     serial: Box<[u8]>,
+    not_after_s: i64,
 }
 
 /// What its owner is to a cluster.
@@ -72,7 +74,8 @@ impl Identity {
         let in_administrators_unit =
             units.any(|unit| unit.as_str().is_ok_and(|unit| unit == ADMINISTRATORS_UNIT));
         let serial = parsed.raw_serial().into();
-        Ok(Self { common_name, role, in_administrators_unit, serial })
+        let not_after_s = parsed.validity().not_after.timestamp();
+        Ok(Self { common_name, role, in_administrators_unit, serial, not_after_s })
     }
 
     /// The common name of the subject.
@@ -101,6 +104,14 @@ impl Identity {
     #[must_use]
     pub fn is_administrator(&self, admins: &[String]) -> bool {
         self.in_administrators_unit || admins.contains(&self.common_name)
+    }
+
+    /// Whether the certificate has ended before `now`. A full handshake verifies that; a resumed one does
+    /// not.
+    #[must_use]
+    pub fn is_expired(&self, now: SystemTime) -> bool {
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(now.as_secs()).is_ok_and(|now_s| self.not_after_s < now_s)
     }
 
     /// The certificate's serial number, big-endian: what a revocation list names.

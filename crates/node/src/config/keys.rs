@@ -53,6 +53,7 @@ pub(super) const KEYS: &[Key] = &[
     required("server.tls.keyfile", Kind::Path(|c, p| c.server.tls.keyfile = p)),
     required("server.tls.cafile", Kind::Path(|c, p| c.server.tls.cafile = p)),
     path("server.tls.crlfile", |c, p| c.server.tls.crlfile = Some(p)),
+    one("server.event_loops", |c, t| put(&mut c.server.event_loops, whole(t, 1..=256).map(Some))),
     one("server.backlog", |c, t| put(&mut c.server.backlog, whole(t, 1..=65_535))),
     one("server.timeout_graceful_shutdown", |c, t| {
         put(&mut c.server.timeout_graceful_shutdown, time(t, Duration::ZERO..=HOUR))

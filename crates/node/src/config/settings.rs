@@ -60,6 +60,8 @@ pub struct Server {
     pub peer: Peer,
     /// `server.tls.*`: certificate, key, certificate authority, revocation list.
     pub tls: TlsFiles,
+    /// `server.event_loops`: threads that serve connections; one fewer than the cores by default.
+    pub event_loops: Option<u16>,
     /// `server.backlog`: connections that the kernel holds until they are accepted.
     pub backlog: u32,
     /// `server.timeout_graceful_shutdown`: how long requests under way may take to end.
@@ -208,6 +210,7 @@ impl Server {
             api: Api { bind: local(2000) },
             peer: Peer { bind: local(6000), seeds: Vec::new(), listener: None },
             tls,
+            event_loops: None,
             backlog: 128,
             timeout_graceful_shutdown: Duration::from_secs(5),
             limit_concurrency: 1024,
