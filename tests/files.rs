@@ -314,3 +314,43 @@ fn undamaged_files_give_every_value() {
         }
     }
 }
+
+#[test]
+fn a_node_whose_files_cannot_be_read_any_more_says_so_and_leaves_service() {
+    const KEYS: u64 = 3000;
+    let folder = Folder::new();
+    folder.configure("");
+    let yaml = fs::read_to_string(folder.path("paranode.yaml")).expect("written");
+    // Neither the table nor the cache of pages holds the keys.
+    let small = yaml.replace("data_dir: data\n", "data_dir: data\n  cache_size: 1MiB\n");
+    folder.write("paranode.yaml", small);
+    let node = folder.start();
+    let mut client = Raw::connect(&folder, "client", node.api);
+    for key in 0..KEYS {
+        client.put(&format!("key-{key}"), &[7; 8000]);
+    }
+    let data = folder.path("data");
+    let mut to_visit = vec![data];
+    while let Some(place) = to_visit.pop() {
+        for entry in fs::read_dir(place).expect("a folder").flatten() {
+            match entry.file_name().to_string_lossy() {
+                _ if entry.path().is_dir() => to_visit.push(entry.path()),
+                name if name.ends_with(".redb") => {
+                    let file = fs::File::options().write(true).open(entry.path());
+                    file.and_then(|file| file.set_len(4096)).expect("cut");
+                }
+                _ => {}
+            }
+        }
+    }
+    for key in 0..KEYS {
+        let get = message("get", &[("key", format!("key-{key}").into())]);
+        client.send_frame(&get);
+        let Ok(reply) = client.try_receive_value() else { break };
+        let absent = reply["data"]["versions"].as_array().is_some_and(Vec::is_empty);
+        assert!(!absent, "key-{key} is called absent");
+    }
+    drop(client);
+    node.wait_for_log("leaving service");
+    assert!(!node.wait().success());
+}

@@ -219,7 +219,7 @@ impl Core {
                     self.shared.note_write_trouble(WriteTrouble::DiskFull);
                 }
                 Completion::Space { full: false, .. } => self.shared.note_space(),
-                Completion::Broken { .. } => self.shared.note_write_trouble(WriteTrouble::Failed),
+                Completion::Broken { shard } => self.shared.note_broken(shard),
                 _ => {}
             }
             if let Some(shard) = completion.shard() {

@@ -65,6 +65,12 @@ pub enum Stopped {
     /// replays the log.
     #[error("stopped without a last checkpoint, so the next start takes longer: {0}")]
     Unfinished(#[from] paravon_storage::Error),
+    /// A shard's file could not be read any more. What was acknowledged is on the disk, as far as that can
+    /// be read.
+    #[error(
+        "a shard's file in storage.data_dir cannot be read; check the disk, then start the node again"
+    )]
+    Unreadable,
     /// An event loop ended by itself: a bug.
     #[error(
         "an event loop failed; the log says why, and the next start recovers all that was acknowledged"
@@ -163,6 +169,7 @@ impl Server {
             _ = serving => {}
             () = stop => {}
             () = any_ended(&self.loops) => tracing::error!("an event loop has ended by itself"),
+            () = broken(&shared) => {}
         }
         tracing::info!("stopping: no new connections, finishing requests in flight");
         drop((self.api, self.peer));
@@ -171,7 +178,11 @@ impl Server {
         let stores = stores.ok_or(Stopped::Failed)?;
         let closer = self.closer;
         let closed = tokio::task::spawn_blocking(move || closer.close(stores, CLOSE_PATIENCE));
-        closed.await.map_err(|_| Stopped::Failed)??;
+        let closed = closed.await.map_err(|_| Stopped::Failed)?;
+        if shared.is_broken() {
+            return Err(Stopped::Unreadable);
+        }
+        closed?;
         if shared.has_abandoned_any() { Err(Stopped::Impatient) } else { Ok(()) }
     }
 }
@@ -255,6 +266,13 @@ async fn accept(shared: &Shared, listener: &TcpListener, port: Port) {
 /// Ready when a loop has ended by itself: a bug, after which the node must not go on half dead.
 async fn any_ended(loops: &[JoinHandle<Stores>]) {
     while !loops.iter().any(JoinHandle::is_finished) {
+        sleep(LOOP_CHECK).await;
+    }
+}
+
+/// Ready when storage cannot be read any more.
+async fn broken(shared: &Shared) {
+    while !shared.is_broken() {
         sleep(LOOP_CHECK).await;
     }
 }

@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     draining: AtomicBool,
     /// Requests in flight when the patience for them was over.
     abandoned: AtomicUsize,
+    /// Whether a shard's file cannot be read any more.
+    broken: AtomicBool,
     /// Why writes are refused; empty while they are not.
     write_trouble: Mutex<Option<WriteTrouble>>,
 }
@@ -87,6 +89,7 @@ impl Shared {
             connections: [const { AtomicU64::new(0) }; 2],
             draining: AtomicBool::new(false),
             abandoned: AtomicUsize::new(0),
+            broken: AtomicBool::new(false),
             write_trouble: Mutex::new(None),
         }
     }
@@ -176,6 +179,19 @@ impl Shared {
 
     pub(crate) fn has_abandoned_any(&self) -> bool {
         self.abandoned.load(Ordering::Relaxed) > 0
+    }
+
+    /// A shard's file cannot be read: the node leaves service, because what it cannot read it must not
+    /// call absent, and others may have it.
+    pub(crate) fn note_broken(&self, shard: u16) {
+        if !self.broken.swap(true, Ordering::SeqCst) {
+            tracing::error!(shard, "a shard's file cannot be read; leaving service");
+        }
+        self.note_write_trouble(WriteTrouble::Failed);
+    }
+
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::SeqCst)
     }
 
     /// Notes why writes are refused from now on.
