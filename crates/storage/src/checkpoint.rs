@@ -1,9 +1,12 @@
 //! Makes redb durable and lets go of the log that it has caught up with.
 //!
 //! The order is the safety: the log up to the applied position, then each redb file, then
-//! `node.state` with the first segment still needed and the ceiling, and only then are older segments
-//! given another life. Also keeps spare segments ready. One per node; nobody waits for it.
+//! `node.state` with what each file holds, the first segment still needed and the ceiling, and only
+//! then are older segments given another life. Also keeps spare segments ready. One per node; nobody
+//! waits for it.
 
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::applier::Progress;
@@ -25,6 +28,8 @@ const IDLE_STEPS: u32 = 50;
 pub(crate) struct Follower {
     /// Its redb file.
     pub(crate) engine: Arc<Engine>,
+    /// Where that lies, for messages.
+    pub(crate) path: PathBuf,
     /// How far that has followed the log.
     pub(crate) progress: Arc<Progress>,
     /// Whether the failure of its file has been told.
@@ -40,8 +45,10 @@ pub(crate) struct Checkpointer {
     space: Arc<SpaceWatch>,
     /// A checkpoint is due when the log has grown by this much.
     every_bytes: u64,
-    /// Where the log ended at the last checkpoint.
+    /// Where the log ended at the last checkpoint that succeeded.
     last: Position,
+    /// Whether the one tried last failed, so that it is due though nothing more was applied.
+    failed: bool,
     /// Where it ended at the last step, and for how many steps.
     idle: (Position, u32),
 }
@@ -57,14 +64,25 @@ impl Checkpointer {
     ) -> Self {
         let last = Position::ZERO;
         let idle = (last, 0);
-        Self { shared, log_dir, followers, node_state, space, every_bytes, last, idle }
+        Self {
+            shared,
+            log_dir,
+            followers,
+            node_state,
+            space,
+            every_bytes,
+            last,
+            failed: false,
+            idle,
+        }
     }
 
     /// Does what is due: spare segments always, a checkpoint by volume.
     ///
     /// # Errors
-    /// `node.state` or a segment could not be written; the log stays longer, nothing is lost.
+    /// A file could not be written; the log stays longer, nothing is lost. What failed is due again.
     pub(crate) fn step(&mut self) -> Result<(), Error> {
+        (0..self.followers.len()).for_each(|shard| self.tell_if_broken(shard));
         let (end, poisoned) = {
             let committer = self.shared.baton();
             (committer.end(), committer.is_poisoned())
@@ -72,13 +90,10 @@ impl Checkpointer {
         if poisoned {
             return Ok(());
         }
-        if end.0.saturating_sub(self.last.0) >= self.every_bytes && self.has_news() {
-            self.last = end;
+        self.ask_to_flush();
+        let grown = end.0.saturating_sub(self.last.0) >= self.every_bytes;
+        if grown && (self.failed || self.has_news()) {
             return self.checkpoint();
-        }
-        if end.0.saturating_sub(self.last.0) >= 2 * self.every_bytes {
-            // Records that nobody froze, because they are few, hold the log back.
-            self.ask_to_flush();
         }
         self.seal_if_idle(end);
         self.recycle(None)
@@ -93,13 +108,21 @@ impl Checkpointer {
     }
 
     fn has_news(&self) -> bool {
-        self.followers.iter().any(|f| f.progress.durable() < f.progress.applied())
+        let has_news = |f: &Follower| !f.broken && f.progress.durable() < f.progress.applied();
+        self.followers.iter().any(has_news)
     }
 
+    /// Records that nobody froze, because they are few, hold the log back, however often the other
+    /// shards are made durable.
     fn ask_to_flush(&self) {
         let committer = self.shared.baton();
-        let lagging =
-            self.shards().filter(|&(shard, f)| committer.lags(shard, f.progress.applied()));
+        let end = committer.end();
+        let lagging = self.shards().filter(|&(shard, follower)| {
+            let behind = end.0.saturating_sub(follower.progress.durable().0);
+            behind >= 2 * self.every_bytes
+                && !follower.broken
+                && committer.lags(shard, follower.progress.applied())
+        });
         let completions = lagging.map(|(shard, _)| Completion::Flush { shard }).collect();
         drop(committer);
         self.shared.deliver(completions);
@@ -112,43 +135,63 @@ impl Checkpointer {
     /// Makes durable whatever is applied and recycles the log.
     ///
     /// # Errors
-    /// As [`step`](Self::step).
+    /// As [`step`](Self::step). The shards that did not fail are durable all the same.
     pub(crate) fn checkpoint(&mut self) -> Result<(), Error> {
+        self.failed = true;
         // With interval durability a record may be applied before the log is synced; redb must not
-        // be durably ahead of the log, or its positions would be given out twice.
-        if self.shared.baton().sync().is_err() {
-            return Ok(());
-        }
+        // be durably ahead of the log, or its positions would be given out twice. What is applied
+        // while this goes on may lie behind this sync, so no shard is noted beyond it.
+        let Ok(synced) = self.shared.baton().sync() else { return Err(self.log_failed()) };
+        let mut problem = Ok(());
         for shard in 0..self.followers.len() {
-            self.checkpoint_shard(shard);
+            problem = problem.and(self.checkpoint_shard(shard, synced));
         }
+        let held: Vec<Position> = self.followers.iter().map(|f| f.progress.durable()).collect();
         let (first, ceiling) = {
             let committer = self.shared.baton();
-            let durable = self.followers.iter().map(|f| f.progress.durable());
-            (committer.first_segment(committer.needed_from(durable)), committer.ceiling())
+            let needed = committer.needed_from(held.iter().copied());
+            (committer.first_segment(needed), committer.ceiling())
         };
         self.node_state.update(|state| {
             state.first_segment = first;
+            state.held = held;
             state.ceiling = state.ceiling.max(ceiling);
         })?;
-        self.recycle(Some(first))
+        self.recycle(Some(first))?;
+        problem?;
+        (self.last, self.failed) = (synced, false);
+        Ok(())
     }
 
-    fn checkpoint_shard(&mut self, shard: usize) {
-        let follower = &mut self.followers[shard];
+    fn checkpoint_shard(&mut self, shard: usize, synced: Position) -> Result<(), Error> {
+        let follower = &self.followers[shard];
         // Read first: what is applied meanwhile is made durable too, but not counted.
-        let applied = follower.progress.applied();
-        if follower.broken || follower.progress.durable() >= applied {
-            return;
+        let applied = follower.progress.applied().min(synced);
+        if !follower.broken && follower.progress.durable() >= applied {
+            return Ok(());
         }
         match follower.engine.checkpoint(applied) {
-            Ok(()) => follower.progress.set_durable(applied),
-            Err(EngineError::Full) => {}
-            Err(EngineError::Broken) => {
-                follower.broken = true;
-                let shard = u16::try_from(shard).expect("shards are counted in 16 bits");
-                self.shared.deliver(vec![Completion::Broken { shard }]);
+            Ok(()) => {
+                follower.progress.set_durable(applied);
+                Ok(())
             }
+            Err(EngineError::Full) => Err(Error::Full { path: follower.path.clone() }),
+            Err(EngineError::Broken) => {
+                let path = follower.path.clone();
+                self.tell_if_broken(shard);
+                let source = io::Error::other("redb failed and takes nothing more");
+                Err(Error::Io { path, operation: "made durable", source })
+            }
+        }
+    }
+
+    /// Tells once that a shard's file has failed, whoever called redb then: a read or this.
+    fn tell_if_broken(&mut self, shard: usize) {
+        let follower = &mut self.followers[shard];
+        if !follower.broken && follower.engine.is_broken() {
+            follower.broken = true;
+            let shard = u16::try_from(shard).expect("shards are counted in 16 bits");
+            self.shared.deliver(vec![Completion::Broken { shard }]);
         }
     }
 
@@ -209,8 +252,162 @@ impl Checkpointer {
         }
     }
 
-    fn failed(&self, number: u64, operation: &'static str, source: std::io::Error) -> Error {
+    fn log_failed(&self) -> Error {
+        let source = io::Error::other("a write or sync of it failed");
+        Error::Io { path: self.log_dir.path(), operation: "synced", source }
+    }
+
+    fn failed(&self, number: u64, operation: &'static str, source: io::Error) -> Error {
         let path = self.log_dir.disk.path(&self.log_dir.name(number));
         Error::Io { path, operation, source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::applier::Step;
+    use crate::conformance::{key, record};
+    use crate::crash_disk::{CrashDisk, Image, Replay, Survival};
+    use crate::disk::{Disk, DiskFile};
+    use crate::options::{Durability, Options};
+    use crate::steps::{Stepped, Steps};
+    use crate::store::Completions;
+
+    type Hook = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
+
+    /// A disk that does something else at the next sync of one file.
+    #[derive(Clone)]
+    struct Hooked {
+        disk: CrashDisk,
+        name: &'static str,
+        hook: Hook,
+    }
+
+    struct HookedFile(Arc<dyn DiskFile>, Option<Hook>);
+
+    impl fmt::Debug for Hooked {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("Hooked")
+        }
+    }
+
+    impl fmt::Debug for HookedFile {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("HookedFile")
+        }
+    }
+
+    impl Disk for Hooked {
+        fn path(&self, name: &str) -> PathBuf {
+            self.disk.path(name)
+        }
+        fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+            self.disk.create(name)
+        }
+        fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+            let hook = (name == self.name).then(|| Arc::clone(&self.hook));
+            Ok(Arc::new(HookedFile(self.disk.open(name)?, hook)))
+        }
+        fn create_dir(&self, name: &str) -> io::Result<()> {
+            self.disk.create_dir(name)
+        }
+        fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+            self.disk.rename(from, to)
+        }
+        fn remove(&self, name: &str) -> io::Result<()> {
+            self.disk.remove(name)
+        }
+        fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+            self.disk.list(dir)
+        }
+        fn sync_dir(&self, dir: &str) -> io::Result<()> {
+            self.disk.sync_dir(dir)
+        }
+    }
+
+    impl DiskFile for HookedFile {
+        fn size(&self) -> io::Result<u64> {
+            self.0.size()
+        }
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+            self.0.read_at(buffer, offset)
+        }
+        fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
+            self.0.write_at(data, offset)
+        }
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.0.set_len(len)
+        }
+        fn allocate(&self, len: u64) -> io::Result<()> {
+            self.0.allocate(len)
+        }
+        fn sync_data(&self) -> io::Result<()> {
+            let hook = self.1.as_ref().and_then(|hook| hook.lock().unwrap().take());
+            if let Some(hook) = hook {
+                hook();
+            }
+            self.0.sync_data()
+        }
+    }
+
+    #[derive(Default)]
+    struct Inbox(Mutex<Vec<Completion>>);
+
+    impl Completions for Inbox {
+        fn deliver(&self, mut completions: Vec<Completion>) {
+            self.0.lock().unwrap().append(&mut completions);
+        }
+    }
+
+    /// While shard 0 is made durable, shard 1 applies what the log has not synced.
+    #[test]
+    fn no_shard_is_durably_ahead_of_the_synced_log() {
+        let durability = Durability::Interval(Duration::MAX);
+        let options =
+            Options { shards: 2, segment_bytes: 32 << 10, durability, ..Options::new("unused") };
+        let disk = CrashDisk::new();
+        let hook = Hook::default();
+        let hooked =
+            Hooked { disk: disk.clone(), name: "data/shard-00.redb", hook: Arc::clone(&hook) };
+        let inbox = Arc::new(Inbox::default());
+        let completions = Arc::clone(&inbox) as Arc<dyn Completions>;
+        let Stepped { mut stores, steps, .. } =
+            Stepped::open(Arc::new(hooked), &options, completions).unwrap();
+        let Steps { shared, mut appliers, mut checkpointer, .. } = steps;
+        let mut second = (stores.pop().unwrap(), appliers.pop().unwrap());
+        let mut first = (stores.pop().unwrap(), appliers.pop().unwrap());
+        let journal = crate::Journal::on_disk(Arc::clone(&shared));
+        let write = {
+            let inbox = Arc::clone(&inbox);
+            move |(store, applier): &mut (Box<dyn crate::Store>, crate::applier::Applier), ms| {
+                let (hash, key) = key(store.shard().try_into().unwrap());
+                store.merge(ms, hash, key, record(ms, Some(1))).unwrap();
+                journal.submit(vec![store.take_group().unwrap()]);
+                shared.commit();
+                for completion in std::mem::take(&mut *inbox.0.lock().unwrap()) {
+                    store.complete(completion);
+                }
+                store.flush();
+                assert_eq!(applier.step(), Step::Applied);
+            }
+        };
+        write(&mut first, 1);
+        *hook.lock().unwrap() = Some(Box::new(move || write(&mut second, 2)));
+        checkpointer.checkpoint().unwrap();
+        assert!(hook.lock().unwrap().is_none(), "the hook was called");
+
+        let mut replay = Replay::new(Image::default());
+        disk.trace().iter().for_each(|operation| replay.step(operation));
+        let lost = Arc::new(CrashDisk::from_image(replay.crash(Survival::Nothing)));
+        let after = Stepped::open(lost, &options, Arc::new(Inbox::default())).unwrap();
+        let end = after.steps.shared.baton().end();
+        for (_, follower) in after.steps.checkpointer.shards() {
+            assert!(follower.progress.durable() <= end);
+        }
     }
 }

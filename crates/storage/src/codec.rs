@@ -107,6 +107,17 @@ pub(crate) fn decode_record(hash: KeyHash, key: &Key, bytes: &[u8]) -> Result<Re
     Ok(Record { version, expires_ms, body })
 }
 
+/// What a later version might append for `record`: whole, in a format that this one does not know.
+#[cfg(test)]
+pub(crate) fn encode_later_record(out: &mut Vec<u8>, hash: KeyHash, key: &Key, record: &Record) {
+    let start = out.len();
+    encode_record(out, hash, key, record);
+    out[start] = RECORD_FORMAT + 1;
+    out.truncate(out.len() - CHECKSUM_BYTES);
+    let checksum = checksum(hash, key, &out[start..]);
+    out.extend_from_slice(&checksum.to_be_bytes());
+}
+
 /// Chained rather than streamed: the same cover at half the cost for short records.
 fn checksum(hash: KeyHash, key: &Key, content: &[u8]) -> u64 {
     xxh3_64_with_seed(content, xxh3_64_with_seed(key.encoded(), hash.0))

@@ -12,6 +12,7 @@
 //! founds it, so no crash leaves half of it under that name.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use paravon_model::Hlc;
@@ -22,6 +23,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::log::segment::LogDir;
 use crate::node_state::{NodeState, NodeStateFile};
+use crate::position::Position;
 
 const DATA: &str = "data";
 const FOUNDING: &str = "founding";
@@ -107,6 +109,8 @@ impl DataDir {
         let names = disk.list("").map_err(failed("listed"))?;
         let has = |wanted: &str| names.iter().any(|name| name == wanted);
         let is_new = !has(DATA);
+        // The process that renamed it may have died before it made the name durable.
+        disk.sync_dir("").map_err(failed("synced"))?;
         if has(FOUNDING) {
             disk.remove(FOUNDING).map_err(failed("removed"))?;
             disk.sync_dir("").map_err(failed("synced"))?;
@@ -124,7 +128,12 @@ impl DataDir {
 
     /// The node's state.
     pub(crate) fn node_state(&self) -> Result<NodeStateFile, Error> {
-        NodeStateFile::open(Arc::clone(&self.disk), DATA)
+        let file = NodeStateFile::open(Arc::clone(&self.disk), DATA)?;
+        if file.read().held.len() != usize::from(self.founded.shards) {
+            // Of another directory.
+            return Err(Error::Damaged { path: file.path() });
+        }
+        Ok(file)
     }
 
     /// The log's directory.
@@ -132,13 +141,24 @@ impl DataDir {
         log_dir(&self.disk, DATA, self.founded.segment_bytes)
     }
 
-    /// Opens a shard's file. Each is independent of the others.
+    /// Where a shard's file lies, for messages.
+    pub(crate) fn shard_path(&self, shard: u16) -> PathBuf {
+        self.disk.path(&shard_name(DATA, shard))
+    }
+
+    /// Opens a shard's file, which must hold the log before `held`. Each is independent of the others.
     pub(crate) fn open_shard(
         &self,
         shard: u16,
+        held: Position,
         cache_bytes: usize,
-    ) -> Result<(Engine, crate::position::Position), Error> {
-        Engine::open(&*self.disk, &shard_name(DATA, shard), cache_bytes)
+    ) -> Result<(Engine, Position), Error> {
+        let (engine, applied) = Engine::open(&*self.disk, &shard_name(DATA, shard), cache_bytes)?;
+        if applied < held {
+            // Whole, but of an earlier time: a restored copy, or redb went back to an older header.
+            return Err(Error::DamagedShard { path: self.shard_path(shard), source: None });
+        }
+        Ok((engine, applied))
     }
 }
 
@@ -176,6 +196,7 @@ fn found_in(disk: &Arc<dyn Disk>, founded: Founded, document: &[u8]) -> Result<(
         start_counter: 0,
         ceiling: Hlc::ZERO,
         first_segment: FIRST_SEGMENT,
+        held: vec![Position::ZERO; usize::from(founded.shards)],
         document: document.into(),
     };
     NodeStateFile::found(&**disk, FOUNDING, &state)

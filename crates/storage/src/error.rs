@@ -71,9 +71,9 @@ pub enum Error {
         /// Where the first bad batch begins.
         offset: u64,
     },
-    /// A batch is whole but holds an entry that this version does not know.
+    /// A batch is whole but holds an entry of a kind or in a format that this version does not know.
     #[error(
-        "{} offset {offset} holds an entry of kind {tag} that this version does not know; \
+        "{} offset {offset} holds an entry of kind {tag} that this version cannot read; \
          start the newer version that wrote it", path.display()
     )]
     NewerEntry {
@@ -81,15 +81,15 @@ pub enum Error {
         path: PathBuf,
         /// Where the batch begins.
         offset: u64,
-        /// The unknown tag.
+        /// The tag of the entry.
         tag: u8,
     },
-    /// A shard's redb file cannot be used. The other shards are not affected.
-    #[error("{} is damaged; restore the data directory from a copy of the stopped node, or empty it and replace the node{}", path.display(), source.as_ref().map_or_else(String::new, |e| format!(": {e}")))]
+    /// A shard's redb file cannot be used, or is older than the last checkpoint of it. The other shards are not affected.
+    #[error("{} is damaged or an older copy; restore the whole data directory from a copy of the stopped node, or empty it and replace the node{}", path.display(), source.as_ref().map_or_else(String::new, |e| format!(": {e}")))]
     DamagedShard {
         /// The file.
         path: PathBuf,
-        /// What redb says; none where it panicked.
+        /// What redb says; none where it panicked or noticed nothing.
         source: Option<Box<redb::Error>>,
     },
     /// The operating system failed.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::FallocateFlags;
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use crate::disk::{Disk, DiskFile};
 use crate::error::Error;
@@ -34,7 +34,7 @@ impl HostDisk {
             io::ErrorKind::StorageFull => Error::Full { path: path.into() },
             _ => Error::NotWritable { path: path.into(), source },
         };
-        fs::create_dir_all(root).map_err(|e| failed(root, e))?;
+        create_root(root).map_err(|e| failed(root, e))?;
         let path = root.join(LOCK);
         let mut lock = OpenOptions::new()
             .read(true)
@@ -59,6 +59,18 @@ impl HostDisk {
         let file = options.read(true).write(true).open(self.root.join(name))?;
         Ok(Arc::new(HostFile(file)))
     }
+}
+
+/// Creates `root` and what lacks above it, and makes every new name durable.
+fn create_root(root: &Path) -> io::Result<()> {
+    let is_missing = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
+    let missing: Vec<&Path> = root.ancestors().take_while(is_missing).collect();
+    fs::create_dir_all(root)?;
+    for dir in missing {
+        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
 }
 
 fn read_pid(lock: &mut File) -> Option<u32> {
@@ -128,11 +140,13 @@ impl DiskFile for HostFile {
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
-        match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, len) {
+        let allocate = || rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, len);
+        match retry_on_intr(allocate) {
             Ok(()) => Ok(()),
-            // Some file systems cannot; there, space shows to be missing when it is written.
-            Err(Errno::OPNOTSUPP) if self.size()? >= len => Ok(()),
-            Err(Errno::OPNOTSUPP) => self.0.set_len(len),
+            // Some file systems and kernels cannot; there, space shows to be missing when it is
+            // written.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) if self.size()? >= len => Ok(()),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.0.set_len(len),
             Err(errno) => Err(errno.into()),
         }
     }
@@ -156,6 +170,16 @@ mod tests {
         assert_eq!(pid, Some(std::process::id()));
         drop(first);
         HostDisk::open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn what_lacks_above_a_directory_is_created() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("made/on/the/way");
+        create_root(&root).unwrap();
+        assert!(root.is_dir());
+        create_root(&root).unwrap();
+        create_root(Path::new(".")).unwrap();
     }
 
     #[test]

@@ -143,19 +143,14 @@ impl Shared {
 
     /// The log and what goes with it. Held for a sync at the longest.
     pub(crate) fn baton(&self) -> MutexGuard<'_, Committer> {
-        self.baton.lock().unwrap_or_else(|poisoned| {
-            // Its holder failed half way, so what the log holds is not known.
-            let mut committer = poisoned.into_inner();
-            committer.poison();
-            committer
-        })
+        self.baton.lock().unwrap_or_else(abandoned)
     }
 
     fn try_commit(&self) -> Option<Vec<Completion>> {
         let committer = match self.baton.try_lock() {
             Ok(committer) => committer,
             Err(TryLockError::WouldBlock) => return None,
-            Err(TryLockError::Poisoned(_)) => self.baton(),
+            Err(TryLockError::Poisoned(poisoned)) => abandoned(poisoned),
         };
         Some(self.commit_with(committer))
     }
@@ -214,6 +209,14 @@ impl Shared {
     }
 }
 
+/// The baton whose holder failed half way, so that what the log holds is not known. The error has it
+/// already: locking again would wait for oneself.
+fn abandoned(poisoned: PoisonError<MutexGuard<'_, Committer>>) -> MutexGuard<'_, Committer> {
+    let mut committer = poisoned.into_inner();
+    committer.poison();
+    committer
+}
+
 /// A moving average of how long a commit takes.
 #[derive(Default)]
 struct Pace {
@@ -247,7 +250,43 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::mpsc;
+    use std::thread;
+
     use super::*;
+    use crate::conformance::{key, record};
+    use crate::crash_disk::CrashDisk;
+    use crate::options::Options;
+    use crate::steps::Stepped;
+    use crate::store::WriteError;
+
+    struct Nobody;
+
+    impl Completions for Nobody {
+        fn deliver(&self, _: Vec<Completion>) {}
+    }
+
+    #[test]
+    fn a_log_whose_thread_failed_refuses_and_does_not_hang() {
+        let options = Options { segment_bytes: 32 << 10, ..Options::new("unused") };
+        let mut stepped =
+            Stepped::open(Arc::new(CrashDisk::new()), &options, Arc::new(Nobody)).unwrap();
+        let failure = catch_unwind(AssertUnwindSafe(|| {
+            let _baton = stepped.steps.shared.baton();
+            panic!("in the middle of a commit");
+        }));
+        assert!(failure.is_err());
+        let (hash, key) = key(0);
+        stepped.stores[0].merge(1, hash, key, record(1, Some(1))).unwrap();
+        let group = stepped.stores[0].take_group().unwrap();
+        let journal = stepped.journal.clone();
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || sender.send(journal.commit_here(vec![group])));
+        let completions = receiver.recv_timeout(Duration::from_secs(10)).unwrap().unwrap();
+        let refused = Completion::Synced { shard: 0, group: 0, result: Err(WriteError::ReadOnly) };
+        assert_eq!(completions, [refused]);
+    }
 
     #[test]
     fn the_pace_changes_its_mind_only_past_both_bounds() {

@@ -4,10 +4,11 @@
 //!
 //! ```text
 //! "PVNS" | format u32 | start counter u64 | ceiling u64 | first segment u64 |
-//! document length u32 | document | xxh3-64 of everything before u64
+//! shards u16 | held u64 of each shard | document length u32 | document | xxh3-64 of everything before u64
 //! ```
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use paravon_model::Hlc;
@@ -15,6 +16,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::disk::{Disk, is_full};
 use crate::error::Error;
+use crate::position::Position;
 
 const MAGIC: [u8; 4] = *b"PVNS";
 const FORMAT: u32 = 1;
@@ -28,6 +30,9 @@ pub(crate) struct NodeState {
     pub(crate) ceiling: Hlc,
     /// The log before this segment is not needed.
     pub(crate) first_segment: u64,
+    /// Of each shard: its file holds the log before this, at least. A file that says less is an older
+    /// copy, and what lies between may be gone from the log.
+    pub(crate) held: Vec<Position>,
     /// The node's own.
     pub(crate) document: Vec<u8>,
 }
@@ -35,12 +40,15 @@ pub(crate) struct NodeState {
 impl NodeState {
     fn encode(&self) -> Vec<u8> {
         let length = u32::try_from(self.document.len()).expect("a document is below 4 GiB");
-        let mut bytes = Vec::with_capacity(44 + self.document.len());
+        let shards = u16::try_from(self.held.len()).expect("shards are counted in 16 bits");
+        let mut bytes = Vec::with_capacity(46 + 8 * self.held.len() + self.document.len());
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&FORMAT.to_be_bytes());
         bytes.extend_from_slice(&self.start_counter.to_be_bytes());
         bytes.extend_from_slice(&self.ceiling.as_u64().to_be_bytes());
         bytes.extend_from_slice(&self.first_segment.to_be_bytes());
+        bytes.extend_from_slice(&shards.to_be_bytes());
+        self.held.iter().for_each(|held| bytes.extend_from_slice(&held.0.to_be_bytes()));
         bytes.extend_from_slice(&length.to_be_bytes());
         bytes.extend_from_slice(&self.document);
         let checksum = xxh3_64(&bytes);
@@ -67,12 +75,17 @@ impl NodeState {
             let (start_counter, rest) = rest.split_first_chunk()?;
             let (ceiling, rest) = rest.split_first_chunk()?;
             let (first_segment, rest) = rest.split_first_chunk()?;
+            let (&shards, rest) = rest.split_first_chunk()?;
+            let bytes = 8 * usize::from(u16::from_be_bytes(shards));
+            let (held, rest) = rest.split_at_checked(bytes)?;
+            let (held, _) = held.as_chunks();
             let (length, document) = rest.split_first_chunk()?;
             let whole = usize::try_from(u32::from_be_bytes(*length)).ok()? == document.len();
             whole.then(|| Self {
                 start_counter: u64::from_be_bytes(*start_counter),
                 ceiling: Hlc::from_u64(u64::from_be_bytes(*ceiling)),
                 first_segment: u64::from_be_bytes(*first_segment),
+                held: held.iter().map(|held| Position(u64::from_be_bytes(*held))).collect(),
                 document: document.into(),
             })
         };
@@ -108,6 +121,11 @@ impl NodeStateFile {
             None => Error::Damaged { path: disk.path(&name) },
         })?;
         Ok(Self { disk, dir: dir.into(), name, state: Arc::new(Mutex::new(state)) })
+    }
+
+    /// Where it lies, for messages.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.disk.path(&self.name)
     }
 
     /// What the file holds.
@@ -176,6 +194,7 @@ mod tests {
             start_counter: 3,
             ceiling: Hlc::new(1_700_000_000_000, 0),
             first_segment: 9,
+            held: vec![Position(9 << 24), Position((9 << 24) + 8192)],
             document: b"layout".to_vec(),
         }
     }

@@ -88,9 +88,9 @@ impl Stepped {
         let node_state = dir.node_state()?;
         node_state.update(|state| state.start_counter += 1)?;
         let shards = dir.founded.shards;
-        let opened = (0..shards).map(|shard| {
+        let opened = (0..shards).zip(node_state.read().held).map(|(shard, held)| {
             let (engine, applied) =
-                dir.open_shard(shard, options.cache_bytes / usize::from(shards))?;
+                dir.open_shard(shard, held, options.cache_bytes / usize::from(shards))?;
             Ok((Arc::new(engine), Arc::new(Progress::new(applied))))
         });
         let files: Files = opened.collect::<Result<_, Error>>()?;
@@ -116,7 +116,8 @@ impl Recovery {
         let mut tables: Vec<Table> = files.iter().map(|_| Table::default()).collect();
         let mut ends: Vec<_> = files.iter().map(|(_, progress)| progress.durable()).collect();
         let mut ceiling = state.ceiling;
-        let replayed = recover(dir.log_dir(), state.first_segment, |end, entry| {
+        let held = ends.iter().copied().max().unwrap_or_default();
+        let replayed = recover(dir.log_dir(), state.first_segment, held, |end, entry| {
             match entry {
                 Entry::Record { shard, hash, key, record } => {
                     let shard = usize::from(shard);
@@ -166,6 +167,7 @@ fn assemble(
         ));
         followers.push(Follower {
             engine: Arc::clone(&engine),
+            path: dir.shard_path(shard),
             progress: Arc::clone(&progress),
             broken: false,
         });

@@ -127,7 +127,8 @@ pub enum ReadError {
     #[error("the stored record fails its checksum")]
     Damaged,
     /// The shard's redb file cannot be read: its pages are damaged or the disk fails. Keys whose
-    /// record still lies in the table go on; the others need a restart or a new disk.
+    /// record still lies in the table go on; the others need a restart or a new disk. Also of a single
+    /// record that a later version wrote, which that version reads.
     #[error("the shard's file cannot be read")]
     Unavailable,
 }

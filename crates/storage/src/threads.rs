@@ -32,7 +32,7 @@ pub(crate) struct Threads {
     halt: Arc<Halt>,
     log: Option<JoinHandle<()>>,
     appliers: Vec<JoinHandle<()>>,
-    checkpoint: Option<JoinHandle<()>>,
+    checkpoint: Option<JoinHandle<Result<(), Error>>>,
 }
 
 /// Tells the checkpointer to end.
@@ -101,7 +101,7 @@ impl Threads {
     ) -> Result<(), Error> {
         let deadline = Instant::now() + patience;
         self.shared.stop();
-        join(self.log.take(), "log", deadline)?;
+        self.log.take().map_or(Ok(()), |thread| join(thread, "log", deadline))?;
         // Not `all`: every store is to begin at once.
         while stores.iter_mut().map(|store| store.flush()).filter(|done| !done).count() > 0 {
             if Instant::now() >= deadline || self.appliers.iter().any(JoinHandle::is_finished) {
@@ -111,10 +111,10 @@ impl Threads {
         }
         self.mailboxes.iter().for_each(|mailbox| mailbox.stop());
         for applier in std::mem::take(&mut self.appliers) {
-            join(Some(applier), "applier", deadline)?;
+            join(applier, "applier", deadline)?;
         }
         self.halt.tell(HaltState::InOrder);
-        join(self.checkpoint.take(), "checkpoint", deadline)
+        self.checkpoint.take().map_or(Ok(()), |thread| join(thread, "checkpoint", deadline)?)
     }
 }
 
@@ -127,7 +127,10 @@ impl Drop for Threads {
     }
 }
 
-fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
+fn spawn<T: Send + 'static>(
+    name: &'static str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, Error> {
     thread::Builder::new()
         .name(format!("storage-{name}"))
         .spawn(run)
@@ -138,12 +141,7 @@ fn late(name: &'static str) -> Error {
     Error::Thread { name, problem: "did not end in time" }
 }
 
-fn join(
-    thread: Option<JoinHandle<()>>,
-    name: &'static str,
-    deadline: Instant,
-) -> Result<(), Error> {
-    let Some(thread) = thread else { return Ok(()) };
+fn join<T>(thread: JoinHandle<T>, name: &'static str, deadline: Instant) -> Result<T, Error> {
     while !thread.is_finished() {
         if Instant::now() >= deadline {
             return Err(late(name));
@@ -187,17 +185,14 @@ fn run_applier(mut applier: Applier) {
     }
 }
 
-fn run_checkpoint(mut checkpointer: Checkpointer, halt: &Halt) {
+/// Ends with the outcome of the last checkpoint. What fails there the next start does again.
+fn run_checkpoint(mut checkpointer: Checkpointer, halt: &Halt) -> Result<(), Error> {
     let mut pause = TICK;
     loop {
         match halt.wait(pause) {
             HaltState::Run => {}
-            HaltState::InOrder => {
-                // What fails here the next start does again, from the log.
-                let _ = checkpointer.checkpoint();
-                return;
-            }
-            HaltState::AtOnce => return,
+            HaltState::InOrder => return checkpointer.checkpoint(),
+            HaltState::AtOnce => return Ok(()),
         }
         pause = if checkpointer.step().is_ok() { TICK } else { RETRY_PAUSE };
     }

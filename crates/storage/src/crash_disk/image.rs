@@ -69,6 +69,18 @@ impl Image {
         self.contents.entry(file).or_default().set_len(len);
     }
 
+    /// Puts a file there as it was on another disk: one file restored from an older copy.
+    ///
+    /// # Panics
+    /// One of the disks has no such file.
+    pub fn restore(&mut self, name: &str, from: &Self) {
+        let (Some(Node::File(file)), Some(Node::File(older))) = (self.get(name), from.get(name))
+        else {
+            panic!("no file {name}")
+        };
+        self.contents.insert(file, from.content(older).clone());
+    }
+
     /// Removes a file: a mistaken operator.
     pub fn remove(&mut self, name: &str) {
         self.names.remove(name);

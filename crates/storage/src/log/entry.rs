@@ -9,7 +9,7 @@
 use paravon_model::{Hlc, Key, Record};
 use paravon_ring::KeyHash;
 
-use crate::codec;
+use crate::codec::{self, BadRecord};
 
 const RECORD: u8 = 1;
 const CEILING: u8 = 2;
@@ -38,8 +38,8 @@ pub(crate) enum Entry {
 /// Why the payload of a whole batch cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BadEntry {
-    /// A later version's tag.
-    Unknown(u8),
+    /// A later version's tag, or a known one before what only a later version knows.
+    Newer(u8),
     /// Cut short or not a record: a bug of the writer, since the batch's checksum is right.
     Malformed,
 }
@@ -77,16 +77,34 @@ impl Iterator for Entries<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         let (&tag, rest) = self.0.split_first()?;
         let parsed = match tag {
-            RECORD => parse_record(rest).ok_or(BadEntry::Malformed),
+            RECORD => parse_record(rest),
             CEILING => parse_ceiling(rest).ok_or(BadEntry::Malformed),
-            unknown => Err(BadEntry::Unknown(unknown)),
+            unknown => Err(BadEntry::Newer(unknown)),
         };
         self.0 = parsed.as_ref().map_or(&[], |(_, rest)| *rest);
         Some(parsed.map(|(entry, _)| entry))
     }
 }
 
-fn parse_record(bytes: &[u8]) -> Option<(Entry, &[u8])> {
+fn parse_record(bytes: &[u8]) -> Result<(Entry, &[u8]), BadEntry> {
+    let (stored, rest) = split_record(bytes).ok_or(BadEntry::Malformed)?;
+    let Stored { shard, hash, key, record } = stored;
+    let record = codec::decode_record(hash, &key, record).map_err(|bad| match bad {
+        BadRecord::Damaged => BadEntry::Malformed,
+        BadRecord::Newer => BadEntry::Newer(RECORD),
+    })?;
+    Ok((Entry::Record { shard, hash, key, record }, rest))
+}
+
+/// A record entry whose record is not decoded yet.
+struct Stored<'a> {
+    shard: u16,
+    hash: KeyHash,
+    key: Key,
+    record: &'a [u8],
+}
+
+fn split_record(bytes: &[u8]) -> Option<(Stored<'_>, &[u8])> {
     let (&shard, bytes) = bytes.split_first_chunk()?;
     let (&hash, bytes) = bytes.split_first_chunk()?;
     let (&key_len, bytes) = bytes.split_first_chunk()?;
@@ -95,8 +113,7 @@ fn parse_record(bytes: &[u8]) -> Option<(Entry, &[u8])> {
     let (record, rest) = bytes.split_at_checked(u32::from_be_bytes(record_len).try_into().ok()?)?;
     let hash = KeyHash(u64::from_be_bytes(hash));
     let key = Key::from_encoded(key).ok()?;
-    let record = codec::decode_record(hash, &key, record).ok()?;
-    Some((Entry::Record { shard: u16::from_be_bytes(shard), hash, key, record }, rest))
+    Some((Stored { shard: u16::from_be_bytes(shard), hash, key, record }, rest))
 }
 
 fn parse_ceiling(bytes: &[u8]) -> Option<(Entry, &[u8])> {
@@ -136,7 +153,19 @@ mod tests {
         bytes.extend_from_slice(&[77, 1, 2, 3]);
         let read: Vec<_> = Entries(&bytes).collect();
         assert_eq!(read.len(), entries.len() + 1);
-        assert_eq!(read.last(), Some(&Err(BadEntry::Unknown(77))));
+        assert_eq!(read.last(), Some(&Err(BadEntry::Newer(77))));
+    }
+
+    #[test]
+    fn a_record_of_a_later_format_is_not_damage() {
+        let (mut bytes, entries) = sample();
+        let Entry::Record { shard, hash, key, record } = &entries[0] else { panic!("{entries:?}") };
+        let len = record_len(key, record);
+        put_record(&mut bytes, *shard, *hash, key, record);
+        bytes.truncate(bytes.len() - codec::encoded_len(record));
+        codec::encode_later_record(&mut bytes, *hash, key, record);
+        assert_eq!(bytes.len(), 2 * len + 9);
+        assert_eq!(Entries(&bytes).last(), Some(Err(BadEntry::Newer(RECORD))));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Reading the log after a start: what is whole is replayed, a torn tail is cut off, damage stops.
 //!
-//! A bad batch is a torn tail unless a later good one says that this place had been durable. Cutting
+//! A bad batch is a torn tail unless a later good one, or the position that a shard's file holds, says
+//! that this place had been durable. Cutting
 //! is literal: the rest of the segment is zeroed and later batches are removed, durably, before
 //! anything is written behind the cut, so that no batch that was cut off can come back.
 
@@ -24,10 +25,12 @@ pub(crate) struct Replayed {
     pub(crate) torn: bool,
 }
 
-/// Replays the log from segment `first`, giving every entry with the end of its batch to `visit`.
+/// Replays the log from segment `first`, giving every entry with the end of its batch to `visit`. The
+/// log must reach to `held`, because a shard's file holds it up to there.
 pub(crate) fn recover(
     dir: LogDir,
     first: u64,
+    held: Position,
     mut visit: impl FnMut(Position, Entry) -> Result<(), BadEntry>,
 ) -> Result<Replayed, Error> {
     let recovery = Recovery::open(dir, first)?;
@@ -59,6 +62,10 @@ pub(crate) fn recover(
     let start = recovery.dir.start(recovery.segments[index].number);
     let here = Position(start.0 + offset);
     let torn = recovery.check_tail(&mut images, index, offset, here)?;
+    if here < held {
+        // Positions would be given out twice, and replay would skip what is written there.
+        return Err(recovery.damaged(&mut images, index, offset));
+    }
     let image = images.load(&recovery, index)?;
     let dirty = image[usize_of(offset)..].iter().any(|&byte| byte != 0);
     recovery.cut(&mut images, index, offset, dirty, end.unwrap_or(here), torn)
@@ -241,7 +248,7 @@ impl Recovery {
     fn bad_entry(&self, index: usize, offset: u64, bad: BadEntry) -> Error {
         let path = self.dir.disk.path(&self.dir.name(self.segments[index].number));
         match bad {
-            BadEntry::Unknown(tag) => Error::NewerEntry { path, offset, tag },
+            BadEntry::Newer(tag) => Error::NewerEntry { path, offset, tag },
             BadEntry::Malformed => Error::DamagedLog { path, offset },
         }
     }

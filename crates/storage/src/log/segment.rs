@@ -4,6 +4,7 @@
 //! overwriting written space syncs almost twice as fast as growing into it.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::disk::{Disk, DiskFile};
@@ -36,6 +37,11 @@ impl LogDir {
     pub(crate) fn new(disk: Arc<dyn Disk>, dir: &str, segment_bytes: u64) -> Self {
         assert!(segment_bytes.is_multiple_of(BLOCK) && segment_bytes >= 2 * BLOCK);
         Self { disk, dir: dir.into(), segment_bytes }
+    }
+
+    /// Its full path, for messages.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.disk.path(&self.dir)
     }
 
     /// The name of a segment on the disk.

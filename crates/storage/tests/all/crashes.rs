@@ -230,6 +230,28 @@ fn a_hole_in_what_was_said_to_be_durable_stops_the_start() {
     assert!(matches!(Node::open(image), Err(Error::DamagedLog { .. })));
 }
 
+/// The last batch is gone, and no later batch says that it had been durable; but redb does.
+#[test]
+fn a_log_that_ends_before_what_redb_holds_stops_the_start() {
+    let mut node = Node::new();
+    for round in 1..4 {
+        node.merge(2, record(round, Some(1))).unwrap();
+        node.sync();
+    }
+    node.apply_all();
+    node.stepped.steps.checkpoint().unwrap();
+    let mut image = node.disk.image();
+    let log = image.files().into_iter().find(|name| name.ends_with(".log")).unwrap();
+    image.corrupt(&log, 2 * 4096 + 60, 1);
+    let before = image.read(&log);
+    let disk = CrashDisk::from_image(image);
+    match Node::open_on(disk.clone(), &small_options()).map(|_| ()) {
+        Err(Error::DamagedLog { path, offset: 8192 }) => assert!(path.ends_with(&log)),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(disk.image().read(&log), before, "nothing was cut");
+}
+
 /// The checks above can fail: a disk that lies about syncs loses what was acknowledged.
 #[test]
 fn a_disk_that_lies_about_syncs_is_caught() {
@@ -283,6 +305,26 @@ fn what_a_start_found_survives_a_later_power_failure() {
     assert_eq!(node.get(2).unwrap(), Some(record(1, Some(1))));
     let mut replay = Replay::new(Image::default());
     disk.trace().iter().for_each(|operation| replay.step(operation));
+    let mut node = Node::open(replay.crash(Survival::Nothing)).unwrap();
+    assert_eq!(node.get(2).unwrap(), Some(record(1, Some(1))));
+}
+
+/// The process dies between founding the directory and making its name durable.
+#[test]
+fn a_founding_that_was_cut_short_is_durable_after_the_next_start() {
+    let first = Node::new();
+    let mut replay = Replay::new(Image::default());
+    for operation in first.disk.trace() {
+        replay.step(&operation);
+        if matches!(&operation, Operation::Rename { to, .. } if to == "data") {
+            break;
+        }
+    }
+    let mut node = Node::open(replay.crash(Survival::Everything)).unwrap();
+    assert!(!node.stepped.recovered.founded);
+    node.merge(2, record(1, Some(1))).unwrap();
+    assert_eq!(node.sync().len(), 1);
+    node.disk.trace().iter().for_each(|operation| replay.step(operation));
     let mut node = Node::open(replay.crash(Survival::Nothing)).unwrap();
     assert_eq!(node.get(2).unwrap(), Some(record(1, Some(1))));
 }

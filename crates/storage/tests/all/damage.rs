@@ -1,6 +1,7 @@
 //! Flipped bits, cut files and missing files: an error that says what to do, or `Damaged`, never a
 //! panic and never a wrong value (`NO_SILENT_ROT`).
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use paravon_model::Record;
@@ -151,6 +152,59 @@ fn a_missing_file_is_named() {
         match Node::open(image).map(|_| ()) {
             Err(Error::Missing { path }) => assert!(path.ends_with(name)),
             other => panic!("{name}: {other:?}"),
+        }
+    }
+}
+
+/// A shard's file of an earlier time is whole, but what it lacks is gone from the log.
+#[test]
+fn an_older_copy_of_one_shard_is_refused() {
+    let mut node = Node::new();
+    let mut older = None;
+    for round in 1..200 {
+        node.merge(u8::try_from(round % 40).unwrap(), record(round, Some(1))).unwrap();
+        node.sync();
+        if round % 50 == 0 {
+            node.apply_all();
+            node.stepped.steps.checkpoint().unwrap();
+            older.get_or_insert_with(|| node.disk.image());
+        }
+    }
+    let (image, older) = (node.disk.image(), older.unwrap());
+    for name in files(&image, ".redb") {
+        let mut image = image.clone();
+        image.restore(&name, &older);
+        match Node::open(image).map(|_| ()) {
+            Err(Error::DamagedShard { path, .. }) => assert!(path.ends_with(&name)),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+    Node::open(image).unwrap();
+}
+
+/// redb's header says which of its two states counts, and no checksum covers that.
+#[test]
+fn no_flipped_bit_in_the_header_of_a_redb_file_brings_an_older_state_back() {
+    let mut node = Node::new();
+    let mut expected = BTreeMap::new();
+    for round in 1..=150 {
+        let key = u8::try_from(round % u64::from(KEYS)).unwrap();
+        expected.insert(key, record(round, Some(1)));
+        node.merge(key, record(round, Some(1))).unwrap();
+        node.sync();
+        if round % 25 == 0 {
+            node.apply_all();
+            node.stepped.steps.checkpoint().unwrap();
+        }
+    }
+    let (image, expected) = (node.disk.image(), expected.into_values().collect::<Vec<_>>());
+    for bit in 0..320 * 8 {
+        let mut image = image.clone();
+        image.corrupt("data/shard-00.redb", bit / 8, 1 << (bit % 8));
+        match start_and_read(image, &expected) {
+            Ok(whole) => assert!(whole, "bit {bit}"),
+            Err(Error::DamagedShard { .. }) => {}
+            Err(other) => panic!("bit {bit}: {other}"),
         }
     }
 }

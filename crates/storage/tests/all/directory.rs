@@ -52,6 +52,15 @@ fn a_directory_in_use_names_the_process() {
 }
 
 #[test]
+fn a_last_checkpoint_that_fails_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = open(dir.path()).unwrap();
+    fs::rename(dir.path().join("data"), dir.path().join("elsewhere")).unwrap();
+    let closed = storage.closer.close(storage.stores, Duration::from_secs(10));
+    assert!(matches!(closed, Err(Error::Io { .. })), "{closed:?}");
+}
+
+#[test]
 fn a_half_founded_directory_is_founded_anew() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir_all(dir.path().join("founding/log")).unwrap();

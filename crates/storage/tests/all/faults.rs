@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use paravon_model::{Body, Record, Value};
 use paravon_storage::conformance::record;
 use paravon_storage::crash_disk::{CrashDisk, Faults, Image, Replay, Survival};
-use paravon_storage::{Merged, Options, Refusal, WriteError};
+use paravon_storage::{Error, Merged, Options, ReadError, Refusal, WriteError};
 
 use crate::rig::{Node, small_options};
 
@@ -101,7 +101,8 @@ fn fill(node: &mut Node) -> (u64, BTreeMap<u8, Record>) {
             Err(other) => panic!("{other}"),
         }
         node.apply_all();
-        node.stepped.steps.tick().unwrap();
+        let ticked = node.stepped.steps.tick();
+        assert!(matches!(ticked, Ok(()) | Err(Error::Full { .. })), "{ticked:?}");
         node.route();
     }
     panic!("a full disk takes everything");
@@ -222,4 +223,87 @@ fn a_shard_whose_file_fails_reads_no_absence() {
     for key in 1..10 {
         assert_ne!(node.get(key), Ok(None), "key {key}");
     }
+}
+
+/// The numbers of the log's segments, spares included.
+fn segments(node: &Node) -> Vec<u64> {
+    let number = |name: &String| {
+        let name = name.strip_prefix("data/log/")?.strip_suffix(".log")?;
+        u64::from_str_radix(name, 16).ok()
+    };
+    node.disk.image().files().iter().filter_map(number).collect()
+}
+
+/// A shard with one record never fills a table; the log must not wait for it.
+#[test]
+fn a_quiet_shard_does_not_hold_the_log_of_a_busy_one() {
+    let mut node = Node::new();
+    node.merge(1, record(1, Some(1))).unwrap();
+    node.sync();
+    let mut most = 0;
+    for round in 2..1000 {
+        node.merge(u8::try_from(round % 20 * 2).unwrap(), record(round, Some(2))).unwrap();
+        node.sync();
+        node.apply_once();
+        node.stepped.steps.tick().unwrap();
+        node.route();
+        most = most.max(segments(&node).len());
+    }
+    assert!(segments(&node).last() > Some(&100), "the log went on");
+    assert!(most < 24, "{most} segments at once");
+    assert_eq!(node.get(1).unwrap(), Some(record(1, Some(1))));
+}
+
+#[test]
+fn a_checkpoint_that_failed_is_tried_again_without_further_writes() {
+    let mut again = 0;
+    for fail_at in 0..40 {
+        let mut node = Node::new();
+        for round in 1..40 {
+            node.merge(u8::try_from(round % 10).unwrap(), record(round, Some(1))).unwrap();
+            node.sync();
+        }
+        node.apply_all();
+        let first = segments(&node)[0];
+        node.disk.set_faults(Faults { fail_write: Some(fail_at), ..Faults::default() });
+        let failed = node.stepped.steps.tick().is_err();
+        let struck = node.disk.faults().fail_write.is_none();
+        node.disk.set_faults(Faults::default());
+        node.route();
+        assert_eq!(failed, struck, "write {fail_at}");
+        // Where redb failed there is nothing to try again.
+        let refused = (0..2).any(|key| node.merge(key, record(99, Some(1))).is_err());
+        if failed && !refused {
+            node.stepped.steps.tick().unwrap();
+            assert!(segments(&node)[0] > first, "write {fail_at}");
+            again += 1;
+        }
+    }
+    assert!(again > 0);
+}
+
+#[test]
+fn a_shard_that_a_read_broke_is_told() {
+    let mut node = Node::new();
+    for key in 0..20 {
+        node.merge(key, record(1, Some(key))).unwrap();
+    }
+    node.sync();
+    node.apply_all();
+    node.stepped.steps.checkpoint().unwrap();
+    let options = Options { cache_bytes: 0, ..small_options() };
+    let disk = CrashDisk::from_image(node.disk.image());
+    let mut node = Node::open_on(disk.clone(), &options).unwrap();
+    let name = "data/shard-00.redb";
+    let bytes = disk.image().read(name).unwrap();
+    // Behind the header, whose copy redb keeps.
+    (4096..bytes.len())
+        .filter(|at| bytes[*at] != 0)
+        .for_each(|at| disk.corrupt(name, at as u64, 1));
+    assert_eq!(node.get(2), Err(ReadError::Unavailable));
+    assert_eq!(node.merge(2, record(2, Some(1))), Err(Refusal::Unavailable));
+    node.stepped.steps.tick().unwrap();
+    node.route();
+    assert_eq!(node.merge(2, record(2, Some(1))), Err(Refusal::ReadOnly));
+    assert!(node.merge(1, record(2, Some(1))).is_ok(), "the other shard goes on");
 }
