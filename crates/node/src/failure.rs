@@ -62,3 +62,25 @@ fn internal(cause: &dyn std::error::Error, outcome: Outcome) -> Failure {
     tracing::error!(id = format_args!("{id:016x}"), %cause, "a request failed");
     Failure::Internal { id, outcome }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_stored_over_a_damaged_one_is_no_acknowledgement_and_no_refusal() {
+        let failure = of_merge(paravon_storage::Merged::OverDamaged).unwrap_err();
+        assert_eq!(failure.outcome(), Outcome::Unknown);
+        assert_eq!(
+            of_merge(paravon_storage::Merged::Applied { previous: None }),
+            Ok(Merged::Applied)
+        );
+    }
+
+    #[test]
+    fn only_a_write_that_was_queued_ends_unknown() {
+        assert_eq!(of_refusal(&Refusal::ReadOnly).outcome(), Outcome::Refused);
+        assert_eq!(of_unstamped(WriteError::ReadOnly).outcome(), Outcome::Refused);
+        assert_eq!(of_write(WriteError::ReadOnly).outcome(), Outcome::Unknown);
+    }
+}
