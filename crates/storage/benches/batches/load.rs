@@ -1,6 +1,5 @@
 //! One event loop in miniature: merges batches, submits, waits for completions, reads in between.
 
-use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -11,9 +10,6 @@ use paravon_storage::{Completion, Completions, Options, Refusal, Storage};
 
 use crate::BATCH;
 use crate::report::Samples;
-
-/// Batches under way at a time: one is merged while the log syncs the other.
-const IN_FLIGHT: usize = 2;
 
 /// The splitmix64 generator.
 pub(crate) struct Random(pub(crate) u64);
@@ -91,18 +87,8 @@ pub(crate) struct Bench {
     random: Random,
     stamp: u64,
     fresh: u64,
-    next_batch: u64,
-    /// Batches with unanswered merges, and the one that is being merged or was last.
-    under_way: VecDeque<Batch>,
     pub(crate) shards: u16,
     pub(crate) keys: u64,
-}
-
-/// A batch whose merges are not all answered.
-struct Batch {
-    id: u64,
-    begun: Instant,
-    open: usize,
 }
 
 impl Bench {
@@ -114,9 +100,7 @@ impl Bench {
         let options = Options { shards, ..Options::new(path) };
         let completions: Arc<dyn Completions> = Arc::clone(&inbox) as _;
         let storage = Some(Storage::open(&options, completions).expect("storage opens"));
-        let (next_batch, under_way) = (0, VecDeque::new());
-        let random = Random(3);
-        Self { storage, inbox, random, stamp, fresh: keys, next_batch, under_way, shards, keys }
+        Self { storage, inbox, random: Random(3), stamp, fresh: keys, shards, keys }
     }
 
     fn storage(&mut self) -> &mut Storage {
@@ -187,11 +171,9 @@ impl Bench {
         (usize::from(shard), hash, key)
     }
 
-    /// Merges a batch and submits it, and waits for older ones while [`IN_FLIGHT`] are under way.
     fn put(&mut self, batch: &[u64], outcome: &mut Outcome) {
-        let id = self.next_batch;
-        self.next_batch += 1;
-        self.under_way.push_back(Batch { id, begun: Instant::now(), open: 0 });
+        let mut begun = Instant::now();
+        let mut open = 0;
         for &number in batch {
             let (shard, hash, key) = self.place(number);
             self.stamp += 1;
@@ -200,47 +182,53 @@ impl Bench {
             let record = Record { version, expires_ms: None, body };
             loop {
                 let store = &mut self.storage().stores[shard];
-                match store.merge(id, hash, key.clone(), record.clone()) {
+                match store.merge(number, hash, key.clone(), record.clone()) {
                     Ok(()) => break,
                     Err(Refusal::Overloaded) => {
                         let refused = Instant::now();
-                        self.submit();
-                        self.wait(outcome);
+                        open -= self.submit_and_wait();
                         outcome.refusals.push(refused.elapsed());
+                        if open == 0 {
+                            begun = Instant::now();
+                        }
                     }
                     Err(other) => panic!("{other}"),
                 }
             }
-            self.under_way.back_mut().expect("this batch").open += 1;
+            open += 1;
         }
-        self.submit();
+        while open > 0 {
+            open -= self.submit_and_wait();
+        }
+        outcome.batches.push(begun.elapsed());
         self.storage().stores.iter_mut().for_each(|store| store.end_batch());
-        while self.under_way.len() >= IN_FLIGHT {
-            self.wait(outcome);
-        }
     }
 
-    fn submit(&mut self) {
+    /// One turn of the loop: gives how many merges were answered.
+    fn submit_and_wait(&mut self) -> usize {
+        let inbox = Arc::clone(&self.inbox);
         let storage = self.storage();
         let stores = storage.stores.iter_mut();
-        let groups = stores.flat_map(|store| std::iter::from_fn(|| store.take_group())).collect();
-        storage.journal.submit(groups);
+        let groups: Vec<_> =
+            stores.flat_map(|store| std::iter::from_fn(|| store.take_group())).collect();
+        let own = if !groups.is_empty() && storage.journal.prefers_inline() {
+            storage.journal.commit_here(groups)
+        } else {
+            storage.journal.submit(groups);
+            None
+        };
+        let completions = own.unwrap_or_else(|| {
+            let waiting = inbox.completions.lock().expect("no panics here");
+            let patience = Duration::from_secs(60);
+            let waited = inbox.woken.wait_timeout_while(waiting, patience, |c| c.is_empty());
+            let (mut waiting, timeout) = waited.expect("no panics here");
+            assert!(!timeout.timed_out(), "storage hangs");
+            std::mem::take(&mut *waiting)
+        });
+        self.complete(completions)
     }
 
-    /// Waits for news of the storage threads and takes it in.
-    fn wait(&mut self, outcome: &mut Outcome) {
-        let inbox = Arc::clone(&self.inbox);
-        let waiting = inbox.completions.lock().expect("no panics here");
-        let patience = Duration::from_secs(60);
-        let waited = inbox.woken.wait_timeout_while(waiting, patience, |c| c.is_empty());
-        let (mut waiting, timeout) = waited.expect("no panics here");
-        assert!(!timeout.timed_out(), "storage hangs");
-        let completions = std::mem::take(&mut *waiting);
-        drop(waiting);
-        self.complete(completions, outcome);
-    }
-
-    fn complete(&mut self, completions: Vec<Completion>, outcome: &mut Outcome) {
+    fn complete(&mut self, completions: Vec<Completion>) -> usize {
         let stores = &mut self.storage().stores;
         for completion in completions {
             if let Some(shard) = completion.shard() {
@@ -250,15 +238,9 @@ impl Bench {
         let mut answers = Vec::new();
         stores.iter_mut().for_each(|store| store.drain(&mut answers));
         for (ticket, result) in &answers {
-            assert!(result.is_ok(), "batch {ticket}: {result:?}");
-            let batch = self.under_way.iter_mut().find(|batch| batch.id == *ticket);
-            batch.expect("a batch under way").open -= 1;
+            assert!(result.is_ok(), "put {ticket}: {result:?}");
         }
-        // The last one may still be growing.
-        while self.under_way.len() > 1 && self.under_way[0].open == 0 {
-            let done = self.under_way.pop_front().expect("there are two");
-            outcome.batches.push(done.begun.elapsed());
-        }
+        answers.len()
     }
 
     fn get(&mut self, outcome: &mut Outcome) {
@@ -277,7 +259,7 @@ impl Bench {
         loop {
             let inbox = Arc::clone(&self.inbox);
             let waiting = std::mem::take(&mut *inbox.completions.lock().expect("no panics here"));
-            self.complete(waiting, &mut Outcome::default());
+            self.complete(waiting);
             let stores = self.storage().stores.iter_mut();
             if stores.map(|store| store.flush()).filter(|done| !done).count() == 0 {
                 // Lets a checkpoint that is due end too.
