@@ -11,21 +11,32 @@
 
 extern crate alloc;
 
+mod cluster;
 mod consistency;
+mod document;
 mod failure;
 mod hlc;
 mod identity;
 mod key;
 pub mod limits;
+mod member;
 mod record;
+mod replica;
 mod request;
 mod value;
 
+pub use cluster::{
+    Accepted, Ballot, ClusterMessage, ClusterState, CouncilMessage, JoinRefusal, JoinRequest,
+    Membership, PeerHello, RememberedDisk, VoteSlot,
+};
 pub use consistency::Consistency;
+pub use document::{ChangeId, ClusterId, Document, Fence, Phase, Revision};
 pub use failure::{Failure, Outcome};
 pub use hlc::{Hlc, Version};
 pub use identity::{InvalidNodeId, NodeId, Ordinal};
 pub use key::{InvalidKey, Key};
+pub use member::{Address, Member, Size};
 pub use record::{Body, Record};
+pub use replica::{Command, Merged, Purpose, ReplicaReply, ReplicaRequest};
 pub use request::{Delete, Found, Get, Put, Reading, Request, Written};
 pub use value::{Kind, Value};

@@ -77,7 +77,7 @@ fn status(shared: &Shared) -> NodeStatus {
         ordinal: document.ordinal.0,
         cluster_id: document.cluster_id_text(),
         phase: phase.to_owned(),
-        fence: shared.layout.fence(),
+        fence: shared.layout.fence().number,
         size: config.node.size.name().to_owned(),
         zone: config.node.zone.as_ref().map_or_else(String::new, ToString::to_string),
         api_listener: listener(Port::Api, shared.api_address),

@@ -17,7 +17,7 @@ use paravon_protocol::{
 use paravon_replication::{
     ClockSettings, Effect, Event, Now, OperationId, Reply, RequestToken, Settings, Shard,
 };
-use paravon_ring::shard_of;
+use paravon_ring::{KeyHash, shard_of};
 use paravon_storage::{Answer, Completion, Group, Store, WriteError};
 use paravon_transport::random_bytes;
 use slab::Slab;
@@ -185,8 +185,9 @@ impl Core {
         pending.session.began();
         let slot = self.requests.insert(pending);
         let token = self.token(slot);
-        let (key, event) = event_of(request.message, token, deadline);
-        let partition = self.shared.layout.hash(&key).partition(self.shared.layout.shift());
+        let hash = self.shared.layout.hash(key_of(&request.message));
+        let partition = hash.partition(self.shared.layout.shift());
+        let event = event_of(request.message, token, hash, deadline);
         self.dispatch(now, shard_of(partition, self.shared.shards), event);
     }
 
@@ -362,6 +363,7 @@ impl Core {
                         }
                     }
                 }
+                _ => {}
             }
         }
     }
@@ -408,13 +410,24 @@ impl Core {
     }
 }
 
-fn event_of(message: ClientMessage, request: RequestToken, deadline: Duration) -> (Key, Event) {
+fn key_of(message: &ClientMessage) -> &Key {
     match message {
-        ClientMessage::Put(put) => (put.key.clone(), Event::Put { request, put, deadline }),
-        ClientMessage::Get(get) => (get.key.clone(), Event::Get { request, get, deadline }),
-        ClientMessage::Delete(delete) => {
-            (delete.key.clone(), Event::Delete { request, delete, deadline })
-        }
+        ClientMessage::Put(put) => &put.key,
+        ClientMessage::Get(get) => &get.key,
+        ClientMessage::Delete(delete) => &delete.key,
+    }
+}
+
+fn event_of(
+    message: ClientMessage,
+    request: RequestToken,
+    hash: KeyHash,
+    deadline: Duration,
+) -> Event {
+    match message {
+        ClientMessage::Put(put) => Event::Put { request, hash, put, deadline },
+        ClientMessage::Get(get) => Event::Get { request, hash, get, deadline },
+        ClientMessage::Delete(delete) => Event::Delete { request, hash, delete, deadline },
     }
 }
 

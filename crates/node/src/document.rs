@@ -3,8 +3,10 @@
 //! **Never:** is changed by the configuration. `placement.*` counts when a cluster is founded; a later
 //! difference is a warning.
 
-use paravon_model::{NodeId, Ordinal};
-use paravon_ring::{Layout, Member, Shift};
+use std::sync::Arc;
+
+use paravon_model::{Address, ClusterId, Member, NodeId, Ordinal, Phase};
+use paravon_ring::{Layout, Shift};
 use paravon_transport::random_bytes;
 use serde::{Deserialize, Serialize};
 
@@ -89,8 +91,23 @@ impl Document {
             node_id: self.node_id.clone(),
             size: config.node.size,
             zone: config.node.zone.clone(),
+            address: Address::new(&config.server.peer.bind.to_string()),
         };
-        Layout::sole(member, self.hash_seed, self.shift, self.replication_factor)
+        Layout::of(Arc::new(paravon_model::Document {
+            cluster_id: ClusterId(u128::from_be_bytes(self.cluster_id)),
+            generation: 0,
+            rescue_id: 0,
+            version: 1,
+            fence: 1,
+            phase: Phase::Stable,
+            hash_seed: self.hash_seed,
+            shift: self.shift.get(),
+            replication_factor: self.replication_factor,
+            current: vec![member],
+            council: vec![self.ordinal],
+            next_ordinal: self.ordinal.0 + 1,
+            operations: Vec::new(),
+        }))
     }
 
     /// What the configuration says differently and no longer counts.

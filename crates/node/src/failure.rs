@@ -4,8 +4,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use paravon_model::{Failure, Outcome};
-use paravon_replication::Merged;
+use paravon_model::{Failure, Merged, Outcome};
 use paravon_storage::{ReadError, Refusal, WriteError};
 
 /// A full table of unapplied writes, or too many requests under way: both pass soon.

@@ -25,6 +25,24 @@ pub struct ClockSettings {
     pub lanes: u16,
 }
 
+/// Whether this node's wall clock may be trusted for stamps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permit {
+    /// There is nobody to differ from: a sole member.
+    Alone,
+    /// It agreed with the others when the wall clock stood so far ahead of the monotonic one; holds
+    /// until the difference of the two has moved by more than half of `max_skew`.
+    Measured {
+        /// Wall clock less monotonic clock, in milliseconds.
+        wall_less_monotonic_ms: i64,
+    },
+    /// It has not been measured, or is too far from more than half of the members that are heard.
+    Held {
+        /// By so many milliseconds; zero where it has not been measured.
+        offset_ms: u64,
+    },
+}
+
 /// Why there is no stamp now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hold {

@@ -1,10 +1,16 @@
-//! What goes into the core and what comes out of it.
+//! What goes into a shard and what comes out of it.
 
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::time::Duration;
 
-use paravon_model::{Delete, Failure, Get, Hlc, Key, Put, Reading, Record, Version, Written};
-use paravon_ring::KeyHash;
+use paravon_model::{
+    Delete, Document, Failure, Fence, Get, Hlc, Key, Merged, Ordinal, Put, Reading, Record,
+    ReplicaReply, ReplicaRequest, Version, Written,
+};
+use paravon_ring::{KeyHash, Layout};
 
+use crate::clock::Permit;
 use crate::operations::OperationId;
 
 /// The time of a step. Two clocks, so that a simulator can skew one without the other.
@@ -20,6 +26,10 @@ pub struct Now {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestToken(pub u64);
 
+/// The caller's name for a peer's request; the core only gives it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerToken(pub u64);
+
 /// What a shard is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -27,6 +37,8 @@ pub enum Event {
     Put {
         /// Whom to answer.
         request: RequestToken,
+        /// Where the key lies on the ring.
+        hash: KeyHash,
         /// What to store.
         put: Put,
         /// When to give up, in [`Now::monotonic`].
@@ -36,6 +48,8 @@ pub enum Event {
     Get {
         /// Whom to answer.
         request: RequestToken,
+        /// Where the key lies on the ring.
+        hash: KeyHash,
         /// What to read.
         get: Get,
         /// When to give up, in [`Now::monotonic`].
@@ -45,10 +59,62 @@ pub enum Event {
     Delete {
         /// Whom to answer.
         request: RequestToken,
+        /// Where the key lies on the ring.
+        hash: KeyHash,
         /// What to delete.
         delete: Delete,
         /// When to give up, in [`Now::monotonic`].
         deadline: Duration,
+    },
+    /// A coordinator asks this replica.
+    Asked {
+        /// Who, proved by its certificate.
+        from: Ordinal,
+        /// Whom to answer.
+        token: PeerToken,
+        /// Where the key lies on the ring.
+        hash: KeyHash,
+        /// What it asks for.
+        request: ReplicaRequest,
+    },
+    /// A replica answers an [`Effect::Send`].
+    Answered {
+        /// Who, proved by its certificate.
+        from: Ordinal,
+        /// The effect's operation.
+        operation: OperationId,
+        /// What it says.
+        reply: ReplicaReply,
+    },
+    /// Requests can be sent to this member.
+    LinkUp {
+        /// Which.
+        peer: Ordinal,
+    },
+    /// The connection to this member is gone, and with it all answers that were to come over it.
+    LinkDown {
+        /// Which.
+        peer: Ordinal,
+    },
+    /// The failure detector believes this member to be up.
+    Alive {
+        /// Which.
+        peer: Ordinal,
+    },
+    /// The failure detector believes this member to be down.
+    Dead {
+        /// Which.
+        peer: Ordinal,
+    },
+    /// A document is durable: use its layout from now on (`EPOCH_FENCE`).
+    Layout {
+        /// Who stores what.
+        layout: Arc<Layout>,
+    },
+    /// Whether stamps may be given.
+    Clock {
+        /// The state of this node's wall clock among the members'.
+        permit: Permit,
     },
     /// The store of this node has answered an [`Effect::Store`]. Only this event makes an
     /// acknowledgement (`ACK_AFTER_STORE`).
@@ -67,6 +133,13 @@ pub enum Event {
         /// What is stored durably; absence is an answer, a failure is none.
         answer: Result<Option<Record>, Failure>,
     },
+    /// The store of this node has answered an [`Effect::ReadHints`].
+    Hints {
+        /// For whom.
+        target: Ordinal,
+        /// Durable hints in the order of (hash, key), all of them where fewer than asked for.
+        hints: Result<Vec<Hint>, Failure>,
+    },
     /// The clock's ceiling is durable.
     CeilingRaised {
         /// The ceiling that the disk holds now.
@@ -81,16 +154,15 @@ pub enum Event {
     Tick,
 }
 
-/// What the store did with a record, once that is durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Merged {
-    /// The record is the newest of its key.
-    Applied,
-    /// A newer record of the key is stored.
-    Superseded {
-        /// That record's version.
-        version: Version,
-    },
+/// A write kept for a replica that could not be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hint {
+    /// Where the key lies on the ring.
+    pub hash: KeyHash,
+    /// The key.
+    pub key: Key,
+    /// The newest record that the replica lacks.
+    pub record: Record,
 }
 
 /// What a shard wants done.
@@ -102,6 +174,22 @@ pub enum Effect {
         request: RequestToken,
         /// What to say.
         reply: Result<Reply, Failure>,
+    },
+    /// Ask a replica; answered by [`Event::Answered`], or lost.
+    Send {
+        /// Whom.
+        to: Ordinal,
+        /// Goes back in the answer.
+        operation: OperationId,
+        /// What to ask for.
+        request: ReplicaRequest,
+    },
+    /// Answer a coordinator.
+    Answer {
+        /// Which request.
+        token: PeerToken,
+        /// What to say.
+        reply: ReplicaReply,
     },
     /// Merge a record into the store of this node; answered by [`Event::Stored`].
     Store {
@@ -123,10 +211,57 @@ pub enum Effect {
         /// The key.
         key: Key,
     },
+    /// Keep a hint durably, unless a newer one of the key is kept for the same target.
+    KeepHint {
+        /// For whom.
+        target: Ordinal,
+        /// What it lacks.
+        hint: Hint,
+    },
+    /// Read hints; answered by [`Event::Hints`].
+    ReadHints {
+        /// For whom.
+        target: Ordinal,
+        /// Only those behind this place, in the order of (hash, key).
+        after: Option<(KeyHash, Key)>,
+        /// At most so many.
+        limit: usize,
+    },
+    /// The target has this version or a newer one durably: remove its hint, unless that is newer still.
+    DropHint {
+        /// For whom.
+        target: Ordinal,
+        /// Where the key lies on the ring.
+        hash: KeyHash,
+        /// The key.
+        key: Key,
+        /// What the target has.
+        version: Version,
+    },
     /// Make a new ceiling of the clock durable; answered by [`Event::CeilingRaised`].
     RaiseCeiling {
         /// The ceiling that is wanted.
         ceiling: Hlc,
+    },
+    /// A replica knows a later document: take it over.
+    Learn {
+        /// The later document.
+        document: Arc<Document>,
+    },
+    /// A member knows an earlier layout only: tell it the document.
+    Teach {
+        /// Which member.
+        peer: Ordinal,
+    },
+    /// This node knows an earlier layout only: ask the member for the document.
+    AskDocument {
+        /// Which member.
+        peer: Ordinal,
+    },
+    /// Every store that was admitted under an earlier layout has ended.
+    Settled {
+        /// The layout in use since.
+        fence: Fence,
     },
 }
 

@@ -7,6 +7,8 @@ use core::time::Duration;
 
 use paravon_model::{Failure, Get, Reading, Record};
 
+use paravon_ring::KeyHash;
+
 use crate::event::{Effect, Now, Reply, RequestToken};
 use crate::operations::OperationId;
 use crate::shard::{Operation, Shard};
@@ -24,11 +26,11 @@ impl Shard {
     pub(crate) fn begin_read(
         &mut self,
         request: RequestToken,
+        hash: KeyHash,
         get: Get,
         deadline: Duration,
         out: &mut Vec<Effect>,
     ) {
-        let hash = self.layout.hash(&get.key);
         let needed = match self.needed(hash, get.consistency) {
             Ok(needed) => needed,
             Err(failure) => return out.push(Effect::Reply { request, reply: Err(failure) }),

@@ -21,6 +21,7 @@
 extern crate alloc;
 
 mod clock;
+pub mod cluster;
 mod event;
 mod get;
 mod operations;
@@ -28,7 +29,7 @@ mod put;
 mod shard;
 mod tally;
 
-pub use clock::{Clock, ClockSettings, Hold};
-pub use event::{Effect, Event, Merged, Now, Reply, RequestToken};
+pub use clock::{Clock, ClockSettings, Hold, Permit};
+pub use event::{Effect, Event, Hint, Now, PeerToken, Reply, RequestToken};
 pub use operations::OperationId;
 pub use shard::{Settings, Shard};

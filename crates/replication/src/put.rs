@@ -7,11 +7,13 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use paravon_model::{Body, Consistency, Failure, Key, Kind, Outcome, Record, Version, Written};
+use paravon_model::{
+    Body, Consistency, Failure, Key, Kind, Merged, Outcome, Record, Version, Written,
+};
 use paravon_ring::KeyHash;
 
 use crate::clock::Hold;
-use crate::event::{Effect, Merged, Now, Reply, RequestToken};
+use crate::event::{Effect, Now, Reply, RequestToken};
 use crate::operations::OperationId;
 use crate::shard::{Operation, Shard};
 use crate::tally::{WriteTally, WriteVerdict};
@@ -34,6 +36,7 @@ pub(crate) struct Write {
 pub(crate) struct NewWrite {
     pub(crate) request: RequestToken,
     pub(crate) deadline: Duration,
+    pub(crate) hash: KeyHash,
     pub(crate) key: Key,
     pub(crate) body: Body,
     pub(crate) ttl: Option<Duration>,
@@ -42,8 +45,7 @@ pub(crate) struct NewWrite {
 
 impl Shard {
     pub(crate) fn begin_write(&mut self, now: Now, new: NewWrite, out: &mut Vec<Effect>) {
-        let NewWrite { request, deadline, key, body, ttl, consistency } = new;
-        let hash = self.layout.hash(&key);
+        let NewWrite { request, deadline, hash, key, body, ttl, consistency } = new;
         let needed = match self.needed(hash, consistency) {
             Ok(needed) => needed,
             Err(failure) => return out.push(Effect::Reply { request, reply: Err(failure) }),

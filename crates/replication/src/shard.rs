@@ -60,19 +60,21 @@ impl Shard {
     /// Takes one event and appends what is to be done to `out`. Never blocks, never fails.
     pub fn step(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {
         match event {
-            Event::Put { request, put, deadline } => {
+            Event::Put { request, hash, put, deadline } => {
                 let (key, body) = (put.key, Body::Live(put.value));
                 let (ttl, consistency) = (put.ttl, put.consistency);
-                let new = NewWrite { request, deadline, key, body, ttl, consistency };
+                let new = NewWrite { request, deadline, hash, key, body, ttl, consistency };
                 self.begin_write(now, new, out);
             }
-            Event::Delete { request, delete, deadline } => {
+            Event::Delete { request, hash, delete, deadline } => {
                 let (key, consistency) = (delete.key, delete.consistency);
                 let (body, ttl) = (Body::Tombstone, None);
-                let new = NewWrite { request, deadline, key, body, ttl, consistency };
+                let new = NewWrite { request, deadline, hash, key, body, ttl, consistency };
                 self.begin_write(now, new, out);
             }
-            Event::Get { request, get, deadline } => self.begin_read(request, get, deadline, out),
+            Event::Get { request, hash, get, deadline } => {
+                self.begin_read(request, hash, get, deadline, out);
+            }
             Event::Stored { operation, stamp, answer } => {
                 self.stored(now, operation, stamp, answer, out);
             }
@@ -80,6 +82,7 @@ impl Shard {
             Event::CeilingRaised { ceiling } => self.ceiling_raised(now, ceiling, out),
             Event::CeilingRefused { failure } => self.ceiling_refused(&failure, out),
             Event::Tick => self.tick(now, out),
+            _ => {}
         }
     }
 

@@ -1,18 +1,19 @@
 //! A cluster of one, step by step.
 
 use alloc::sync::Arc;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use paravon_model::{
-    Body, Consistency, Delete, Failure, Get, Hlc, Key, Kind, NodeId, Ordinal, Outcome, Put, Record,
-    Value, Version,
+    Address, Body, ClusterId, Consistency, Delete, Document, Failure, Get, Hlc, Key, Kind, Member,
+    Merged, NodeId, Ordinal, Outcome, Phase, Put, Record, Size, Value, Version,
 };
-use paravon_ring::{Layout, Member, Shift, Size};
+use paravon_ring::{KeyHash, Layout};
 
 use super::{Settings, Shard};
 use crate::clock::ClockSettings;
-use crate::event::{Effect, Event, Merged, Now, Reply, RequestToken};
+use crate::event::{Effect, Event, Now, Reply, RequestToken};
 use crate::operations::OperationId;
 
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -26,8 +27,24 @@ struct World {
 impl World {
     fn new() -> Self {
         let node_id = NodeId::new("node-1").unwrap();
-        let member = Member { ordinal: Ordinal(1), node_id, size: Size::L, zone: None };
-        let layout = Arc::new(Layout::sole(member, 0, Shift::DEFAULT, 3));
+        let (size, address) = (Size::L, Address::new("127.0.0.1:6000"));
+        let member = Member { ordinal: Ordinal(1), node_id, size, zone: None, address };
+        let document = Document {
+            cluster_id: ClusterId(1),
+            generation: 0,
+            rescue_id: 0,
+            version: 1,
+            fence: 1,
+            phase: Phase::Stable,
+            hash_seed: 0,
+            shift: 16,
+            replication_factor: 3,
+            current: vec![member],
+            council: vec![Ordinal(1)],
+            next_ordinal: 2,
+            operations: vec![],
+        };
+        let layout = Arc::new(Layout::of(Arc::new(document)));
         let max_skew = Duration::from_millis(500);
         let clock = ClockSettings { max_skew, recovered: Hlc::ZERO, lane: 0, lanes: 1 };
         let shard = Shard::new(Settings { ordinal: Ordinal(1), layout, clock });
@@ -42,7 +59,8 @@ impl World {
 
     /// Puts, raising the ceiling on the way, until the record goes to the store.
     fn put(&mut self, put: Put) -> (OperationId, Record) {
-        let mut effects = self.step(Event::Put { request: CLIENT, put, deadline: DEADLINE });
+        let mut effects =
+            self.step(Event::Put { request: CLIENT, hash: KeyHash(0), put, deadline: DEADLINE });
         if let [Effect::RaiseCeiling { ceiling }] = effects[..] {
             effects = self.step(Event::CeilingRaised { ceiling });
         }
@@ -85,7 +103,12 @@ fn reply_of(mut effects: Vec<Effect>) -> Result<Reply, Failure> {
 #[test]
 fn a_put_waits_for_its_ceiling_and_is_answered_only_once_it_is_stored() {
     let mut world = World::new();
-    let effects = world.step(Event::Put { request: CLIENT, put: put(), deadline: DEADLINE });
+    let effects = world.step(Event::Put {
+        request: CLIENT,
+        hash: KeyHash(0),
+        put: put(),
+        deadline: DEADLINE,
+    });
     let [Effect::RaiseCeiling { ceiling }] = effects[..] else {
         panic!("nothing is stamped before the ceiling is durable: {effects:?}");
     };
@@ -138,7 +161,8 @@ fn a_delete_stores_a_tombstone() {
     let mut world = World::new();
     world.put(put());
     let delete = Delete { key: key(), consistency: Consistency::All };
-    let effects = world.step(Event::Delete { request: CLIENT, delete, deadline: DEADLINE });
+    let effects =
+        world.step(Event::Delete { request: CLIENT, hash: KeyHash(0), delete, deadline: DEADLINE });
     let (operation, record) = store_of(effects);
     assert!(record.is_tombstone());
     let reply = reply_of(world.stored(operation, record.version, Ok(Merged::Applied)));
@@ -147,7 +171,8 @@ fn a_delete_stores_a_tombstone() {
 
 fn get(world: &mut World, answer: Result<Option<Record>, Failure>) -> Result<Reply, Failure> {
     let get = Get { key: key(), consistency: Consistency::Quorum };
-    let effects = world.step(Event::Get { request: CLIENT, get, deadline: DEADLINE });
+    let effects =
+        world.step(Event::Get { request: CLIENT, hash: KeyHash(0), get, deadline: DEADLINE });
     let [Effect::Read { operation, .. }] = effects[..] else { panic!("one read: {effects:?}") };
     reply_of(world.step(Event::Read { operation, answer }))
 }
@@ -176,7 +201,7 @@ fn a_get_shows_what_is_live_now() {
 #[test]
 fn a_deadline_ends_an_operation_and_says_whether_it_may_be_stored() {
     let mut world = World::new();
-    world.step(Event::Put { request: CLIENT, put: put(), deadline: DEADLINE });
+    world.step(Event::Put { request: CLIENT, hash: KeyHash(0), put: put(), deadline: DEADLINE });
     world.now.monotonic = DEADLINE;
     let unstamped = reply_of(world.step(Event::Tick)).unwrap_err();
     assert_eq!(unstamped.outcome(), Outcome::Refused);
@@ -198,7 +223,8 @@ fn more_replicas_than_there_are_is_an_error_that_says_which() {
         (4, Failure::TooManyReplicas { needed: 4, replication_factor: 3 }),
     ] {
         let put = Put { consistency: Consistency::Count(count), ..put() };
-        let effects = world.step(Event::Put { request: CLIENT, put, deadline: DEADLINE });
+        let effects =
+            world.step(Event::Put { request: CLIENT, hash: KeyHash(0), put, deadline: DEADLINE });
         assert_eq!(reply_of(effects), Err(expected));
     }
 }
@@ -213,7 +239,7 @@ fn a_time_to_live_becomes_an_instant_of_the_record() {
 #[test]
 fn a_log_that_takes_no_ceiling_refuses_the_writes_that_wait_for_it() {
     let mut world = World::new();
-    let event = || Event::Put { request: CLIENT, put: put(), deadline: DEADLINE };
+    let event = || Event::Put { request: CLIENT, hash: KeyHash(0), put: put(), deadline: DEADLINE };
     assert!(matches!(world.step(event())[..], [Effect::RaiseCeiling { .. }]));
     let failure = Failure::ReadOnly { outcome: Outcome::Refused };
     let refused = world.step(Event::CeilingRefused { failure: failure.clone() });
@@ -224,7 +250,12 @@ fn a_log_that_takes_no_ceiling_refuses_the_writes_that_wait_for_it() {
 #[test]
 fn nothing_is_stamped_after_the_deadline() {
     let mut world = World::new();
-    let effects = world.step(Event::Put { request: CLIENT, put: put(), deadline: DEADLINE });
+    let effects = world.step(Event::Put {
+        request: CLIENT,
+        hash: KeyHash(0),
+        put: put(),
+        deadline: DEADLINE,
+    });
     let [Effect::RaiseCeiling { ceiling }] = effects[..] else { panic!("{effects:?}") };
     world.now.monotonic = DEADLINE;
     let late = reply_of(world.step(Event::CeilingRaised { ceiling })).unwrap_err();

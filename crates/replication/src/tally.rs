@@ -3,9 +3,7 @@
 //! Answers count by distinct replica, never by message, and only for the stamp that they name. The
 //! rules are those of `docs/semantics.md` sections 3 and 4; nothing here stamps, sends or waits.
 
-use paravon_model::{Failure, Ordinal, Outcome, Record, Version};
-
-use crate::event::Merged;
+use paravon_model::{Failure, Merged, Ordinal, Outcome, Record, Version};
 
 /// Most replicas of a partition.
 const MAX_REPLICAS: usize = 7;

@@ -11,5 +11,5 @@ extern crate alloc;
 mod layout;
 mod place;
 
-pub use layout::{Layout, Member, Size};
+pub use layout::Layout;
 pub use place::{KeyHash, Partition, Shift, shard_of};

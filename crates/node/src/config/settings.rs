@@ -6,8 +6,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use paravon_model::NodeId;
-use paravon_ring::{Shift, Size};
+use paravon_model::{NodeId, Size};
+use paravon_ring::Shift;
 use paravon_transport::TlsFiles;
 
 use super::address::{Address, Host};

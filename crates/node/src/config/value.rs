@@ -5,8 +5,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use paravon_model::NodeId;
-use paravon_ring::{Shift, Size};
+use paravon_model::{NodeId, Size};
+use paravon_ring::Shift;
 
 use super::address::{Address, Host};
 use super::error::Expected;

@@ -1,0 +1,236 @@
+//! What nodes say to each other about the cluster itself: who they are, the document and its Paxos,
+//! founding and joining, who is up, what time it is.
+//!
+//! Messages may be lost, doubled and reordered; every one stands for itself.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::document::{ChangeId, ClusterId, Document, Revision};
+use crate::hlc::Hlc;
+use crate::identity::{NodeId, Ordinal};
+use crate::member::{Address, Size};
+
+/// What a node says of itself on every connection before anything else (`NO_STRANGER`,
+/// `DISK_NOT_OLDER`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerHello {
+    /// Its name, which its certificate must bear.
+    pub node_id: NodeId,
+    /// Where others reach its peer port.
+    pub address: Address,
+    /// The cluster that it belongs to and its number there; none for one that waits to join.
+    pub membership: Option<Membership>,
+    /// How often its disk was opened.
+    pub start: u64,
+    /// Drawn at random at this start: tells two processes on copies of one disk apart.
+    pub run: u64,
+    /// The ceiling of stamps that its disk holds.
+    pub ceiling: Hlc,
+}
+
+/// A node's place in a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// Which cluster.
+    pub cluster_id: ClusterId,
+    /// Its generation: raised by a rescue.
+    pub generation: u64,
+    /// Tells two rescues of one generation apart.
+    pub rescue_id: u128,
+    /// Its number there.
+    pub ordinal: Ordinal,
+}
+
+/// A message from one node to another about the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterMessage {
+    /// About an instance of the document's Paxos.
+    Council(CouncilMessage),
+    /// The sender's document, so that the receiver need not ask.
+    Document(Arc<Document>),
+    /// Which document do you know? Answered by [`ClusterMessage::Document`] where it is later than
+    /// this one, else not at all.
+    AskDocument {
+        /// What the sender knows; none where it has no document.
+        known: Option<Revision>,
+    },
+    /// A failure detector's message, opaque here.
+    Swim(Vec<u8>),
+    /// What time is it? Sent when a link comes up and every second.
+    Ping {
+        /// Comes back in the answer.
+        nonce: u64,
+        /// The ceiling that the sender's disk holds.
+        ceiling: Hlc,
+    },
+    /// The answer to a ping.
+    Pong {
+        /// Of the ping.
+        nonce: u64,
+        /// The answerer's wall clock, in milliseconds since the Unix epoch.
+        wall_ms: u64,
+        /// The ceiling that the answerer's disk holds.
+        ceiling: Hlc,
+    },
+    /// May I found a cluster? Asked of every seed.
+    AskToFound,
+    /// The answer of a node without a document, which binds it to wait for the asker.
+    MayFound,
+    /// The answer of a node that found or waits for somebody else: the asker is not to found.
+    MayNotFound,
+    /// Take me in.
+    Join(JoinRequest),
+    /// What became of a join.
+    Joined {
+        /// Of the request.
+        change: ChangeId,
+        /// Why not, where it was refused; the document tells a success.
+        refusal: Option<JoinRefusal>,
+    },
+    /// Does any of your stores hold a record? Asked before a join changes the layout.
+    AskEmpty {
+        /// Of the join.
+        change: ChangeId,
+    },
+    /// The answer.
+    Emptiness {
+        /// Of the question.
+        change: ChangeId,
+        /// Whether nothing is stored.
+        empty: bool,
+    },
+}
+
+/// A node that wants to become a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinRequest {
+    /// Names the change, so that a retry is not done twice.
+    pub change: ChangeId,
+    /// Its name.
+    pub node_id: NodeId,
+    /// Its share of the data.
+    pub size: Size,
+    /// Where it stands.
+    pub zone: Option<NodeId>,
+    /// Where others reach its peer port.
+    pub address: Address,
+}
+
+/// Why a join was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinRefusal {
+    /// A member holds records: this version takes members in before the first write only.
+    HoldsRecords {
+        /// Which member.
+        member: Ordinal,
+    },
+    /// A member of that name exists; its disk was lost, or another node uses its name.
+    NameTaken {
+        /// Its number.
+        member: Ordinal,
+    },
+    /// Too few members answered; try again.
+    NoMajority,
+}
+
+/// A ballot of the document's Paxos: unique by its proposer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ballot {
+    /// Raised to overtake others.
+    pub round: u64,
+    /// The proposer; zero in the smallest ballot, which nobody proposes.
+    pub proposer: u32,
+}
+
+/// A vote in the instance that decides the successor of `after`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The ballot of the vote.
+    pub ballot: Ballot,
+    /// What was voted for.
+    pub value: Arc<Document>,
+}
+
+/// A message of the single-decree Paxos that decides the successor of one document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CouncilMessage {
+    /// Phase 1: promise to take part in no smaller ballot. Carries document n, which names who votes.
+    Prepare {
+        /// Document n.
+        base: Arc<Document>,
+        /// The ballot.
+        ballot: Ballot,
+    },
+    /// The answer to a prepare.
+    Promise {
+        /// Document n's revision.
+        base: Revision,
+        /// The ballot promised.
+        ballot: Ballot,
+        /// The vote given before, if any.
+        accepted: Option<Accepted>,
+    },
+    /// Phase 2: vote for this document n+1.
+    Accept {
+        /// Document n.
+        base: Arc<Document>,
+        /// The ballot.
+        ballot: Ballot,
+        /// Document n+1.
+        value: Arc<Document>,
+    },
+    /// The answer to an accept: the vote is durable.
+    Vote {
+        /// Document n's revision.
+        base: Revision,
+        /// The ballot voted in.
+        ballot: Ballot,
+    },
+    /// A larger ballot was promised already.
+    Outbid {
+        /// Document n's revision.
+        base: Revision,
+        /// The ballot that was refused.
+        ballot: Ballot,
+        /// The ballot promised.
+        promised: Ballot,
+    },
+}
+
+/// What a node's disk remembers of the cluster, besides its records. Replaced as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterState {
+    /// Whose disk it is.
+    pub node_id: NodeId,
+    /// Its number; none before it has joined.
+    pub ordinal: Option<Ordinal>,
+    /// The latest document that it stores; none before it has joined or founded.
+    pub document: Option<Arc<Document>>,
+    /// Its slot in the instance after that document.
+    pub vote: VoteSlot,
+    /// Whom it promised to wait for, when asked whether somebody may found.
+    pub waits_for: Option<NodeId>,
+    /// What it remembers of other members' disks, by ordinal.
+    pub remembered: Vec<(Ordinal, RememberedDisk)>,
+}
+
+/// The one vote slot of an acceptor: about the instance that decides the successor of its document.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VoteSlot {
+    /// The largest ballot promised.
+    pub promised: Ballot,
+    /// The vote given in the largest ballot voted in.
+    pub accepted: Option<Accepted>,
+}
+
+/// What a member remembers of another one's disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RememberedDisk {
+    /// The latest start seen.
+    pub start: u64,
+    /// That start's random number.
+    pub run: u64,
+    /// The largest ceiling told.
+    pub ceiling: Hlc,
+}
