@@ -1,4 +1,20 @@
-//! Which nodes store a partition: the cluster document, turned into a table.
+//! Which nodes store a partition: the cluster document, turned into a table (`LAYOUT_AGREES`).
+//!
+//! Rendezvous hashing over fixed partitions. A node has as many tickets as its size says; a partition
+//! orders the nodes by their best ticket; its replica set is the first N in distinct zones where there
+//! are enough zones. Only what must move moves: a node that comes enters some sets and pushes out at
+//! most one member of each; a node that leaves is replaced where it was.
+//!
+//! **How fair it is.** The first replica of a partition falls on a node in exact proportion to its
+//! tickets, but for chance. Further copies flatten the shares, because no node holds two copies of a
+//! partition: each is drawn by tickets among the nodes that are left. Among many nodes that is hardly
+//! seen; of four nodes, one with twice the tickets of each other, and three copies, the large one holds
+//! 90 % of the partitions and the others 70 % each. Zones bound shares likewise: with as many zones as
+//! copies every zone holds one whole copy, however few nodes stand in it. Chance adds the deviation of
+//! a count: 2.2 % of the mean for 100 equal nodes at shift 16 with three copies, so that the fullest of
+//! them holds about 1.055 times the mean, and above 1.08 times with one seed of forty.
+//!
+//! **Never:** looks at who is up, and never depends on how a layout came about.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -6,24 +22,35 @@ use alloc::vec::Vec;
 use paravon_model::{Document, Fence, Key, Member, NodeId, Ordinal};
 
 use crate::place::{KeyHash, Partition, Shift};
+use crate::table::Table;
 
-/// Cluster-wide placement: the same object on every node that has stored the same document.
+/// Cluster-wide placement: the same on every node that has stored the same document. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     document: Arc<Document>,
     shift: Shift,
-    /// The replica set of every partition, while all members store everything.
-    everyone: Vec<Ordinal>,
+    table: Arc<Table>,
 }
 
 impl Layout {
-    /// The layout of `document`.
+    /// The layout of `document`, from nothing. Costs a score, a bit more than a nanosecond, for every
+    /// ticket of the cluster in every partition: at shift 16 a few milliseconds for three nodes of size
+    /// L, and 0.7 s for a thousand, which is not for an event loop.
     #[must_use]
     pub fn of(document: Arc<Document>) -> Self {
         let shift = Shift::new(document.shift).unwrap_or(Shift::DEFAULT);
-        let copies = usize::from(document.replication_factor);
-        let everyone = document.current.iter().map(|member| member.ordinal).take(copies).collect();
-        Self { document, shift, everyone }
+        let table = Arc::new(Table::of(&document, shift));
+        Self { document, shift, table }
+    }
+
+    /// The layout of `document`, exactly as [`of`](Self::of) gives it, but from this one: only what
+    /// the members that came, left or changed can change is computed. A document that changed no
+    /// placement shares the table.
+    #[must_use]
+    pub fn after(&self, document: Arc<Document>) -> Self {
+        let shift = Shift::new(document.shift).unwrap_or(Shift::DEFAULT);
+        let table = self.table.after(&document, shift);
+        Self { document, shift, table }
     }
 
     /// The document that it comes from.
@@ -68,9 +95,27 @@ impl Layout {
         KeyHash::of(key, self.document.hash_seed)
     }
 
-    /// The nodes that store `partition`: `min(replication_factor, members)` distinct ones.
+    /// The nodes that store `partition`: `min(replication_factor, members)` distinct ones, the
+    /// preferred one first. With a smaller replication factor it would be the beginning of the same.
+    ///
+    /// # Panics
+    /// If `partition` is not one of this layout's `2^shift`.
     #[must_use]
-    pub fn replicas(&self, _partition: Partition) -> &[Ordinal] {
-        &self.everyone
+    pub fn replicas(&self, partition: Partition) -> &[Ordinal] {
+        self.table.set(partition)
+    }
+
+    /// All members: the replica set of `partition`, then the others, the preferred ones first. Costs
+    /// a score for every ticket of the cluster.
+    ///
+    /// # Panics
+    /// If `partition` is not one of this layout's `2^shift`.
+    #[must_use]
+    pub fn preference(&self, partition: Partition) -> Vec<Ordinal> {
+        self.table.preference(partition)
     }
 }
+
+#[cfg(test)]
+#[path = "layout_tests.rs"]
+mod tests;

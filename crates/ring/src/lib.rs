@@ -8,8 +8,17 @@
 
 extern crate alloc;
 
+mod contest;
 mod layout;
 mod place;
+mod seats;
+mod table;
+mod tickets;
+
+#[cfg(test)]
+mod balance_tests;
+#[cfg(test)]
+mod sample;
 
 pub use layout::Layout;
 pub use place::{KeyHash, Partition, Shift, shard_of};

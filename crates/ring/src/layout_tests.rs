@@ -1,0 +1,246 @@
+//! Tests of layouts: frozen sets, agreement with the definition written down plainly, and increments.
+
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use paravon_model::{Document, Member, Ordinal, Size};
+use proptest::prelude::*;
+
+use crate::sample::{SIZES, document, equals, member};
+use crate::tickets::{Contender, PartitionKey};
+use crate::{Layout, Partition};
+
+fn numbers(ordinals: &[Ordinal]) -> Vec<u32> {
+    ordinals.iter().map(|ordinal| ordinal.0).collect()
+}
+
+fn partitions(layout: &Layout) -> impl Iterator<Item = Partition> + use<> {
+    (0..layout.shift().partitions()).map(Partition)
+}
+
+/// The definition of semantics, as plainly as it can be written.
+fn plainly(document: &Document, partition: Partition) -> (Vec<Ordinal>, Vec<Ordinal>) {
+    let key = PartitionKey::of(document.hash_seed, partition);
+    let score = |member: &Member| Contender::of(document.hash_seed, member).score(key);
+    let mut order: Vec<&Member> = document.current.iter().collect();
+    order.sort_by_key(|&member| (core::cmp::Reverse(score(member)), member.ordinal));
+    let (mut chosen, mut skipped): (Vec<&Member>, Vec<&Member>) = (vec![], vec![]);
+    for member in order.iter().copied() {
+        let is_taken = |other: &&Member| member.zone.is_some() && other.zone == member.zone;
+        if chosen.iter().any(is_taken) { skipped.push(member) } else { chosen.push(member) }
+    }
+    chosen.extend(skipped);
+    chosen.truncate(document.replication_factor.into());
+    let set: Vec<Ordinal> = chosen.iter().map(|member| member.ordinal).collect();
+    let others = order.iter().map(|member| member.ordinal).filter(|other| !set.contains(other));
+    let all = set.iter().copied().chain(others).collect();
+    (set, all)
+}
+
+/// Eight members of growing sizes, in three zones or without any.
+fn eight(zones: Option<u32>) -> Vec<Member> {
+    let zone = |ordinal| zones.map(|zones| ordinal % zones);
+    (1..=8).map(|ordinal| member(ordinal, SIZES[ordinal as usize % 6], zone(ordinal))).collect()
+}
+
+/// Frozen, and computed by another program: a different set here means that every cluster moves its
+/// data.
+#[test]
+fn replica_sets_never_change() {
+    let frozen = [
+        (None, 0, 0, [4, 5, 1, 3, 7, 2, 8, 6]),
+        (None, 0, 1, [5, 4, 3, 8, 6, 1, 7, 2]),
+        (None, 0, 4095, [1, 4, 5, 8, 3, 2, 6, 7]),
+        (None, 0, 65535, [4, 3, 5, 2, 1, 7, 6, 8]),
+        (None, 2026, 0, [1, 2, 7, 5, 3, 4, 8, 6]),
+        (None, 2026, 1, [4, 5, 3, 8, 1, 7, 2, 6]),
+        (None, 2026, 4095, [4, 5, 7, 3, 8, 6, 1, 2]),
+        (None, 2026, 65535, [5, 4, 2, 3, 1, 7, 6, 8]),
+        (Some(3), 0, 0, [4, 5, 3, 1, 7, 2, 8, 6]),
+        (Some(3), 0, 1, [5, 4, 3, 8, 6, 1, 7, 2]),
+        (Some(3), 0, 4095, [1, 5, 3, 4, 8, 2, 6, 7]),
+        (Some(3), 0, 65535, [4, 3, 5, 2, 1, 7, 6, 8]),
+        (Some(3), 2026, 0, [1, 2, 3, 7, 5, 4, 8, 6]),
+        (Some(3), 2026, 1, [4, 5, 3, 8, 1, 7, 2, 6]),
+        (Some(3), 2026, 4095, [4, 5, 3, 7, 8, 6, 1, 2]),
+        (Some(3), 2026, 65535, [5, 4, 3, 2, 1, 7, 6, 8]),
+    ];
+    for (zones, seed, partition, expected) in frozen {
+        let layout = Layout::of(document(&eight(zones), 16, 4, seed));
+        let preference = numbers(&layout.preference(Partition(partition)));
+        assert_eq!(preference, expected, "zones {zones:?}, seed {seed}, partition {partition}");
+        assert_eq!(numbers(layout.replicas(Partition(partition))), expected[..4]);
+    }
+}
+
+#[test]
+fn of_one_member_it_holds_everything_and_of_none_nobody_does() {
+    let alone = Layout::of(document(&equals(1), 4, 3, 0));
+    assert!(partitions(&alone).all(|partition| numbers(alone.replicas(partition)) == [1]));
+    assert!(Layout::of(document(&[], 4, 3, 0)).replicas(Partition(15)).is_empty());
+}
+
+#[test]
+fn a_document_that_moves_nothing_shares_the_table() {
+    let mut next = (*document(&eight(None), 8, 3, 1)).clone();
+    let layout = Layout::of(Arc::new(next.clone()));
+    next.version += 1;
+    next.current[0].address = paravon_model::Address::new("elsewhere:1");
+    let after = layout.after(Arc::new(next));
+    assert_eq!(after.document().version, 2);
+    assert!(Arc::ptr_eq(&layout.table, &after.table));
+}
+
+/// A zone is named by its first member here, who must be free to leave.
+#[test]
+fn a_zone_outlives_its_first_member() {
+    let members = eight(Some(3));
+    let layout = Layout::of(document(&members, 8, 3, 1));
+    let left = document(&members[1..], 8, 3, 1);
+    assert_eq!(layout.after(Arc::clone(&left)), Layout::of(left));
+}
+
+#[test]
+fn copies_that_are_added_leave_those_that_there_are() {
+    for zones in [None, Some(2), Some(3)] {
+        let layouts = [1, 2, 3, 5, 7].map(|n| Layout::of(document(&eight(zones), 8, n, 3)));
+        for (fewer, more) in layouts.iter().zip(&layouts[1..]) {
+            for partition in partitions(fewer) {
+                assert!(more.replicas(partition).starts_with(fewer.replicas(partition)));
+            }
+        }
+    }
+}
+
+/// What only must move, moves: all but `newcomer` keep their order, and only the last may go.
+fn assert_inserted(before: &[Ordinal], after: &[Ordinal], newcomer: Ordinal) {
+    let stayed: Vec<Ordinal> = after.iter().copied().filter(|&held| held != newcomer).collect();
+    assert!(before.starts_with(&stayed), "{before:?} to {after:?} with {newcomer}");
+    assert!(after.len() >= before.len() && stayed.len() + 1 >= after.len());
+}
+
+/// With zones the order may change, but nobody comes beside `newcomer`.
+fn assert_contained(before: &[Ordinal], after: &[Ordinal], newcomer: Ordinal) {
+    let is_known = |held: &Ordinal| *held == newcomer || before.contains(held);
+    assert!(after.iter().all(is_known), "{before:?} to {after:?} with {newcomer}");
+}
+
+/// Compares the layouts with and without one member.
+fn assert_only_what_must(without: &Layout, with: &Layout, newcomer: Ordinal) {
+    let zones = with.members().iter().any(|member| member.zone.is_some());
+    let check = if zones { assert_contained } else { assert_inserted };
+    for partition in partitions(with) {
+        check(without.replicas(partition), with.replicas(partition), newcomer);
+    }
+}
+
+/// A change of the members.
+#[derive(Clone, Debug)]
+enum Step {
+    Add(Size, Option<u32>),
+    Remove(prop::sample::Index),
+    Resize(prop::sample::Index, Size),
+    Rezone(prop::sample::Index, Option<u32>),
+}
+
+/// A member's size and zone.
+type Traits = (Size, Option<u32>);
+
+/// Any of the smaller sizes, and one of `zones` zones or none.
+fn traits(zones: u32) -> impl Strategy<Value = Traits> {
+    (prop::sample::select(&SIZES[..4]), (0..=zones).prop_map(|zone| zone.checked_sub(1)))
+}
+
+fn step(zones: u32) -> impl Strategy<Value = Step> {
+    let index = any::<prop::sample::Index>;
+    prop_oneof![
+        4 => traits(zones).prop_map(|(size, zone)| Step::Add(size, zone)),
+        4 => index().prop_map(Step::Remove),
+        1 => (index(), traits(zones)).prop_map(|(at, (size, _))| Step::Resize(at, size)),
+        1 => (index(), traits(zones)).prop_map(|(at, (_, zone))| Step::Rezone(at, zone)),
+    ]
+}
+
+fn apply(step: &Step, members: &mut Vec<Member>, next_ordinal: &mut u32) {
+    let count = members.len();
+    match step {
+        Step::Add(size, zone) => {
+            members.push(member(*next_ordinal, *size, *zone));
+            *next_ordinal += 1;
+        }
+        Step::Remove(at) if count > 1 => drop(members.remove(at.index(count))),
+        Step::Remove(_) => {}
+        Step::Resize(at, size) => members[at.index(count)].size = *size,
+        Step::Rezone(at, zone) => {
+            let place = at.index(count);
+            let old = &members[place];
+            members[place] = member(old.ordinal.0, old.size, *zone);
+        }
+    }
+}
+
+/// Some members, and groups of steps that each become one document.
+fn history() -> impl Strategy<Value = (Vec<Traits>, Vec<Vec<Step>>)> {
+    (0..5_u32).prop_flat_map(|zones| {
+        let steps = prop::collection::vec(step(zones), 1..4);
+        (prop::collection::vec(traits(zones), 1..12), prop::collection::vec(steps, 1..6))
+    })
+}
+
+fn founding(founders: &[Traits]) -> Vec<Member> {
+    (1..).zip(founders).map(|(ordinal, &(size, zone))| member(ordinal, size, zone)).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
+
+    #[test]
+    fn increments_and_the_definition_give_the_same(
+        (founders, documents) in history(),
+        shift in 1..7_u8,
+        factor in 1..=7_u8,
+        seed: u64,
+    ) {
+        let mut members = founding(&founders);
+        let mut next_ordinal = 1 + u32::try_from(members.len()).unwrap();
+        let mut layout = Layout::of(document(&members, shift, factor, seed));
+        for steps in documents {
+            steps.iter().for_each(|step| apply(step, &mut members, &mut next_ordinal));
+            let next = document(&members, shift, factor, seed);
+            layout = layout.after(Arc::clone(&next));
+            prop_assert_eq!(&layout, &Layout::of(Arc::clone(&next)));
+            for partition in partitions(&layout) {
+                let (set, all) = plainly(&next, partition);
+                prop_assert_eq!(layout.replicas(partition), &set);
+                prop_assert_eq!(layout.preference(partition), all);
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_must_move_moves(
+        (founders, _) in history(),
+        newcomer in traits(4),
+        shift in 1..7_u8,
+        factor in 1..=7_u8,
+        seed: u64,
+    ) {
+        let mut members = founding(&founders);
+        let without = Layout::of(document(&members, shift, factor, seed));
+        let zones = members.iter().any(|member| member.zone.is_some());
+        members.push(member(99, newcomer.0, newcomer.1.filter(|_| zones)));
+        let with = Layout::of(document(&members, shift, factor, seed));
+        assert_only_what_must(&without, &with, Ordinal(99));
+    }
+
+    #[test]
+    fn a_change_of_what_is_fixed_begins_anew(
+        (founders, _) in history(), factors in (1..=7_u8, 1..=7_u8), seeds in (0..2_u64, 0..2_u64),
+    ) {
+        let members = founding(&founders);
+        let next = document(&members, 4, factors.1, seeds.1);
+        let layout = Layout::of(document(&members, 4, factors.0, seeds.0)).after(Arc::clone(&next));
+        prop_assert_eq!(layout, Layout::of(next));
+    }
+}
