@@ -225,7 +225,7 @@ fn open_storage(config: &Config, cores: usize, inboxes: &Inboxes) -> Result<Stor
     let bytes = usize::try_from(config.storage.cache_size).unwrap_or(usize::MAX);
     let completions = Arc::new(inboxes.clone());
     if config.storage.engine == Engine::Memory {
-        return Ok(Storage::memory(shards, bytes, completions));
+        return Ok(Storage::memory(shards, bytes, config.handoff.max_bytes, completions));
     }
     let durability = match config.storage.durability {
         config::Durability::Always => Durability::Sync,
@@ -235,6 +235,7 @@ fn open_storage(config: &Config, cores: usize, inboxes: &Inboxes) -> Result<Stor
         shards,
         document: Document::found(config).encode(),
         cache_bytes: bytes,
+        hint_bytes: config.handoff.max_bytes,
         durability,
         ..Options::new(&config.storage.data_dir)
     };

@@ -4,6 +4,8 @@
 //! before it, which spreads the writing of a checkpoint. It never decides anything: the table holds
 //! what won its merge, and is newer than what redb holds, so records are stored unread.
 
+use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -12,6 +14,8 @@ use redb::Durability;
 
 use crate::codec;
 use crate::engine::{Engine, EngineError};
+use crate::hint::HintSlot;
+use crate::hint_table::HintState;
 use crate::journal::Shared;
 use crate::position::Position;
 use crate::space::{Grower, SpaceWatch};
@@ -178,6 +182,16 @@ struct Work {
     /// In the order of redb's keys, so that neighbours share a page.
     order: Vec<Slot>,
     next: usize,
+    hints: Hints,
+}
+
+/// How far the hints of a table are applied. They follow the records.
+#[derive(Debug)]
+enum Hints {
+    /// Those up to this slot are.
+    Behind(Option<HintSlot>),
+    /// All are, and the marks.
+    Done,
 }
 
 impl Applier {
@@ -216,26 +230,23 @@ impl Applier {
             self.work = self.mailbox.letters().frozen.take().map(Work::new);
         }
         let Some(work) = &mut self.work else { return Step::Idle };
-        let end = work.slice_end();
-        let slice = work.order[work.next..end].iter();
-        let records = slice.enumerate().map(|(at, slot)| {
-            if at % RECORDS_UNTIL_YIELD == 0 {
-                thread::yield_now();
-            }
-            (slot, &work.frozen.records[slot])
-        });
         self.slices += 1;
         let durability = if self.slices.is_multiple_of(SLICES_UNTIL_DURABLE) {
             Durability::Immediate
         } else {
             Durability::None
         };
-        match self.engine.apply(records, durability) {
-            Ok(()) => work.next = end,
+        let applied = if work.next < work.order.len() {
+            work.apply_records(&self.engine, durability)
+        } else {
+            work.apply_hints(&self.engine, durability)
+        };
+        match applied {
+            Ok(()) => {}
             Err(EngineError::Full) => return Step::Full,
             Err(EngineError::Broken) => return Step::Broken,
         }
-        if work.next < work.order.len() {
+        if !work.is_done() {
             return Step::Working;
         }
         self.progress.set_applied(&work.frozen);
@@ -254,11 +265,67 @@ impl Applier {
     }
 }
 
+fn give_way(at: usize) {
+    if at.is_multiple_of(RECORDS_UNTIL_YIELD) {
+        thread::yield_now();
+    }
+}
+
 impl Work {
     fn new(frozen: Arc<Frozen>) -> Self {
         let mut order: Vec<Slot> = frozen.records.keys().cloned().collect();
         order.sort_unstable();
-        Self { frozen, order, next: 0 }
+        let hints = if frozen.hints.is_empty() { Hints::Done } else { Hints::Behind(None) };
+        Self { frozen, order, next: 0, hints }
+    }
+
+    fn is_done(&self) -> bool {
+        self.next == self.order.len() && matches!(self.hints, Hints::Done)
+    }
+
+    fn apply_records(
+        &mut self,
+        engine: &Engine,
+        durability: Durability,
+    ) -> Result<(), EngineError> {
+        let end = self.slice_end();
+        let slice = self.order[self.next..end].iter();
+        let records = slice.enumerate().map(|(at, slot)| {
+            give_way(at);
+            (slot, &self.frozen.records[slot])
+        });
+        engine.apply(records, durability)?;
+        self.next = end;
+        Ok(())
+    }
+
+    fn apply_hints(&mut self, engine: &Engine, durability: Durability) -> Result<(), EngineError> {
+        let Hints::Behind(after) = &self.hints else { return Ok(()) };
+        let (slice, is_last) = self.hint_slice(after.as_ref());
+        let none = BTreeSet::new();
+        let marks = if is_last { &self.frozen.hints.marks } else { &none };
+        let last = slice.last().map(|(slot, _)| (*slot).clone());
+        let slots = slice.into_iter().enumerate().map(|(at, hint)| {
+            give_way(at);
+            hint
+        });
+        engine.apply_hints(slots, marks, durability)?;
+        self.hints = if is_last { Hints::Done } else { Hints::Behind(last) };
+        Ok(())
+    }
+
+    /// The next slice of hints, and whether it is the last.
+    fn hint_slice(&self, after: Option<&HintSlot>) -> (Vec<(&HintSlot, &HintState)>, bool) {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rest =
+            self.frozen.hints.slots.range::<HintSlot, _>((from, Bound::Unbounded)).peekable();
+        let (mut slice, mut bytes) = (Vec::new(), 0);
+        while slice.len() < SLICE_RECORDS && bytes < SLICE_BYTES {
+            let Some((slot, state)) = rest.next() else { break };
+            bytes += state.as_ref().map_or(0, codec::encoded_len);
+            slice.push((slot, state));
+        }
+        (slice, rest.peek().is_none())
     }
 
     fn slice_end(&self) -> usize {

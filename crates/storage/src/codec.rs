@@ -4,14 +4,18 @@
 //! ```text
 //! record: version 1 | flags | hlc u64 | ordinal u32 | expiry u64, if flagged | value | checksum u64
 //! key:    key hash u64 | namespace length u8 | namespace | key
+//! hint:   as a record, under a slot: target u32 | key
 //! ```
 //! Numbers are big-endian. The checksum is xxh3-64 of everything before it, seeded by the xxh3-64 of the
-//! encoded key, seeded by the key hash: a record under another key is caught too (`NO_SILENT_ROT`). Decoding never panics and never
-//! gives a record whose checksum is wrong.
+//! encoded key, seeded by the key hash: a record under another key is caught too (`NO_SILENT_ROT`). A
+//! hint's is seeded by the xxh3-64 of its slot, so one of another target is caught as well. Decoding
+//! never panics and never gives a record whose checksum is wrong.
 
 use paravon_model::{Body, Hlc, Key, Kind, Ordinal, Record, Value, Version};
 use paravon_ring::KeyHash;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+use crate::hint::HintSlot;
 
 /// The format that this version writes.
 pub(crate) const RECORD_FORMAT: u8 = 1;
@@ -40,6 +44,15 @@ pub(crate) fn encode_key(out: &mut Vec<u8>, hash: KeyHash, key: &Key) {
 
 /// Appends the stored form of `record`.
 pub(crate) fn encode_record(out: &mut Vec<u8>, hash: KeyHash, key: &Key, record: &Record) {
+    encode(out, seed(hash, key), record);
+}
+
+/// Appends the stored form of the hint in `slot`.
+pub(crate) fn encode_hint(out: &mut Vec<u8>, slot: &HintSlot, record: &Record) {
+    encode(out, xxh3_64(slot.as_bytes()), record);
+}
+
+fn encode(out: &mut Vec<u8>, seed: u64, record: &Record) {
     let start = out.len();
     let mut flags = 0;
     let mut value: &[u8] = &[];
@@ -62,11 +75,11 @@ pub(crate) fn encode_record(out: &mut Vec<u8>, hash: KeyHash, key: &Key, record:
         out.extend_from_slice(&at.to_be_bytes());
     }
     out.extend_from_slice(value);
-    let checksum = checksum(hash, key, &out[start..]);
+    let checksum = xxh3_64_with_seed(&out[start..], seed);
     out.extend_from_slice(&checksum.to_be_bytes());
 }
 
-/// How many bytes [`encode_record`] appends.
+/// How many bytes [`encode_record`] and [`encode_hint`] append.
 pub(crate) fn encoded_len(record: &Record) -> usize {
     let value = match &record.body {
         Body::Live(value) => value.bytes.len(),
@@ -78,8 +91,17 @@ pub(crate) fn encoded_len(record: &Record) -> usize {
 
 /// The record that `bytes` hold under `key`.
 pub(crate) fn decode_record(hash: KeyHash, key: &Key, bytes: &[u8]) -> Result<Record, BadRecord> {
+    decode(seed(hash, key), bytes)
+}
+
+/// The hint that `bytes` hold in `slot`.
+pub(crate) fn decode_hint(slot: &HintSlot, bytes: &[u8]) -> Result<Record, BadRecord> {
+    decode(xxh3_64(slot.as_bytes()), bytes)
+}
+
+fn decode(seed: u64, bytes: &[u8]) -> Result<Record, BadRecord> {
     let (content, stored) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(BadRecord::Damaged)?;
-    if checksum(hash, key, content) != u64::from_be_bytes(*stored) {
+    if xxh3_64_with_seed(content, seed) != u64::from_be_bytes(*stored) {
         return Err(BadRecord::Damaged);
     }
     let (&[format, flags], rest) = content.split_first_chunk().ok_or(BadRecord::Damaged)?;
@@ -114,13 +136,13 @@ pub(crate) fn encode_later_record(out: &mut Vec<u8>, hash: KeyHash, key: &Key, r
     encode_record(out, hash, key, record);
     out[start] = RECORD_FORMAT + 1;
     out.truncate(out.len() - CHECKSUM_BYTES);
-    let checksum = checksum(hash, key, &out[start..]);
+    let checksum = xxh3_64_with_seed(&out[start..], seed(hash, key));
     out.extend_from_slice(&checksum.to_be_bytes());
 }
 
 /// Chained rather than streamed: the same cover at half the cost for short records.
-fn checksum(hash: KeyHash, key: &Key, content: &[u8]) -> u64 {
-    xxh3_64_with_seed(content, xxh3_64_with_seed(key.encoded(), hash.0))
+fn seed(hash: KeyHash, key: &Key) -> u64 {
+    xxh3_64_with_seed(key.encoded(), hash.0)
 }
 
 #[cfg(test)]
@@ -156,6 +178,11 @@ mod tests {
         bytes
     }
 
+    fn bytes_of(hex: &str) -> Vec<u8> {
+        let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+        (0..hex.len()).step_by(2).map(byte).collect()
+    }
+
     /// One record a line, in hex. Never regenerate it: add a file for a new format.
     #[test]
     fn the_frozen_records_of_format_1_are_still_read_and_written() {
@@ -164,13 +191,37 @@ mod tests {
         let lines: Vec<&str> = fixture.lines().collect();
         assert_eq!(lines.len(), samples().len());
         for (line, record) in lines.iter().zip(samples()) {
-            let bytes: Vec<u8> = (0..line.len())
-                .step_by(2)
-                .map(|i| u8::from_str_radix(&line[i..i + 2], 16).unwrap())
-                .collect();
+            let bytes = bytes_of(line);
             assert_eq!(decode_record(hash, &key, &bytes), Ok(record.clone()));
             assert_eq!(encoded(&record), bytes);
         }
+    }
+
+    /// Slot and stored form of each hint, as above.
+    #[test]
+    fn the_frozen_hints_of_format_1_are_still_read_and_written() {
+        let (hash, key) = place();
+        let slot = HintSlot::new(Ordinal(9), hash, &key);
+        let fixture = include_str!("../fixtures/hints-1.hex");
+        let lines: Vec<Vec<u8>> = fixture.lines().map(bytes_of).collect();
+        assert_eq!(lines.len(), 1 + samples().len());
+        assert_eq!(HintSlot::from_bytes(&lines[0]).as_ref(), Some(&slot));
+        for (bytes, record) in lines[1..].iter().zip(samples()) {
+            assert_eq!(decode_hint(&slot, bytes), Ok(record.clone()));
+            let mut written = Vec::new();
+            encode_hint(&mut written, &slot, &record);
+            assert_eq!(&written, bytes);
+        }
+    }
+
+    #[test]
+    fn a_hint_in_another_slot_is_damaged() {
+        let (hash, key) = place();
+        let mut bytes = Vec::new();
+        encode_hint(&mut bytes, &HintSlot::new(Ordinal(9), hash, &key), &samples()[2]);
+        let slot = HintSlot::new(Ordinal(8), hash, &key);
+        assert_eq!(decode_hint(&slot, &bytes), Err(BadRecord::Damaged));
+        assert_eq!(decode_record(hash, &key, &bytes), Err(BadRecord::Damaged));
     }
 
     #[test]
@@ -209,7 +260,7 @@ mod tests {
 
         let mut later = bytes[..bytes.len() - CHECKSUM_BYTES].to_vec();
         later[0] = RECORD_FORMAT + 1;
-        let sum = checksum(hash, &key, &later);
+        let sum = xxh3_64_with_seed(&later, seed(hash, &key));
         later.extend_from_slice(&sum.to_be_bytes());
         assert_eq!(decode_record(hash, &key, &later), Err(BadRecord::Newer));
     }

@@ -73,7 +73,9 @@ impl Committer {
             }
             (rest, first) = (later, false);
         }
-        let must_sync = self.durability == Durability::Sync || ceiling.is_some();
+        let must_sync = self.durability == Durability::Sync
+            || ceiling.is_some()
+            || groups.iter().any(|group| group.drops_hints);
         if must_sync && self.log.sync().is_err() {
             ceiling_result = Err(WriteError::ReadOnly);
             results.iter_mut().for_each(|result| *result = Err(WriteError::ReadOnly));

@@ -1,7 +1,9 @@
 //! What every [`Store`] must do, checked the same way for each engine.
 //!
-//! A test supplies a [`Rig`] and calls [`check`]; random scripts go through [`follow`]. Everything
+//! A test supplies a [`Rig`] and calls [`check`] and [`check_hint_limit`]; random scripts go through [`follow`]. Everything
 //! here panics with what is wrong, and nothing here knows which engine it drives.
+
+mod hints;
 
 use std::collections::BTreeMap;
 
@@ -9,6 +11,9 @@ use paravon_model::{Body, Hlc, Key, Ordinal, Record, Value, Version};
 use paravon_ring::KeyHash;
 
 use crate::store::{Answer, Decision, Merged, Store, decide};
+
+use hints::HintModel;
+pub use hints::check_hint_limit;
 
 /// A store with what it needs around it.
 pub trait Rig {
@@ -46,6 +51,35 @@ pub enum Act {
         /// Which key.
         key: u8,
     },
+    /// Keep a hint.
+    Keep {
+        /// For whom.
+        target: u8,
+        /// Which key.
+        key: u8,
+        /// Its stamp.
+        ms: u8,
+        /// Its value.
+        value: u8,
+    },
+    /// Drop a hint.
+    Drop {
+        /// For whom.
+        target: u8,
+        /// Which key.
+        key: u8,
+        /// Up to which stamp.
+        ms: u8,
+    },
+    /// List hints.
+    List {
+        /// For whom.
+        target: u8,
+        /// Behind which key.
+        after: u8,
+        /// How many.
+        limit: u8,
+    },
     /// See [`Rig::sync`].
     Sync,
     /// See [`Rig::settle`].
@@ -79,6 +113,7 @@ pub fn check<R: Rig>(mut fresh: impl FnMut() -> R) {
     a_retry_of_the_same_record_is_applied(&mut fresh());
     a_tombstone_is_a_record(&mut fresh());
     everything_survives_applying(&mut fresh());
+    hints::check(&mut fresh);
 }
 
 fn merge(rig: &mut impl Rig, ticket: u64, number: u8, record: Record) {
@@ -197,6 +232,15 @@ pub fn follow(rig: &mut impl Rig, script: &[Act]) {
                 let found = rig.store().get(hash, &key).expect("nothing is damaged here");
                 assert_eq!(found.as_ref(), model.durable.get(&number));
             }
+            Act::Keep { target, key, ms, value } => {
+                model.hints.keep(rig, target, key, record(u64::from(ms), Some(value)));
+            }
+            Act::Drop { target, key, ms } => {
+                model.hints.drop_up_to(rig, target, key, record(u64::from(ms), None).version);
+            }
+            Act::List { target, after, limit } => {
+                model.hints.list(rig, target, after, usize::from(limit));
+            }
             Act::Sync => model.sync(rig),
             Act::Settle => rig.settle(),
             Act::EndBatch => rig.store().end_batch(),
@@ -217,6 +261,7 @@ struct Model {
     queued: BTreeMap<u8, Record>,
     expected: BTreeMap<u64, Merged>,
     tickets: u64,
+    hints: HintModel,
 }
 
 impl Model {
@@ -235,6 +280,7 @@ impl Model {
     fn sync(&mut self, rig: &mut impl Rig) {
         rig.sync();
         self.durable.append(&mut self.queued);
+        self.hints.sync();
         for (ticket, result) in answers(rig) {
             assert_eq!(result.ok(), self.expected.remove(&ticket), "ticket {ticket}");
         }

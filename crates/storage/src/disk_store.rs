@@ -3,21 +3,27 @@
 //! Owned by one event loop. It does no I/O but reads of redb, and takes no lock on the way of a
 //! request. It never answers a merge before the record that decided it is durable.
 
+mod hints;
+
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 
-use paravon_model::{Key, Record};
+use paravon_model::{Key, Ordinal, Record, Version};
 use paravon_ring::KeyHash;
 
 use crate::applier::{Mailbox, Progress};
-use crate::engine::{Engine, View};
+use crate::engine::{Engine, HintView, View};
+use crate::hint::{DirtyMark, HintTotals, KeptHint};
+use crate::hint_ledger::Ledger;
 use crate::log::entry;
 use crate::position::Position;
 use crate::store::{
     Answer, Completion, Decision, Group, Merged, ReadError, Refusal, Store, WriteError, decide,
 };
 use crate::table::{Slot, Table};
+
+use hints::HintChange;
 
 /// A group is closed when it holds this much, so that one batch carries many groups.
 const GROUP_BYTES: usize = 1 << 20;
@@ -43,6 +49,8 @@ pub struct DiskStore {
     table: Table,
     engine: Arc<Engine>,
     view: Option<View>,
+    hint_view: Option<HintView>,
+    ledger: Ledger,
     mailbox: Arc<Mailbox>,
     progress: Arc<Progress>,
     /// Groups from the oldest without an answer to the one being filled, which is the last.
@@ -66,6 +74,8 @@ struct Pending {
     number: u64,
     epoch: u64,
     records: Vec<(Slot, Record)>,
+    hints: Vec<HintChange>,
+    marks: Vec<DirtyMark>,
     /// Merges that this group decides.
     tickets: Vec<(u64, Merged)>,
     outcome: Option<Result<Position, WriteError>>,
@@ -73,16 +83,25 @@ struct Pending {
 
 impl Pending {
     fn new(number: u64, epoch: u64) -> Self {
-        Self { number, epoch, records: Vec::new(), tickets: Vec::new(), outcome: None }
+        Self {
+            number,
+            epoch,
+            records: Vec::new(),
+            hints: Vec::new(),
+            marks: Vec::new(),
+            tickets: Vec::new(),
+            outcome: None,
+        }
     }
 }
 
 impl DiskStore {
-    /// The store of a shard whose `table` holds everything that the log has and `engine` lacks.
+    /// The store of a shard whose `table` holds everything that the log has and `engine` lacks, and
+    /// whose `ledger` has counted both.
     pub(crate) fn new(
         shard: u16,
         limits: Limits,
-        table: Table,
+        (table, ledger): (Table, Ledger),
         through: Position,
         engine: Arc<Engine>,
         mailbox: Arc<Mailbox>,
@@ -94,6 +113,8 @@ impl DiskStore {
             table,
             engine,
             view: None,
+            hint_view: None,
+            ledger,
             mailbox,
             progress,
             pending: VecDeque::from([Pending::new(0, 0)]),
@@ -113,12 +134,15 @@ impl DiskStore {
 
     /// The record that redb holds.
     fn applied(&mut self, slot: &Slot) -> Result<Option<Record>, ReadError> {
-        let view = match self.view.take() {
-            Some(view) => view,
-            None => self.engine.view()?,
-        };
-        let view = self.view.insert(view);
-        self.engine.read(view, slot.hash, &slot.key, &mut self.scratch)
+        let view = self.take_view()?;
+        let found = self.engine.read(&view, slot.hash, &slot.key, &mut self.scratch);
+        self.view = Some(view);
+        found
+    }
+
+    /// The view of this batch. To be put back.
+    fn take_view(&mut self) -> Result<View, ReadError> {
+        self.view.take().map_or_else(|| self.engine.view(), Ok)
     }
 
     fn refusal(&self, key: &Key, record: &Record) -> Option<Refusal> {
@@ -136,7 +160,8 @@ impl DiskStore {
         }
     }
 
-    /// Puts leave a part of the table to deletes, which are to pass when the disk has become full.
+    /// Puts leave a part of the table to deletes, which are to pass when the disk has become full, and
+    /// to the hints that follow them.
     fn bound(&self, record: &Record) -> usize {
         let all = self.limits.table_bytes;
         if record.is_tombstone() { all } else { all - all / 8 }
@@ -144,10 +169,7 @@ impl DiskStore {
 
     /// Queues a record in the group being filled, which will answer `ticket`.
     fn queue(&mut self, ticket: u64, merged: Merged, slot: Slot, record: Record) {
-        let needed = entry::record_len(&slot.key, &record);
-        if self.entries.len() + needed > self.limits.group_bytes.min(GROUP_BYTES.max(needed)) {
-            self.close_group();
-        }
+        self.make_room(entry::record_len(&slot.key, &record));
         entry::put_record(&mut self.entries, self.shard, slot.hash, &slot.key, &record);
         let group = self.pending.back_mut().expect("one group is always being filled");
         group.tickets.push((ticket, merged));
@@ -156,13 +178,22 @@ impl DiskStore {
         self.table.queue(slot, record, number);
     }
 
+    /// Closes the group being filled if it cannot take `needed` bytes more.
+    fn make_room(&mut self, needed: usize) {
+        if self.entries.len() + needed > self.limits.group_bytes.min(GROUP_BYTES.max(needed)) {
+            self.close_group();
+        }
+    }
+
     fn close_group(&mut self) {
         if self.entries.is_empty() {
             return;
         }
-        let number = self.pending.back().expect("one group is always being filled").number;
+        let group = self.pending.back().expect("one group is always being filled");
+        let (number, epoch) = (group.number, self.epoch);
+        let drops_hints = group.hints.iter().any(|change| change.state.is_none());
         let entries = mem::take(&mut self.entries);
-        self.ready.push_back(Group { shard: self.shard, number, epoch: self.epoch, entries });
+        self.ready.push_back(Group { shard: self.shard, number, epoch, drops_hints, entries });
         self.pending.push_back(Pending::new(number + 1, self.epoch));
     }
 
@@ -177,6 +208,10 @@ impl DiskStore {
             for (slot, record) in group.records {
                 self.table.sync(slot, record, group.number);
             }
+            for HintChange { slot, state, .. } in group.hints {
+                self.table.hints.sync(slot, state, group.number);
+            }
+            group.marks.into_iter().for_each(|mark| self.table.hints.sync_mark(mark));
             self.answers.extend(group.tickets.into_iter().map(|(t, merged)| (t, Ok(merged))));
             self.through = self.through.max(outcome.unwrap_or_default());
         }
@@ -190,6 +225,14 @@ impl DiskStore {
         self.answers.extend(failed.tickets.into_iter().map(|(ticket, _)| (ticket, Err(error))));
         for (slot, record) in &failed.records {
             self.table.forget(slot, record);
+        }
+        for HintChange { target, slot, state, change } in failed.hints {
+            self.table.hints.forget(&slot, &state);
+            self.ledger.revert(target, change);
+        }
+        for mark in failed.marks {
+            self.table.hints.forget_mark();
+            self.ledger.unmark(mark);
         }
         if failed.epoch < self.epoch {
             return;
@@ -210,8 +253,9 @@ impl DiskStore {
     fn release(&mut self) {
         if let Some(frozen) = self.table.release(self.progress.tables()) {
             self.mailbox.retire(frozen);
-            // The view may be older than what the frozen table held.
+            // The views may be older than what the frozen table held.
             self.view = None;
+            self.hint_view = None;
         }
     }
 
@@ -306,8 +350,46 @@ impl Store for DiskStore {
         out.append(&mut self.answers);
     }
 
+    fn is_empty(&mut self) -> Result<bool, ReadError> {
+        if !self.table.has_no_record() {
+            return Ok(false);
+        }
+        let view = self.take_view()?;
+        let is_empty = self.engine.is_empty(&view);
+        self.view = Some(view);
+        is_empty
+    }
+
+    fn keep_hint(
+        &mut self,
+        target: Ordinal,
+        hash: KeyHash,
+        key: Key,
+        record: Record,
+    ) -> Result<(), Refusal> {
+        self.queue_hint(target, hash, &key, record)
+    }
+
+    fn hints(
+        &mut self,
+        target: Ordinal,
+        after: Option<&(KeyHash, Key)>,
+        limit: usize,
+    ) -> Result<Vec<KeptHint>, ReadError> {
+        self.list_hints(target, after, limit)
+    }
+
+    fn drop_hint(&mut self, target: Ordinal, hash: KeyHash, key: &Key, version: Version) {
+        self.queue_drop(target, hash, key, version);
+    }
+
+    fn hint_totals(&self) -> Vec<HintTotals> {
+        self.ledger.totals()
+    }
+
     fn end_batch(&mut self) {
         self.view = None;
+        self.hint_view = None;
     }
 
     fn flush(&mut self) -> bool {

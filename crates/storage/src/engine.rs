@@ -4,13 +4,18 @@
 //! which then refuses everything, and never reaches a caller. Records are believed only under their
 //! own checksum.
 
+mod hints;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use paravon_model::{Key, Record};
 use paravon_ring::KeyHash;
-use redb::{Builder, Database, Durability, ReadOnlyTable, ReadableDatabase, TableDefinition};
+use redb::{
+    Builder, Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTableMetadata,
+    TableDefinition,
+};
 
 use crate::backend::{FileBackend, Space};
 use crate::codec::{self, BadRecord};
@@ -19,6 +24,8 @@ use crate::error::Error;
 use crate::position::Position;
 use crate::store::ReadError;
 use crate::table::Slot;
+
+pub(crate) use hints::{HintRow, HintView};
 
 const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records");
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
@@ -152,6 +159,12 @@ impl Engine {
             // Nothing is wrong with it, so nothing may be stored over it.
             Ok(Some(Err(BadRecord::Newer))) | Err(_) => Err(ReadError::Unavailable),
         }
+    }
+
+    /// Whether there is no record in `view`.
+    pub(crate) fn is_empty(&self, view: &View) -> Result<bool, ReadError> {
+        let table = view.table.as_ref().ok_or(ReadError::Unavailable)?;
+        self.guarded(|_| Ok(table.is_empty()?)).map_err(|_| ReadError::Unavailable)
     }
 
     /// Stores a slice of records, in order of their slots. Visible to new views, durable if asked.

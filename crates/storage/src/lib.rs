@@ -10,6 +10,8 @@
 //! applier                       frozen table ──> redb, not durable ── Completion::Applied
 //! checkpointer                  redb durable ──> node.state ──> old segments recycled
 //! ```
+//! Hints for replicas that could not be reached go the same way, in tables of their own
+//! (`HINT_NOT_LOST`).
 //!
 //! **Architecture invariant:** a record is visible to [`Store::get`] only once the log holds it
 //! durably; nothing is retried after a failed sync; no bytes from the disk are believed without a
@@ -30,10 +32,15 @@ pub mod disk;
 mod disk_store;
 mod engine;
 mod error;
+mod hint;
+mod hint_ledger;
+mod hint_table;
 mod host_disk;
 mod journal;
 mod log;
 mod memory_store;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 mod node_state;
 mod options;
 mod position;
@@ -46,6 +53,7 @@ mod threads;
 
 pub use disk_store::DiskStore;
 pub use error::Error;
+pub use hint::{HintTotals, KeptHint};
 pub use host_disk::HostDisk;
 pub use journal::Journal;
 pub use memory_store::MemoryStore;

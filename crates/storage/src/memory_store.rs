@@ -3,10 +3,14 @@
 //! The same rules as the disk engine as far as a caller can see: a write is invisible and unanswered
 //! until its group is taken, which stands for its sync. It must never be more lenient than the disk.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 
-use paravon_model::{Key, Record};
+use paravon_model::{Key, Ordinal, Record, Version};
 use paravon_ring::KeyHash;
+
+use crate::hint::{self, HintSlot, HintTotals, KeptHint};
+use crate::hint_ledger::{Change, Ledger};
 
 use crate::store::{
     Answer, Completion, Decision, Group, Merged, ReadError, Refusal, Store, decide, weight,
@@ -22,12 +26,17 @@ pub struct MemoryStore {
     queued: HashMap<Key, Record>,
     waiting: Vec<(u64, Merged)>,
     answers: Vec<Answer>,
+    hints: BTreeMap<HintSlot, Record>,
+    /// What is to become of a slot: nothing where its hint is dropped.
+    queued_hints: BTreeMap<HintSlot, Option<Record>>,
+    ledger: Ledger,
 }
 
 impl MemoryStore {
-    /// An empty shard that holds records of up to `limit_bytes`; deletes pass beyond it.
+    /// An empty shard that holds records of up to `limit_bytes`, deletes beyond it, and hints of up
+    /// to `hint_bytes`.
     #[must_use]
-    pub fn new(shard: u16, limit_bytes: usize) -> Self {
+    pub fn new(shard: u16, limit_bytes: usize, hint_bytes: u64) -> Self {
         Self {
             shard,
             limit_bytes,
@@ -36,6 +45,16 @@ impl MemoryStore {
             queued: HashMap::new(),
             waiting: Vec::new(),
             answers: Vec::new(),
+            hints: BTreeMap::new(),
+            queued_hints: BTreeMap::new(),
+            ledger: Ledger::new(hint_bytes),
+        }
+    }
+
+    fn present_hint(&self, slot: &HintSlot) -> Option<&Record> {
+        match self.queued_hints.get(slot) {
+            Some(queued) => queued.as_ref(),
+            None => self.hints.get(slot),
         }
     }
 }
@@ -78,6 +97,12 @@ impl Store for MemoryStore {
                 self.used_bytes -= weight(&key, &old);
             }
         }
+        for (slot, state) in std::mem::take(&mut self.queued_hints) {
+            match state {
+                Some(record) => self.hints.insert(slot, record),
+                None => self.hints.remove(&slot),
+            };
+        }
         self.answers.extend(self.waiting.drain(..).map(|(ticket, merged)| (ticket, Ok(merged))));
         None
     }
@@ -86,6 +111,63 @@ impl Store for MemoryStore {
 
     fn drain(&mut self, out: &mut Vec<Answer>) {
         out.append(&mut self.answers);
+    }
+
+    fn is_empty(&mut self) -> Result<bool, ReadError> {
+        Ok(self.stored.is_empty() && self.queued.is_empty())
+    }
+
+    fn keep_hint(
+        &mut self,
+        target: Ordinal,
+        hash: KeyHash,
+        key: Key,
+        record: Record,
+    ) -> Result<(), Refusal> {
+        let slot = HintSlot::new(target, hash, &key);
+        let present = self.present_hint(&slot);
+        if present.is_some_and(|present| record.precedence(present).is_le()) {
+            return Ok(());
+        }
+        let before = present.map(|present| hint::cost(&key, present));
+        let change = Change { before, after: Some(hint::cost(&key, &record)) };
+        if self.ledger.allows(change) {
+            self.ledger.enter(target, change);
+            self.queued_hints.insert(slot, Some(record));
+        } else {
+            self.ledger.mark(target, hash);
+        }
+        Ok(())
+    }
+
+    fn hints(
+        &mut self,
+        target: Ordinal,
+        after: Option<&(KeyHash, Key)>,
+        limit: usize,
+    ) -> Result<Vec<KeptHint>, ReadError> {
+        let prefix = hint::prefix(target);
+        let after = after.map(|(hash, key)| HintSlot::new(target, *hash, key));
+        let from = after
+            .as_ref()
+            .map_or(Bound::Included(prefix.as_slice()), |slot| Bound::Excluded(slot.as_bytes()));
+        let behind = self.hints.range::<[u8], _>((from, Bound::Unbounded));
+        let of_target = behind.take_while(|(slot, _)| slot.as_bytes().starts_with(&prefix));
+        Ok(of_target.filter_map(|(slot, record)| slot.with(record.clone())).take(limit).collect())
+    }
+
+    fn drop_hint(&mut self, target: Ordinal, hash: KeyHash, key: &Key, version: Version) {
+        let slot = HintSlot::new(target, hash, key);
+        let Some(present) = self.present_hint(&slot) else { return };
+        if present.version <= version {
+            let change = Change { before: Some(hint::cost(key, present)), after: None };
+            self.ledger.enter(target, change);
+            self.queued_hints.insert(slot, None);
+        }
+    }
+
+    fn hint_totals(&self) -> Vec<HintTotals> {
+        self.ledger.totals()
     }
 
     fn end_batch(&mut self) {}

@@ -19,6 +19,10 @@ pub struct Options {
     /// Bound of the tables of records that redb lacks, for all shards together, in bytes. More
     /// absorbs longer bursts; past it writers get `Overloaded`.
     pub table_bytes: usize,
+    /// Bound of the hints kept for replicas that could not be reached, for all shards together, in
+    /// bytes. More brings a replica that was away for longer up to date faster; what does not fit is
+    /// repaired by comparing the data.
+    pub hint_bytes: u64,
     /// Size of a log segment in bytes, for founding only: a multiple of 4096. A batch must fit, so
     /// it is twice the largest value at least.
     pub segment_bytes: u64,
@@ -39,6 +43,7 @@ impl Options {
             document: Vec::new(),
             cache_bytes: 256 << 20,
             table_bytes: 64 << 20,
+            hint_bytes: 1 << 30,
             segment_bytes: 16 << 20,
             checkpoint_bytes: 64 << 20,
             durability: Durability::Sync,

@@ -11,7 +11,10 @@ use crate::committer::Committer;
 use crate::data_dir::{DataDir, Founded};
 use crate::disk::Disk;
 use crate::disk_store::{DiskStore, Limits};
+use crate::engine::{Engine, EngineError};
 use crate::error::Error;
+use crate::hint;
+use crate::hint_ledger::{Change, Ledger};
 use crate::journal::{Journal, Shared};
 use crate::log::entry::{BadEntry, Entry};
 use crate::log::{max_payload, recover};
@@ -95,11 +98,11 @@ impl Stepped {
         });
         let files: Files = opened.collect::<Result<_, Error>>()?;
         let log = Recovery::run(&dir, &node_state, &files)?;
-        Ok(assemble(&dir, node_state, files, log, options, completions))
+        assemble(&dir, node_state, files, log, options, completions)
     }
 }
 
-type Files = Vec<(Arc<crate::engine::Engine>, Arc<Progress>)>;
+type Files = Vec<(Arc<Engine>, Arc<Progress>)>;
 
 /// What the log held that the files lack.
 struct Recovery {
@@ -118,21 +121,52 @@ impl Recovery {
         let mut ceiling = state.ceiling;
         let held = ends.iter().copied().max().unwrap_or_default();
         let replayed = recover(dir.log_dir(), state.first_segment, held, |end, entry| {
-            match entry {
-                Entry::Record { shard, hash, key, record } => {
-                    let shard = usize::from(shard);
-                    let (_, progress) = files.get(shard).ok_or(BadEntry::Malformed)?;
-                    if progress.durable() < end {
-                        tables[shard].recover(Slot { hash, key }, record);
-                        ends[shard] = end;
-                    }
-                }
-                Entry::Ceiling(hlc) => ceiling = ceiling.max(hlc),
+            if let Entry::Ceiling(hlc) = entry {
+                ceiling = ceiling.max(hlc);
+                return Ok(());
+            }
+            let shard = entry.shard().map(usize::from).ok_or(BadEntry::Malformed)?;
+            let (_, progress) = files.get(shard).ok_or(BadEntry::Malformed)?;
+            if progress.durable() < end {
+                replay(&mut tables[shard], entry);
+                ends[shard] = end;
             }
             Ok(())
         })?;
+        tables.iter_mut().for_each(Table::recovered);
         Ok(Self { log: replayed.log, torn: replayed.torn, tables, ends, ceiling })
     }
+}
+
+/// Puts an entry that the shard's file lacks into its table.
+fn replay(table: &mut Table, entry: Entry) {
+    match entry {
+        Entry::Record { hash, key, record, .. } => table.recover(Slot { hash, key }, record),
+        Entry::Hint { slot, record, .. } => table.hints.recover(slot, record),
+        Entry::HintDropped { slot, version, .. } => table.hints.recover_drop(slot, version),
+        Entry::Dirty { mark, .. } => table.hints.recover_mark(mark),
+        Entry::Ceiling(_) => {}
+    }
+}
+
+/// Counts the hints of a shard's file and of the table over it.
+fn count(engine: &Engine, table: &Table, limit_bytes: u64) -> Result<Ledger, EngineError> {
+    let mut ledger = Ledger::new(limit_bytes);
+    engine.count_hints(&mut ledger)?;
+    let recovered = table.hints.recovered();
+    if recovered.is_empty() {
+        return Ok(ledger);
+    }
+    let view = engine.hint_view().map_err(|_| EngineError::Broken)?;
+    for (slot, state) in &recovered.slots {
+        let Some((target, _, key)) = slot.parts() else { continue };
+        let row = engine.read_hint(&view, slot).map_err(|_| EngineError::Broken)?;
+        let before = row.map(|row| row.cost);
+        let after = state.as_ref().map(|record| hint::cost(&key, record));
+        ledger.enter(target, Change { before, after });
+    }
+    recovered.marks.iter().for_each(|mark| ledger.restore(*mark));
+    Ok(ledger)
 }
 
 fn assemble(
@@ -142,7 +176,7 @@ fn assemble(
     recovery: Recovery,
     options: &Options,
     completions: Arc<dyn Completions>,
-) -> Stepped {
+) -> Result<Stepped, Error> {
     let shards = dir.founded.shards;
     let through = recovery.log.end();
     let committer =
@@ -156,6 +190,9 @@ fn assemble(
     let (mut stores, mut appliers) = (Vec::new(), Vec::new());
     let (mut mailboxes, mut followers) = (Vec::new(), Vec::new());
     for (shard, ((engine, progress), table)) in (0..).zip(files.into_iter().zip(recovery.tables)) {
+        let limit = options.hint_bytes / u64::from(shards);
+        let ledger = count(&engine, &table, limit)
+            .map_err(|_| Error::DamagedShard { path: dir.shard_path(shard), source: None })?;
         let mailbox = Arc::new(Mailbox::default());
         appliers.push(Applier::new(
             (shard, shards),
@@ -172,7 +209,8 @@ fn assemble(
             broken: false,
         });
         mailboxes.push(Arc::clone(&mailbox));
-        let store = DiskStore::new(shard, limits, table, through, engine, mailbox, progress);
+        let store =
+            DiskStore::new(shard, limits, (table, ledger), through, engine, mailbox, progress);
         stores.push(Box::new(store) as Box<dyn Store>);
     }
     let state = node_state.read();
@@ -194,5 +232,5 @@ fn assemble(
     );
     let journal = Journal::on_disk(Arc::clone(&shared));
     let steps = Steps { shared, appliers, mailboxes, checkpointer };
-    Stepped { stores, journal, recovered, documents, steps }
+    Ok(Stepped { stores, journal, recovered, documents, steps })
 }

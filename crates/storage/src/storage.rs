@@ -97,11 +97,17 @@ impl Storage {
         Ok(Self { stores, journal, recovered, documents, closer: Closer(Some(threads)) })
     }
 
-    /// Storage without a disk: `shards` empty stores of `limit_bytes` in all.
+    /// Storage without a disk: `shards` empty stores of `limit_bytes` and `hint_bytes` in all.
     #[must_use]
-    pub fn memory(shards: u16, limit_bytes: usize, completions: Arc<dyn Completions>) -> Self {
+    pub fn memory(
+        shards: u16,
+        limit_bytes: usize,
+        hint_bytes: u64,
+        completions: Arc<dyn Completions>,
+    ) -> Self {
         let limit = limit_bytes / usize::from(shards.max(1));
-        let store = |shard| Box::new(MemoryStore::new(shard, limit)) as Box<dyn Store>;
+        let hints = hint_bytes / u64::from(shards.max(1));
+        let store = |shard| Box::new(MemoryStore::new(shard, limit, hints)) as Box<dyn Store>;
         Self {
             stores: (0..shards).map(store).collect(),
             journal: Journal::in_memory(completions),

@@ -6,9 +6,10 @@
 
 use std::cmp::Ordering;
 
-use paravon_model::{Body, Hlc, Key, Record, Version};
+use paravon_model::{Body, Hlc, Key, Ordinal, Record, Version};
 use paravon_ring::KeyHash;
 
+use crate::hint::{HintTotals, KeptHint};
 use crate::position::Position;
 
 /// The records of one shard. Owned by one thread; two engines, one conformance suite.
@@ -52,6 +53,55 @@ pub trait Store: Send {
     /// Moves the answers that are final to `out`. Call it after merges too, not only after
     /// completions: what was decided against a durable record is answered at once.
     fn drain(&mut self, out: &mut Vec<Answer>);
+
+    /// Whether no record is kept here, durable or queued. Tombstones are records; hints are none.
+    ///
+    /// # Errors
+    /// The shard's file cannot be read.
+    fn is_empty(&mut self) -> Result<bool, ReadError>;
+
+    /// Queues a hint: kept for `target` unless a record of the key at that version or newer is kept
+    /// for it already. It leaves with [`take_group`](Self::take_group) like a merge and is durable
+    /// with its group; nothing answers (`HINT_NOT_LOST`).
+    ///
+    /// Where there is no room for it (the limit of hints, the disk, the table, a batch of the log),
+    /// and where the hint that is there cannot be read, the arc of `hash` is marked dirty for the
+    /// target instead, just as durably. See [`HintTotals::dirty`].
+    ///
+    /// # Errors
+    /// Only [`Refusal::ReadOnly`]: neither was done.
+    fn keep_hint(
+        &mut self,
+        target: Ordinal,
+        hash: KeyHash,
+        key: Key,
+        record: Record,
+    ) -> Result<(), Refusal>;
+
+    /// Durable hints for `target` in the order of (hash, key), strictly behind `after`, at most
+    /// `limit`. Fewer only where there are no more.
+    ///
+    /// A hint that fails its checksum is left out and removed, and its arc marked dirty
+    /// (`NO_SILENT_ROT`).
+    ///
+    /// # Errors
+    /// The shard's file cannot be read.
+    fn hints(
+        &mut self,
+        target: Ordinal,
+        after: Option<&(KeyHash, Key)>,
+        limit: usize,
+    ) -> Result<Vec<KeptHint>, ReadError>;
+
+    /// Queues the removal of a hint, if its slot holds `version` or an older one; durable with its
+    /// group, whatever the durability of writes (`HINT_ORDER`).
+    ///
+    /// Left out where nothing can be queued: the hint stays then, and is delivered once more.
+    fn drop_hint(&mut self, target: Ordinal, hash: KeyHash, key: &Key, version: Version);
+
+    /// What is kept for each target that anything is kept or dirty for, ascending. Exact, also after
+    /// a restart.
+    fn hint_totals(&self) -> Vec<HintTotals>;
 
     /// Ends a batch of reads and merges: drops the read view, so that the engine can reuse pages.
     fn end_batch(&mut self);
@@ -142,6 +192,8 @@ pub struct Group {
     pub(crate) number: u64,
     /// Rises when a group of this shard fails: all groups of one epoch after a failed one fail.
     pub(crate) epoch: u64,
+    /// Whether it removes hints: those are synced whatever the durability of writes.
+    pub(crate) drops_hints: bool,
     /// Log entries, encoded.
     pub(crate) entries: Vec<u8>,
 }

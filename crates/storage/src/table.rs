@@ -15,6 +15,8 @@ use std::sync::Arc;
 use paravon_model::{Key, Record};
 use paravon_ring::KeyHash;
 
+use crate::hint::HintSlot;
+use crate::hint_table::{HintStage, HintState, HintTable};
 use crate::position::Position;
 use crate::store::weight;
 
@@ -62,6 +64,8 @@ pub(crate) type Records<T> = HashMap<Slot, T, BuildHasherDefault<KeyHasher>>;
 pub(crate) struct Frozen {
     /// What redb is to hold.
     pub(crate) records: Records<Record>,
+    /// And of hints.
+    pub(crate) hints: HintStage,
     /// Once applied, redb holds every record of this shard before this position.
     pub(crate) through: Position,
     /// Counts the shard's frozen tables, from 1 at each start.
@@ -80,6 +84,8 @@ struct Queued {
 pub(crate) struct Table {
     queued: Records<Queued>,
     active: Records<Record>,
+    /// The hints in the same stages.
+    pub(crate) hints: HintTable,
     frozen: Option<Arc<Frozen>>,
     sequence: u64,
     queued_bytes: usize,
@@ -125,6 +131,7 @@ impl Table {
     /// Lets no merge be decided against what is queued now, because it will fail.
     pub(crate) fn forget_decisions(&mut self) {
         self.queued.clear();
+        self.hints.forget_decisions();
     }
 
     /// Takes a record from the log at a start: the newest of its key wins.
@@ -134,7 +141,28 @@ impl Table {
             let bytes = weight(&slot.key, &record);
             self.insert(slot, record, bytes);
         }
-        self.uncounted_bytes = self.active_bytes;
+    }
+
+    /// The newest synced state of a hint's slot that redb may lack.
+    pub(crate) fn synced_hint(&self, slot: &HintSlot) -> Option<&HintState> {
+        self.hints.active(slot).or_else(|| self.frozen_hints()?.slots.get(slot))
+    }
+
+    /// The hints of the frozen table.
+    pub(crate) fn frozen_hints(&self) -> Option<&HintStage> {
+        self.frozen.as_ref().map(|frozen| &frozen.hints)
+    }
+
+    /// Whether it holds no record, in whatever stage.
+    pub(crate) fn has_no_record(&self) -> bool {
+        self.queued.is_empty()
+            && self.active.is_empty()
+            && self.frozen.as_ref().is_none_or(|frozen| frozen.records.is_empty())
+    }
+
+    /// Ends a recovery.
+    pub(crate) fn recovered(&mut self) {
+        self.uncounted_bytes = self.active_bytes();
     }
 
     fn insert(&mut self, slot: Slot, record: Record, bytes: usize) {
@@ -150,12 +178,13 @@ impl Table {
     /// What the bound applies to, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         let frozen = self.frozen.as_ref().map_or(0, |frozen| frozen.bytes);
-        (self.queued_bytes + self.active_bytes + frozen).saturating_sub(self.uncounted_bytes)
+        let all = self.queued_bytes + self.active_bytes + self.hints.bytes() + frozen;
+        all.saturating_sub(self.uncounted_bytes)
     }
 
     /// What a freeze would hand over, in bytes.
     pub(crate) fn active_bytes(&self) -> usize {
-        self.active_bytes
+        self.active_bytes + self.hints.active_bytes()
     }
 
     /// Whether there is a frozen table.
@@ -171,9 +200,10 @@ impl Table {
         let capacity = self.active.len().min(MAX_RESERVED);
         let records = mem::take(&mut self.active);
         self.active.reserve(capacity);
-        let bytes = mem::take(&mut self.active_bytes);
+        let hints = self.hints.freeze();
+        let bytes = mem::take(&mut self.active_bytes) + hints.bytes();
         self.sequence += 1;
-        let frozen = Arc::new(Frozen { records, through, sequence: self.sequence, bytes });
+        let frozen = Arc::new(Frozen { records, hints, through, sequence: self.sequence, bytes });
         self.frozen = Some(Arc::clone(&frozen));
         frozen
     }
@@ -239,6 +269,7 @@ mod tests {
         for ms in [1, 3, 2] {
             table.recover(slot(b"a"), record(ms));
         }
+        table.recovered();
         assert_eq!(table.synced(&slot(b"a")), Some(&record(3)));
         assert_eq!(table.bytes(), 0);
     }

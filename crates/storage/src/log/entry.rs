@@ -1,21 +1,41 @@
 //! The entries of a batch. Each begins with a tag; tags are given once and never reused.
 //!
 //! ```text
-//! 1 record:  tag | shard u16 | key hash u64 | key length u16 | record length u32 | key | record
-//! 2 ceiling: tag | hlc u64
+//! 1 record:       tag | shard u16 | key hash u64 | key length u16 | record length u32 | key | record
+//! 2 ceiling:      tag | hlc u64
+//! 3 hint:         tag | shard u16 | slot length u16 | record length u32 | slot | hint
+//! 4 hint dropped: tag | shard u16 | slot length u16 | hlc u64 | ordinal u32 | slot
+//! 5 dirty:        tag | shard u16 | target u32 | arc u32, all ones for all of the ring
 //! ```
+//! Records, slots and hints are those of `codec.rs`. A hint is kept in place of an older one of its
+//! slot; it is dropped if the slot holds the version named or an older one. Whoever wrote the entry
+//! had decided that already, so replaying any part of the log again, up to its end, changes nothing.
+//!
 //! An unknown tag is an error, never skipped: a later version wrote it and relies on it.
 
-use paravon_model::{Hlc, Key, Record};
+use paravon_model::{Hlc, Key, Ordinal, Record, Version};
 use paravon_ring::KeyHash;
 
 use crate::codec::{self, BadRecord};
+use crate::hint::{DirtyMark, HintSlot};
 
 const RECORD: u8 = 1;
 const CEILING: u8 = 2;
+const HINT: u8 = 3;
+const HINT_DROPPED: u8 = 4;
+const DIRTY: u8 = 5;
 
 /// Bytes of a record entry before the key.
 const RECORD_HEAD: usize = 1 + 2 + 8 + 2 + 4;
+
+/// Bytes of a hint entry before the slot.
+const HINT_HEAD: usize = 1 + 2 + 2 + 4;
+
+/// Bytes of the entry of a dropped hint before the slot.
+const HINT_DROPPED_HEAD: usize = 1 + 2 + 2 + 8 + 4;
+
+/// Bytes of a dirty entry.
+pub(crate) const DIRTY_LEN: usize = 1 + 2 + 4 + 4;
 
 /// One thing that the log remembers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +53,44 @@ pub(crate) enum Entry {
     },
     /// The node may stamp up to here.
     Ceiling(Hlc),
+    /// A hint that is newer than what its slot held.
+    Hint {
+        /// The shard that keeps it.
+        shard: u16,
+        /// For whom, and of which key.
+        slot: HintSlot,
+        /// What the target lacks.
+        record: Record,
+    },
+    /// A hint that is not needed any more.
+    HintDropped {
+        /// The shard that kept it.
+        shard: u16,
+        /// For whom, and of which key.
+        slot: HintSlot,
+        /// Dropped up to this version.
+        version: Version,
+    },
+    /// An arc with writes that a target may lack, and no hint tells.
+    Dirty {
+        /// The shard that lacks the hint.
+        shard: u16,
+        /// For whom, and where.
+        mark: DirtyMark,
+    },
+}
+
+impl Entry {
+    /// The shard that it belongs to; none for the node's own.
+    pub(crate) fn shard(&self) -> Option<u16> {
+        match *self {
+            Self::Record { shard, .. }
+            | Self::Hint { shard, .. }
+            | Self::HintDropped { shard, .. }
+            | Self::Dirty { shard, .. } => Some(shard),
+            Self::Ceiling(_) => None,
+        }
+    }
 }
 
 /// Why the payload of a whole batch cannot be read.
@@ -68,6 +126,49 @@ pub(crate) fn put_ceiling(out: &mut Vec<u8>, hlc: Hlc) {
     out.extend_from_slice(&hlc.as_u64().to_be_bytes());
 }
 
+/// Appends a hint entry.
+pub(crate) fn put_hint(out: &mut Vec<u8>, shard: u16, slot: &HintSlot, record: &Record) {
+    let record_len = u32::try_from(codec::encoded_len(record)).expect("bounded by the segment");
+    out.push(HINT);
+    out.extend_from_slice(&shard.to_be_bytes());
+    out.extend_from_slice(&slot_len(slot).to_be_bytes());
+    out.extend_from_slice(&record_len.to_be_bytes());
+    out.extend_from_slice(slot.as_bytes());
+    codec::encode_hint(out, slot, record);
+}
+
+/// How many bytes [`put_hint`] appends.
+pub(crate) fn hint_len(slot: &HintSlot, record: &Record) -> usize {
+    HINT_HEAD + slot.as_bytes().len() + codec::encoded_len(record)
+}
+
+/// Appends the entry of a dropped hint.
+pub(crate) fn put_hint_dropped(out: &mut Vec<u8>, shard: u16, slot: &HintSlot, version: Version) {
+    out.push(HINT_DROPPED);
+    out.extend_from_slice(&shard.to_be_bytes());
+    out.extend_from_slice(&slot_len(slot).to_be_bytes());
+    out.extend_from_slice(&version.hlc.as_u64().to_be_bytes());
+    out.extend_from_slice(&version.ordinal.0.to_be_bytes());
+    out.extend_from_slice(slot.as_bytes());
+}
+
+/// How many bytes [`put_hint_dropped`] appends.
+pub(crate) fn hint_dropped_len(slot: &HintSlot) -> usize {
+    HINT_DROPPED_HEAD + slot.as_bytes().len()
+}
+
+/// Appends a dirty entry, of [`DIRTY_LEN`] bytes.
+pub(crate) fn put_dirty(out: &mut Vec<u8>, shard: u16, mark: DirtyMark) {
+    out.push(DIRTY);
+    out.extend_from_slice(&shard.to_be_bytes());
+    out.extend_from_slice(&mark.target.0.to_be_bytes());
+    out.extend_from_slice(&mark.arc.to_be_bytes());
+}
+
+fn slot_len(slot: &HintSlot) -> u16 {
+    u16::try_from(slot.as_bytes().len()).expect("a slot is shorter than 64 KiB")
+}
+
 /// The entries of a batch's payload, in order. Ends after the first error.
 pub(crate) struct Entries<'a>(pub(crate) &'a [u8]);
 
@@ -79,6 +180,9 @@ impl Iterator for Entries<'_> {
         let parsed = match tag {
             RECORD => parse_record(rest),
             CEILING => parse_ceiling(rest).ok_or(BadEntry::Malformed),
+            HINT => parse_hint(rest),
+            HINT_DROPPED => parse_hint_dropped(rest).ok_or(BadEntry::Malformed),
+            DIRTY => parse_dirty(rest).ok_or(BadEntry::Malformed),
             unknown => Err(BadEntry::Newer(unknown)),
         };
         self.0 = parsed.as_ref().map_or(&[], |(_, rest)| *rest);
@@ -89,11 +193,15 @@ impl Iterator for Entries<'_> {
 fn parse_record(bytes: &[u8]) -> Result<(Entry, &[u8]), BadEntry> {
     let (stored, rest) = split_record(bytes).ok_or(BadEntry::Malformed)?;
     let Stored { shard, hash, key, record } = stored;
-    let record = codec::decode_record(hash, &key, record).map_err(|bad| match bad {
-        BadRecord::Damaged => BadEntry::Malformed,
-        BadRecord::Newer => BadEntry::Newer(RECORD),
-    })?;
+    let record = codec::decode_record(hash, &key, record).map_err(|bad| bad_entry(RECORD, bad))?;
     Ok((Entry::Record { shard, hash, key, record }, rest))
+}
+
+fn bad_entry(tag: u8, bad: BadRecord) -> BadEntry {
+    match bad {
+        BadRecord::Damaged => BadEntry::Malformed,
+        BadRecord::Newer => BadEntry::Newer(tag),
+    }
 }
 
 /// A record entry whose record is not decoded yet.
@@ -121,24 +229,85 @@ fn parse_ceiling(bytes: &[u8]) -> Option<(Entry, &[u8])> {
     Some((Entry::Ceiling(Hlc::from_u64(u64::from_be_bytes(hlc))), rest))
 }
 
+fn parse_hint(bytes: &[u8]) -> Result<(Entry, &[u8]), BadEntry> {
+    let (shard, slot, record, rest) = split_hint(bytes).ok_or(BadEntry::Malformed)?;
+    let record = codec::decode_hint(&slot, record).map_err(|bad| bad_entry(HINT, bad))?;
+    Ok((Entry::Hint { shard, slot, record }, rest))
+}
+
+fn split_hint(bytes: &[u8]) -> Option<(u16, HintSlot, &[u8], &[u8])> {
+    let (&shard, bytes) = bytes.split_first_chunk()?;
+    let (&slot_len, bytes) = bytes.split_first_chunk()?;
+    let (&record_len, bytes) = bytes.split_first_chunk()?;
+    let (slot, bytes) = bytes.split_at_checked(usize::from(u16::from_be_bytes(slot_len)))?;
+    let (record, rest) = bytes.split_at_checked(u32::from_be_bytes(record_len).try_into().ok()?)?;
+    Some((u16::from_be_bytes(shard), HintSlot::from_bytes(slot)?, record, rest))
+}
+
+fn parse_hint_dropped(bytes: &[u8]) -> Option<(Entry, &[u8])> {
+    let (&shard, bytes) = bytes.split_first_chunk()?;
+    let (&slot_len, bytes) = bytes.split_first_chunk()?;
+    let (&hlc, bytes) = bytes.split_first_chunk()?;
+    let (&ordinal, bytes) = bytes.split_first_chunk()?;
+    let (slot, rest) = bytes.split_at_checked(usize::from(u16::from_be_bytes(slot_len)))?;
+    let version = Version {
+        hlc: Hlc::from_u64(u64::from_be_bytes(hlc)),
+        ordinal: Ordinal(u32::from_be_bytes(ordinal)),
+    };
+    let (shard, slot) = (u16::from_be_bytes(shard), HintSlot::from_bytes(slot)?);
+    Some((Entry::HintDropped { shard, slot, version }, rest))
+}
+
+fn parse_dirty(bytes: &[u8]) -> Option<(Entry, &[u8])> {
+    let (&shard, bytes) = bytes.split_first_chunk()?;
+    let (&target, bytes) = bytes.split_first_chunk()?;
+    let (&arc, rest) = bytes.split_first_chunk()?;
+    let mark =
+        DirtyMark { target: Ordinal(u32::from_be_bytes(target)), arc: u32::from_be_bytes(arc) };
+    Some((Entry::Dirty { shard: u16::from_be_bytes(shard), mark }, rest))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use paravon_model::{Body, Ordinal, Value, Version};
+    use paravon_model::{Body, Value};
 
     fn sample() -> (Vec<u8>, Vec<Entry>) {
         let key = Key::new("default", b"k").unwrap();
         let version = Version { hlc: Hlc::new(1, 2), ordinal: Ordinal(3) };
         let record = Record { version, expires_ms: Some(9), body: Body::Live(Value::bytes(b"v")) };
         let hash = KeyHash::of(&key, 0);
+        let slot = HintSlot::new(Ordinal(4), hash, &key);
+        let mark = DirtyMark { target: Ordinal(4), arc: 0x00ab_cdef };
         let mut bytes = Vec::new();
         put_record(&mut bytes, 5, hash, &key, &record);
         assert_eq!(bytes.len(), record_len(&key, &record));
         put_ceiling(&mut bytes, Hlc::new(10, 0));
-        (
-            bytes,
-            vec![Entry::Record { shard: 5, hash, key, record }, Entry::Ceiling(Hlc::new(10, 0))],
-        )
+        let before = bytes.len();
+        put_hint(&mut bytes, 6, &slot, &record);
+        assert_eq!(bytes.len() - before, hint_len(&slot, &record));
+        let before = bytes.len();
+        put_hint_dropped(&mut bytes, 6, &slot, version);
+        assert_eq!(bytes.len() - before, hint_dropped_len(&slot));
+        let before = bytes.len();
+        put_dirty(&mut bytes, 6, mark);
+        assert_eq!(bytes.len() - before, DIRTY_LEN);
+        let entries = vec![
+            Entry::Record { shard: 5, hash, key, record: record.clone() },
+            Entry::Ceiling(Hlc::new(10, 0)),
+            Entry::Hint { shard: 6, slot: slot.clone(), record },
+            Entry::HintDropped { shard: 6, slot, version },
+            Entry::Dirty { shard: 6, mark },
+        ];
+        (bytes, entries)
+    }
+
+    /// All entries of a batch, in hex. Never regenerate it: add a tag for another form.
+    #[test]
+    fn the_frozen_entries_are_still_read_and_written() {
+        let (bytes, _) = sample();
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, include_str!("../../fixtures/entries-1.hex").trim_end());
     }
 
     #[test]
@@ -159,12 +328,13 @@ mod tests {
     #[test]
     fn a_record_of_a_later_format_is_not_damage() {
         let (mut bytes, entries) = sample();
+        let whole = bytes.len();
         let Entry::Record { shard, hash, key, record } = &entries[0] else { panic!("{entries:?}") };
         let len = record_len(key, record);
         put_record(&mut bytes, *shard, *hash, key, record);
         bytes.truncate(bytes.len() - codec::encoded_len(record));
         codec::encode_later_record(&mut bytes, *hash, key, record);
-        assert_eq!(bytes.len(), 2 * len + 9);
+        assert_eq!(bytes.len(), whole + len);
         assert_eq!(Entries(&bytes).last(), Some(Err(BadEntry::Newer(RECORD))));
     }
 
@@ -172,7 +342,7 @@ mod tests {
     fn no_cut_panics() {
         let (bytes, _) = sample();
         for len in 0..bytes.len() {
-            assert!(Entries(&bytes[..len]).count() <= 2);
+            assert!(Entries(&bytes[..len]).count() <= 5);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One scripted life of a node, cut at every operation that reached its disk.
 //!
 //! After every cut, whatever survives of what was not synced: the node starts, nothing acknowledged
-//! is missing (`ACK_AFTER_STORE`), nothing is there that nobody wrote, and the same again after a
+//! is missing (`ACK_AFTER_STORE`, `HINT_NOT_LOST`), nothing is there that nobody wrote, and the same again after a
 //! crash in the middle of that start.
 
 use std::collections::BTreeMap;
@@ -12,9 +12,15 @@ use paravon_storage::conformance::record;
 use paravon_storage::crash_disk::{CrashDisk, Faults, Image, Operation, Replay, Survival};
 use paravon_storage::{Durability, Error, Merged, Options};
 
+use crate::hint_history::HintHistory;
 use crate::rig::{Node, small_options};
 
 const KEYS: u8 = 24;
+
+/// So few hints that some do not fit.
+fn life_options() -> Options {
+    Options { hint_bytes: 1200, ..small_options() }
+}
 
 /// What a life leaves for judging it.
 struct Life {
@@ -23,6 +29,7 @@ struct Life {
     acked: BTreeMap<u8, Vec<(usize, Record)>>,
     /// By key: everything ever sent, acknowledged or not.
     sent: BTreeMap<u8, Vec<Record>>,
+    hints: HintHistory,
     ceilings: Vec<(usize, Hlc)>,
     documents: Vec<(usize, Vec<u8>)>,
 }
@@ -32,11 +39,12 @@ impl Life {
     fn live(rounds: u64, faults: Faults) -> Self {
         let disk = CrashDisk::new();
         disk.set_faults(faults);
-        let mut node = Node::open_on(disk, &small_options()).unwrap();
+        let mut node = Node::open_on(disk, &life_options()).unwrap();
         let mut life = Self {
             trace: Vec::new(),
             acked: BTreeMap::new(),
             sent: BTreeMap::new(),
+            hints: HintHistory::default(),
             ceilings: Vec::new(),
             documents: vec![(node.disk.operations(), b"founding document".to_vec())],
         };
@@ -59,8 +67,10 @@ impl Life {
         if round.is_multiple_of(11) {
             node.stepped.journal.raise_ceiling(Hlc::new(round * 100, 0));
         }
+        self.hints.queue(node, round);
         let answers = node.sync();
         let now = node.disk.operations();
+        self.hints.note(node, now);
         for (ticket, (key, record)) in tickets {
             let merged = answers[&ticket].1.unwrap();
             assert!(matches!(merged, Merged::Applied { .. }));
@@ -101,6 +111,7 @@ impl Life {
                 return Err(format!("key {key}: nobody sent {found:?}"));
             }
         }
+        self.hints.judge(node, cut)?;
         let recovered = &node.stepped.recovered;
         let owed = self.ceilings.iter().filter(|(at, _)| *at <= cut).map(|(_, hlc)| *hlc).max();
         if owed > Some(recovered.ceiling) {
@@ -117,7 +128,9 @@ impl Life {
 
     /// Starts from what survives a crash after `cut` operations, and judges.
     fn restart(&self, image: Image, cut: usize) -> Result<Node, String> {
-        let mut node = Node::open(image).map_err(|error| format!("no start: {error}"))?;
+        let disk = CrashDisk::from_image(image);
+        let mut node =
+            Node::open_on(disk, &life_options()).map_err(|error| format!("no start: {error}"))?;
         self.judge(&mut node, cut)?;
         Ok(node)
     }
@@ -137,6 +150,7 @@ fn survivals(cut: usize) -> [Survival; 4] {
 #[test]
 fn every_cut_of_a_life_keeps_what_was_acknowledged() {
     let life = Life::live(100, Faults::default());
+    assert!(life.hints.had_everything());
     let mut replay = Replay::new(Image::default());
     for (done, operation) in life.trace.iter().enumerate() {
         replay.step(operation);
@@ -342,6 +356,7 @@ fn a_start_counts_and_keeps_everything() {
         assert!(!node.stepped.recovered.founded);
         node.apply_all();
         node.stepped.steps.checkpoint().unwrap();
+        assert!(node.stepped.stores.iter_mut().all(|store| store.is_empty() == Ok(false)));
         image = node.disk.image();
     }
 }

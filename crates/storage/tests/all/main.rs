@@ -7,5 +7,7 @@ mod crashes;
 mod damage;
 mod directory;
 mod faults;
+mod hint_history;
+mod hints;
 mod rig;
 mod threads;

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use paravon_model::{Hlc, Record};
+use paravon_model::{Hlc, Ordinal, Record, Version};
 use paravon_storage::conformance::{Rig, key};
 use paravon_storage::crash_disk::{CrashDisk, Image};
 use paravon_storage::{
-    Answer, Completion, Completions, Error, Options, ReadError, Refusal, Stepped, Store, WriteError,
+    Answer, Completion, Completions, Error, KeptHint, Options, ReadError, Refusal, Stepped, Store,
+    WriteError,
 };
 
 /// Collects what the storage threads would tell the loops.
@@ -76,6 +77,35 @@ impl Node {
         let found = store.get(hash, &key);
         store.end_batch();
         found
+    }
+
+    pub(crate) fn keep_hint(&mut self, target: u32, number: u8, record: Record) {
+        let (hash, key) = key(number);
+        self.shard(number).keep_hint(Ordinal(target), hash, key, record).unwrap();
+    }
+
+    pub(crate) fn drop_hint(&mut self, target: u32, number: u8, version: Version) {
+        let (hash, key) = key(number);
+        self.shard(number).drop_hint(Ordinal(target), hash, &key, version);
+    }
+
+    /// The durable hints of all shards for a target.
+    pub(crate) fn hints(&mut self, target: u32) -> Result<Vec<KeptHint>, ReadError> {
+        let mut all = Vec::new();
+        for store in &mut self.stepped.stores {
+            all.extend(store.hints(Ordinal(target), None, usize::MAX)?);
+            store.end_batch();
+        }
+        Ok(all)
+    }
+
+    /// How many hints and how many dirty arcs all shards count for a target.
+    pub(crate) fn hint_totals(&self, target: u32) -> (usize, u64) {
+        let totals = self.stepped.stores.iter().flat_map(|store| store.hint_totals());
+        let own = totals.filter(|total| total.target == Ordinal(target));
+        own.fold((0, 0), |sum, own| {
+            (sum.0 + usize::try_from(own.count).unwrap(), sum.1 + own.dirty)
+        })
     }
 
     /// Submits everything queued.

@@ -1,0 +1,298 @@
+//! What every store must do with hints, beside a model of them.
+
+use std::collections::BTreeMap;
+
+use paravon_model::{Key, Ordinal, Record, Version};
+use paravon_ring::KeyHash;
+
+use super::{Rig, key, record};
+use crate::hint::{self, HintTotals, KeptHint};
+
+const TARGET: Ordinal = Ordinal(40);
+
+/// Runs every check of hints on rigs that `fresh` makes.
+pub(super) fn check<R: Rig>(fresh: &mut impl FnMut() -> R) {
+    a_hint_is_visible_when_it_is_durable_and_the_newest_wins(&mut fresh());
+    a_drop_leaves_a_newer_hint(&mut fresh());
+    a_hint_dropped_before_it_is_durable_was_never_there(&mut fresh());
+    hints_come_in_order_and_page_by_page(&mut fresh());
+    hints_survive_applying_and_drops_too(&mut fresh());
+    hints_are_no_records(&mut fresh());
+}
+
+/// Checks the limit of hints, on rigs made with a limit of so many bytes.
+pub fn check_hint_limit<R: Rig>(mut fresh: impl FnMut(u64) -> R) {
+    let cost = hint::cost(&key(0).1, &record(1, Some(1)));
+    let rig = &mut fresh(3 * cost);
+    for number in 0..5 {
+        keep(rig, TARGET, number, record(1, Some(1)));
+    }
+    let full = HintTotals { target: TARGET, count: 3, bytes: 3 * cost, dirty: 2 };
+    assert_eq!(rig.store().hint_totals(), [full], "what does not fit is not lost silently");
+    rig.sync();
+    assert_eq!(list(rig, TARGET).len(), 3);
+    // A newer record of the same size takes the place of the older.
+    keep(rig, TARGET, 0, record(2, Some(2)));
+    assert_eq!(rig.store().hint_totals(), [full]);
+    // The limit is for all targets together, and an arc is dirty once.
+    keep(rig, Ordinal(41), 0, record(1, Some(1)));
+    keep(rig, Ordinal(41), 0, record(2, Some(1)));
+    let other = HintTotals { target: Ordinal(41), count: 0, bytes: 0, dirty: 1 };
+    assert_eq!(rig.store().hint_totals(), [full, other]);
+    drop_up_to(rig, TARGET, 1, 1);
+    keep(rig, Ordinal(41), 1, record(1, Some(1)));
+    rig.sync();
+    rig.store().flush();
+    rig.settle();
+    let two = HintTotals { count: 2, bytes: 2 * cost, ..full };
+    let one = HintTotals { count: 1, bytes: cost, ..other };
+    assert_eq!(rig.store().hint_totals(), [two, one]);
+
+    let rig = &mut fresh(0);
+    keep(rig, TARGET, 0, record(1, Some(1)));
+    rig.sync();
+    let none = HintTotals { target: TARGET, count: 0, bytes: 0, dirty: 1 };
+    assert_eq!((list(rig, TARGET), rig.store().hint_totals()), (vec![], vec![none]));
+}
+
+fn keep(rig: &mut impl Rig, target: Ordinal, number: u8, record: Record) {
+    let (hash, key) = key(number);
+    rig.store().keep_hint(target, hash, key, record).expect("nothing refuses here");
+}
+
+fn drop_up_to(rig: &mut impl Rig, target: Ordinal, number: u8, ms: u64) {
+    let (hash, key) = key(number);
+    rig.store().drop_hint(target, hash, &key, record(ms, None).version);
+}
+
+fn page(
+    rig: &mut impl Rig,
+    target: Ordinal,
+    after: Option<&(KeyHash, Key)>,
+    limit: usize,
+) -> Vec<KeptHint> {
+    let found = rig.store().hints(target, after, limit).expect("nothing is damaged here");
+    rig.store().end_batch();
+    found
+}
+
+fn list(rig: &mut impl Rig, target: Ordinal) -> Vec<KeptHint> {
+    page(rig, target, None, usize::MAX)
+}
+
+fn hint(number: u8, record: Record) -> KeptHint {
+    let (hash, key) = key(number);
+    KeptHint { hash, key, record }
+}
+
+fn a_hint_is_visible_when_it_is_durable_and_the_newest_wins(rig: &mut impl Rig) {
+    keep(rig, TARGET, 1, record(2, Some(2)));
+    assert_eq!(list(rig, TARGET), []);
+    rig.sync();
+    assert_eq!(list(rig, TARGET), [hint(1, record(2, Some(2)))]);
+    keep(rig, TARGET, 1, record(1, Some(1)));
+    keep(rig, TARGET, 1, record(2, Some(2)));
+    keep(rig, TARGET, 1, record(3, None));
+    keep(rig, TARGET, 1, record(2, Some(2)));
+    assert_eq!(list(rig, TARGET), [hint(1, record(2, Some(2)))]);
+    rig.sync();
+    assert_eq!(list(rig, TARGET), [hint(1, record(3, None))]);
+}
+
+fn a_drop_leaves_a_newer_hint(rig: &mut impl Rig) {
+    keep(rig, TARGET, 1, record(2, Some(2)));
+    rig.sync();
+    drop_up_to(rig, TARGET, 1, 1);
+    rig.sync();
+    assert_eq!(list(rig, TARGET), [hint(1, record(2, Some(2)))]);
+    keep(rig, TARGET, 1, record(3, Some(3)));
+    drop_up_to(rig, TARGET, 1, 2);
+    rig.sync();
+    assert_eq!(list(rig, TARGET), [hint(1, record(3, Some(3)))]);
+    drop_up_to(rig, Ordinal(41), 1, 3);
+    drop_up_to(rig, TARGET, 1, 3);
+    assert_eq!(list(rig, TARGET).len(), 1, "the removal is not durable");
+    rig.sync();
+    assert_eq!(list(rig, TARGET), []);
+    assert_eq!(rig.store().hint_totals(), []);
+}
+
+fn a_hint_dropped_before_it_is_durable_was_never_there(rig: &mut impl Rig) {
+    keep(rig, TARGET, 1, record(1, Some(1)));
+    drop_up_to(rig, TARGET, 1, 9);
+    drop_up_to(rig, TARGET, 1, 9);
+    assert_eq!(rig.store().hint_totals(), []);
+    keep(rig, TARGET, 2, record(1, Some(1)));
+    drop_up_to(rig, TARGET, 2, 1);
+    keep(rig, TARGET, 2, record(1, Some(1)));
+    rig.sync();
+    assert_eq!(list(rig, TARGET), [hint(2, record(1, Some(1)))]);
+}
+
+fn hints_come_in_order_and_page_by_page(rig: &mut impl Rig) {
+    let targets = [Ordinal(39), TARGET, Ordinal(41)];
+    for number in 0..60 {
+        for target in targets {
+            keep(rig, target, number, record(u64::from(number) + 1, Some(1)));
+        }
+        if number % 20 == 19 {
+            rig.sync();
+            rig.store().flush();
+            // The last third stays where the log has it alone.
+            if number < 40 {
+                rig.settle();
+            }
+        }
+    }
+    for number in (0..60).step_by(7) {
+        drop_up_to(rig, TARGET, number, u64::MAX >> 16);
+    }
+    rig.sync();
+    let all = list(rig, TARGET);
+    assert!(all.is_sorted_by_key(|hint| (hint.hash, hint.key.clone())));
+    assert_eq!(all.len(), 60 - 9);
+    assert_eq!(list(rig, Ordinal(41)).len(), 60);
+    for limit in [1, 2, 7, 51, 100] {
+        let mut paged: Vec<KeptHint> = Vec::new();
+        loop {
+            let after = paged.last().map(|last| (last.hash, last.key.clone()));
+            let next = page(rig, TARGET, after.as_ref(), limit);
+            assert!(next.len() <= limit);
+            let is_last = next.len() < limit;
+            paged.extend(next);
+            if is_last {
+                break;
+            }
+        }
+        assert_eq!(paged, all);
+    }
+    assert_eq!(page(rig, TARGET, None, 0), []);
+}
+
+fn hints_survive_applying_and_drops_too(rig: &mut impl Rig) {
+    for round in 1..=4 {
+        for number in 0..30 {
+            keep(rig, TARGET, number, record(round, Some(1)));
+        }
+        rig.sync();
+        rig.store().flush();
+        rig.settle();
+        assert_eq!(list(rig, TARGET).len(), 30);
+        for number in (0..30).step_by(2) {
+            drop_up_to(rig, TARGET, number, round);
+        }
+        rig.sync();
+        assert_eq!(list(rig, TARGET).len(), 15);
+        rig.store().flush();
+        rig.settle();
+        assert_eq!(list(rig, TARGET).len(), 15);
+    }
+    assert_eq!(rig.store().hint_totals()[0].count, 15);
+    assert!(rig.store().flush(), "nothing is left to apply");
+}
+
+fn hints_are_no_records(rig: &mut impl Rig) {
+    assert_eq!(rig.store().is_empty(), Ok(true));
+    keep(rig, TARGET, 1, record(1, Some(1)));
+    rig.sync();
+    rig.store().flush();
+    rig.settle();
+    assert_eq!(rig.store().is_empty(), Ok(true));
+    let (hash, key) = key(1);
+    assert_eq!(rig.store().get(hash, &key), Ok(None));
+    rig.store().merge(1, hash, key, record(1, None)).expect("nothing refuses here");
+    rig.sync();
+    assert_eq!(rig.store().is_empty(), Ok(false), "a tombstone is a record");
+    rig.store().flush();
+    rig.settle();
+    rig.store().end_batch();
+    assert_eq!(rig.store().is_empty(), Ok(false));
+    rig.store().end_batch();
+}
+
+type Hints<T> = BTreeMap<(Ordinal, KeyHash, Key), T>;
+
+/// The hints that a store is to hold.
+#[derive(Default)]
+pub(super) struct HintModel {
+    durable: Hints<Record>,
+    queued: Hints<Option<Record>>,
+}
+
+impl HintModel {
+    fn present(&self, slot: &(Ordinal, KeyHash, Key)) -> Option<&Record> {
+        self.queued.get(slot).map_or_else(|| self.durable.get(slot), Option::as_ref)
+    }
+
+    pub(super) fn keep(&mut self, rig: &mut impl Rig, target: u8, number: u8, record: Record) {
+        let target = Ordinal(target.into());
+        let (hash, key) = key(number);
+        let slot = (target, hash, key);
+        if self.present(&slot).is_none_or(|present| record.precedence(present).is_gt()) {
+            self.queued.insert(slot, Some(record.clone()));
+        }
+        keep(rig, target, number, record);
+        self.compare_totals(rig);
+    }
+
+    pub(super) fn drop_up_to(
+        &mut self,
+        rig: &mut impl Rig,
+        target: u8,
+        number: u8,
+        version: Version,
+    ) {
+        let target = Ordinal(target.into());
+        let (hash, key) = key(number);
+        rig.store().drop_hint(target, hash, &key, version);
+        let slot = (target, hash, key);
+        if self.present(&slot).is_some_and(|present| present.version <= version) {
+            self.queued.insert(slot, None);
+        }
+        self.compare_totals(rig);
+    }
+
+    pub(super) fn sync(&mut self) {
+        for (slot, state) in std::mem::take(&mut self.queued) {
+            match state {
+                Some(record) => self.durable.insert(slot, record),
+                None => self.durable.remove(&slot),
+            };
+        }
+    }
+
+    pub(super) fn list(&self, rig: &mut impl Rig, target: u8, after: u8, limit: usize) {
+        let target = Ordinal(target.into());
+        let after = key(after);
+        let found = rig.store().hints(target, Some(&after), limit).expect("nothing is damaged");
+        let expected = self
+            .durable
+            .iter()
+            .filter(|((of, hash, key), _)| *of == target && (*hash, key) > (after.0, &after.1))
+            .map(|((_, hash, key), record)| KeptHint {
+                hash: *hash,
+                key: key.clone(),
+                record: record.clone(),
+            });
+        assert_eq!(found, expected.take(limit).collect::<Vec<_>>());
+    }
+
+    fn compare_totals(&self, rig: &mut impl Rig) {
+        let mut present: Hints<&Record> = BTreeMap::new();
+        present.extend(self.durable.iter().map(|(slot, record)| (slot.clone(), record)));
+        for (slot, state) in &self.queued {
+            match state {
+                Some(record) => present.insert(slot.clone(), record),
+                None => present.remove(slot),
+            };
+        }
+        let mut totals: BTreeMap<Ordinal, HintTotals> = BTreeMap::new();
+        for ((target, _, key), record) in present {
+            let none = HintTotals { target, count: 0, bytes: 0, dirty: 0 };
+            let total = totals.entry(target).or_insert(none);
+            total.count += 1;
+            total.bytes += hint::cost(&key, record);
+        }
+        assert_eq!(rig.store().hint_totals(), totals.into_values().collect::<Vec<_>>());
+    }
+}

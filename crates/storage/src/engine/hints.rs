@@ -1,0 +1,282 @@
+//! Hints and dirty arcs in a shard's redb file.
+//!
+//! ```text
+//! hints: slot of a hint -> hint, both as in codec.rs
+//! dirty: target u32, arc u32, in one u64 -> nothing; an arc of all ones stands for all of the ring
+//! ```
+//! The tables are made by the first hint, so that a shard without one pays nothing. A hint is
+//! believed only under its own checksum.
+
+use std::collections::BTreeSet;
+use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use paravon_model::{Ordinal, Record};
+use redb::{
+    Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
+    TableError,
+};
+
+use super::{Engine, EngineError};
+use crate::codec::{self, BadRecord};
+use crate::hint::{self, DirtyMark, HintSlot};
+use crate::hint_ledger::{Change, Ledger};
+use crate::hint_table::HintState;
+use crate::store::ReadError;
+
+const HINTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("hints");
+const DIRTY: TableDefinition<'_, u64, ()> = TableDefinition::new("dirty");
+
+/// A hint as it lies in the file.
+#[derive(Debug)]
+pub(crate) struct HintRow {
+    /// The bytes of its slot, whole or not.
+    pub(crate) place: Box<[u8]>,
+    /// What it takes of the limit.
+    pub(crate) cost: u64,
+    /// What it says.
+    pub(crate) hint: Result<Record, BadRecord>,
+}
+
+impl HintRow {
+    fn new(place: &[u8], stored: &[u8]) -> Self {
+        let slot = HintSlot::from_bytes(place).ok_or(BadRecord::Damaged);
+        Self {
+            place: place.into(),
+            cost: hint::cost_of(place.len(), stored.len()),
+            hint: slot.and_then(|slot| codec::decode_hint(&slot, stored)),
+        }
+    }
+}
+
+impl Engine {
+    /// A view of the hints applied so far. Keep it for a batch of reads, not longer.
+    pub(crate) fn hint_view(&self) -> Result<HintView, ReadError> {
+        let table = self.guarded(|database| made(&database.begin_read()?, HINTS));
+        table.map(|table| HintView { table }).map_err(|_| ReadError::Unavailable)
+    }
+
+    /// The hint of `slot` in `view`.
+    pub(crate) fn read_hint(
+        &self,
+        view: &HintView,
+        slot: &HintSlot,
+    ) -> Result<Option<HintRow>, ReadError> {
+        let Some(table) = &view.table else { return Ok(None) };
+        let found = self.guarded(|_| {
+            let stored = table.get(slot.as_bytes())?;
+            Ok(stored.map(|stored| HintRow::new(slot.as_bytes(), stored.value())))
+        });
+        found.map_err(|_| ReadError::Unavailable)
+    }
+
+    /// At most `limit` hints of `target` in `view` behind `after`, in order.
+    pub(crate) fn hint_rows(
+        &self,
+        view: &HintView,
+        target: Ordinal,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<HintRow>, ReadError> {
+        let Some(table) = &view.table else { return Ok(Vec::new()) };
+        let prefix = hint::prefix(target);
+        let from = after.map_or(Bound::Included(prefix.as_slice()), Bound::Excluded);
+        let rows = self.guarded(|_| {
+            let mut rows = Vec::new();
+            for row in table.range::<&[u8]>((from, Bound::Unbounded))?.take(limit) {
+                let (place, stored) = row?;
+                if !place.value().starts_with(&prefix) {
+                    break;
+                }
+                rows.push(HintRow::new(place.value(), stored.value()));
+            }
+            Ok(rows)
+        });
+        rows.map_err(|_| ReadError::Unavailable)
+    }
+
+    /// Counts everything that the file holds, without judging whether it can be read.
+    pub(crate) fn count_hints(&self, ledger: &mut Ledger) -> Result<(), EngineError> {
+        self.guarded(|database| {
+            let transaction = database.begin_read()?;
+            if let Some(hints) = made(&transaction, HINTS)? {
+                for row in hints.iter()? {
+                    let (place, stored) = row?;
+                    let cost = hint::cost_of(place.value().len(), stored.value().len());
+                    if let Some((target, _)) = hint::place_of(place.value()) {
+                        ledger.enter(target, Change { before: None, after: Some(cost) });
+                    }
+                }
+            }
+            if let Some(dirty) = made(&transaction, DIRTY)? {
+                for row in dirty.iter()? {
+                    ledger.restore(mark_of(row?.0.value()));
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Stores a slice of slots, in order, and marks. As [`Engine::apply`].
+    pub(crate) fn apply_hints<'a>(
+        &self,
+        slots: impl Iterator<Item = (&'a HintSlot, &'a HintState)>,
+        marks: &BTreeSet<DirtyMark>,
+        durability: Durability,
+    ) -> Result<(), EngineError> {
+        self.space.settle().map_err(|error| self.space_error(&error))?;
+        let mut stored = Vec::new();
+        self.guarded(|database| {
+            let mut transaction = database.begin_write()?;
+            transaction.set_durability(durability)?;
+            let mut hints = transaction.open_table(HINTS)?;
+            for (slot, state) in slots {
+                if let Some(record) = state {
+                    stored.clear();
+                    codec::encode_hint(&mut stored, slot, record);
+                    hints.insert(slot.as_bytes(), stored.as_slice())?;
+                } else {
+                    hints.remove(slot.as_bytes())?;
+                }
+            }
+            drop(hints);
+            let mut dirty = transaction.open_table(DIRTY)?;
+            for mark in marks {
+                if mark.arc == DirtyMark::ALL {
+                    let arcs = DirtyMark { arc: 0, ..*mark };
+                    dirty.retain_in(number_of(arcs)..number_of(*mark), |_, ()| false)?;
+                }
+                dirty.insert(number_of(*mark), ())?;
+            }
+            drop(dirty);
+            Ok(transaction.commit()?)
+        })
+    }
+}
+
+/// The table, if it has been made.
+fn made<K: redb::Key + 'static, V: redb::Value + 'static>(
+    transaction: &ReadTransaction,
+    definition: TableDefinition<'_, K, V>,
+) -> Result<Option<ReadOnlyTable<K, V>>, redb::Error> {
+    match transaction.open_table(definition) {
+        Ok(table) => Ok(Some(table)),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn number_of(mark: DirtyMark) -> u64 {
+    u64::from(mark.target.0) << 32 | u64::from(mark.arc)
+}
+
+fn mark_of(number: u64) -> DirtyMark {
+    let half = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).expect("32 bits");
+    DirtyMark { target: Ordinal(half(number >> 32)), arc: half(number) }
+}
+
+/// A consistent view of a shard's hints.
+pub(crate) struct HintView {
+    /// None where no hint was ever applied; taken out to be dropped under guard.
+    table: Option<ReadOnlyTable<&'static [u8], &'static [u8]>>,
+}
+
+impl Drop for HintView {
+    fn drop(&mut self) {
+        let table = self.table.take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(table)));
+    }
+}
+
+impl std::fmt::Debug for HintView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HintView")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::{key, record};
+    use crate::crash_disk::CrashDisk;
+    use crate::hint::HintTotals;
+
+    const TARGET: Ordinal = Ordinal(3);
+
+    impl Engine {
+        /// Puts hints there as they are, whole or not.
+        pub(crate) fn put_hints(&self, rows: &[(HintSlot, Vec<u8>)]) {
+            let put = self.guarded(|database| {
+                let transaction = database.begin_write()?;
+                let mut hints = transaction.open_table(HINTS)?;
+                for (slot, stored) in rows {
+                    hints.insert(slot.as_bytes(), stored.as_slice())?;
+                }
+                drop(hints);
+                Ok(transaction.commit()?)
+            });
+            put.unwrap();
+        }
+    }
+
+    fn engine() -> Engine {
+        let disk = CrashDisk::new();
+        Engine::found(&disk, "shard").unwrap();
+        Engine::open(&disk, "shard", 1 << 20).unwrap().0
+    }
+
+    fn slot(target: Ordinal, number: u8) -> HintSlot {
+        let (hash, key) = key(number);
+        HintSlot::new(target, hash, &key)
+    }
+
+    fn count(engine: &Engine) -> Vec<HintTotals> {
+        let mut ledger = Ledger::new(u64::MAX);
+        engine.count_hints(&mut ledger).unwrap();
+        ledger.totals()
+    }
+
+    #[test]
+    fn rows_are_of_one_target_and_in_order() {
+        let engine = engine();
+        let view = engine.hint_view().unwrap();
+        assert!(engine.hint_rows(&view, TARGET, None, 9).unwrap().is_empty());
+        let kept = Some(record(1, Some(1)));
+        let slots: Vec<HintSlot> = [Ordinal(2), TARGET, Ordinal(4)]
+            .into_iter()
+            .flat_map(|target| (0..5).map(move |number| slot(target, number)))
+            .collect();
+        let states = slots.iter().map(|slot| (slot, &kept));
+        engine.apply_hints(states, &BTreeSet::new(), Durability::None).unwrap();
+        let view = engine.hint_view().unwrap();
+        let rows = engine.hint_rows(&view, TARGET, None, 9).unwrap();
+        assert_eq!(rows.len(), 5);
+        assert!(rows.is_sorted_by_key(|row| row.place.clone()));
+        let rest = engine.hint_rows(&view, TARGET, Some(&rows[1].place), 2).unwrap();
+        assert_eq!([&rest[0].place, &rest[1].place], [&rows[2].place, &rows[3].place]);
+        let totals = HintTotals { target: TARGET, count: 5, bytes: 5 * rows[0].cost, dirty: 0 };
+        assert_eq!(count(&engine)[1], totals);
+    }
+
+    #[test]
+    fn a_target_that_is_all_dirty_has_one_mark() {
+        let engine = engine();
+        let none = || std::iter::empty();
+        let arcs = (0..9).map(|arc| DirtyMark { target: TARGET, arc });
+        let other = DirtyMark { target: Ordinal(4), arc: 5 };
+        let marks = arcs.chain([other]).collect();
+        engine.apply_hints(none(), &marks, Durability::None).unwrap();
+        let dirty = |engine: &Engine| count(engine).iter().map(|t| t.dirty).collect::<Vec<_>>();
+        assert_eq!(dirty(&engine), [9, 1]);
+        let all = BTreeSet::from([DirtyMark { target: TARGET, arc: DirtyMark::ALL }]);
+        engine.apply_hints(none(), &all, Durability::None).unwrap();
+        assert_eq!(dirty(&engine), [DirtyMark::ARCS, 1]);
+        let rows = engine.guarded(|database| {
+            let dirty = database.begin_read()?.open_table(DIRTY)?;
+            let rows: Result<Vec<_>, _> = dirty.iter()?.map(|row| Ok(row?.0.value())).collect();
+            rows
+        });
+        let frozen = [0x0000_0003_ffff_ffff, 0x0000_0004_0000_0005];
+        assert_eq!(rows.unwrap(), frozen, "these numbers are on disks");
+    }
+}

@@ -1,0 +1,177 @@
+//! What is kept for a replica that could not be reached, as both engines name it.
+//!
+//! A hint has a slot of its own per target and key. An arc that is dirty for a target stands for
+//! hints that are not kept: anti-entropy must compare it with that target. Nothing here decides
+//! which record wins; that is [`Record::precedence`].
+
+use std::borrow::Borrow;
+
+use paravon_model::{Key, Ordinal, Record, Version};
+use paravon_ring::KeyHash;
+
+use crate::codec;
+
+/// A write kept for a replica that could not be reached (`HINT_NOT_LOST`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptHint {
+    /// Where the key lies on the ring.
+    pub hash: KeyHash,
+    /// The key.
+    pub key: Key,
+    /// The newest record kept for the target.
+    pub record: Record,
+}
+
+/// What one store keeps for one target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HintTotals {
+    /// For whom.
+    pub target: Ordinal,
+    /// Hints, durable or queued.
+    pub count: u64,
+    /// What they take of the limit, in bytes.
+    pub bytes: u64,
+    /// Arcs of the ring with writes that the target may lack and no hint tells. There are 2^24, as
+    /// many as there can be partitions, so a dirty arc lies in one partition whatever the shift. Past
+    /// 65,536 the store stops telling them apart: then all 2^24 are dirty.
+    pub dirty: u64,
+}
+
+/// What a hint takes of the limit beside its key and record: the target, the hash, and its share of
+/// the pages and of the log.
+const OVERHEAD: usize = 64;
+
+/// What the hint of a key takes of the limit, in bytes.
+pub(crate) fn cost(key: &Key, record: &Record) -> u64 {
+    cost_of(SLOT_HEAD + key.encoded().len(), codec::encoded_len(record))
+}
+
+/// What a hint takes of the limit whose slot and record have these lengths.
+pub(crate) fn cost_of(slot_bytes: usize, record_bytes: usize) -> u64 {
+    (OVERHEAD + slot_bytes - SLOT_HEAD + record_bytes) as u64
+}
+
+/// Bytes of a slot before the key.
+const SLOT_HEAD: usize = 4 + 8;
+
+/// The place of a hint: target u32 | key hash u64 | key, in the order that all hints are kept in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct HintSlot(Box<[u8]>);
+
+impl HintSlot {
+    /// The place of the hint of `key` for `target`.
+    pub(crate) fn new(target: Ordinal, hash: KeyHash, key: &Key) -> Self {
+        let mut bytes = Vec::with_capacity(SLOT_HEAD + key.encoded().len());
+        bytes.extend_from_slice(&target.0.to_be_bytes());
+        codec::encode_key(&mut bytes, hash, key);
+        Self(bytes.into())
+    }
+
+    /// The slot of these bytes; `None` where they are none.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let slot = Self(bytes.into());
+        slot.parts().map(|_| slot)
+    }
+
+    /// As it is stored.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Target, hash and key. Always there in a slot that was made here.
+    pub(crate) fn parts(&self) -> Option<(Ordinal, KeyHash, Key)> {
+        let (&target, rest) = self.0.split_first_chunk()?;
+        let (&hash, key) = rest.split_first_chunk()?;
+        let key = Key::from_encoded(key).ok()?;
+        Some((Ordinal(u32::from_be_bytes(target)), KeyHash(u64::from_be_bytes(hash)), key))
+    }
+
+    /// With its record, as a caller sees it.
+    pub(crate) fn with(&self, record: Record) -> Option<KeptHint> {
+        self.parts().map(|(_, hash, key)| KeptHint { hash, key, record })
+    }
+}
+
+impl Borrow<[u8]> for HintSlot {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The slots of `target` begin with this and no others do.
+pub(crate) fn prefix(target: Ordinal) -> [u8; 4] {
+    target.0.to_be_bytes()
+}
+
+/// The target and hash of a slot, also of one whose key is damaged.
+pub(crate) fn place_of(slot: &[u8]) -> Option<(Ordinal, KeyHash)> {
+    let (&target, rest) = slot.split_first_chunk()?;
+    let (&hash, _) = rest.split_first_chunk()?;
+    Some((Ordinal(u32::from_be_bytes(target)), KeyHash(u64::from_be_bytes(hash))))
+}
+
+/// Above every stamp: what is dropped up to it is dropped whatever it is.
+pub(crate) fn any_version() -> Version {
+    Version { hlc: paravon_model::Hlc::from_u64(u64::MAX), ordinal: Ordinal(u32::MAX) }
+}
+
+/// An arc of the ring, or all of it, that is dirty for a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct DirtyMark {
+    /// For whom.
+    pub(crate) target: Ordinal,
+    /// The leading bits of the hashes in it, or [`ALL`](Self::ALL).
+    pub(crate) arc: u32,
+}
+
+impl DirtyMark {
+    /// In place of an arc: every one.
+    pub(crate) const ALL: u32 = u32::MAX;
+
+    /// As many arcs as the finest partitions that there can be.
+    pub(crate) const ARCS: u64 = 1 << 24;
+
+    /// The arc that holds `hash`.
+    pub(crate) fn arc_of(hash: KeyHash) -> u32 {
+        u32::try_from(hash.0 >> 40).expect("24 bits")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::key;
+
+    #[test]
+    fn slots_sort_by_target_then_hash_then_key_and_give_back_their_parts() {
+        let mut slots = Vec::new();
+        for target in [Ordinal(1), Ordinal(256), Ordinal(u32::MAX)] {
+            for hash in [KeyHash(0), KeyHash(255), KeyHash(u64::MAX)] {
+                for number in [1, 2] {
+                    let key = key(number).1;
+                    let slot = HintSlot::new(target, hash, &key);
+                    assert_eq!(slot.parts(), Some((target, hash, key)));
+                    assert_eq!(place_of(slot.as_bytes()), Some((target, hash)));
+                    slots.push(slot);
+                }
+            }
+        }
+        assert!(slots.is_sorted());
+    }
+
+    #[test]
+    fn bytes_that_are_no_slot_are_refused() {
+        let (hash, key) = key(1);
+        let slot = HintSlot::new(Ordinal(1), hash, &key);
+        for len in 0..slot.as_bytes().len() - 2 {
+            assert_eq!(HintSlot::from_bytes(&slot.as_bytes()[..len]), None, "{len}");
+        }
+    }
+
+    #[test]
+    fn an_arc_is_the_leading_24_bits() {
+        assert_eq!(DirtyMark::arc_of(KeyHash(u64::MAX)), 0x00ff_ffff);
+        assert_eq!(DirtyMark::arc_of(KeyHash(1 << 40)), 1);
+        assert_eq!(DirtyMark::arc_of(KeyHash((1 << 40) - 1)), 0);
+    }
+}
