@@ -75,7 +75,7 @@ impl Client {
         let credentials = Credentials::load(&options.tls, SystemTime::now()).map_err(unusable)?;
         let tls = TlsConnector::from(credentials.client_config().map_err(unusable)?);
         let ClientOptions { client_id, program, connect_timeout, max_in_flight, .. } = options;
-        let hello = Hello { protocol: PROTOCOL_VERSION, client_id, program };
+        let hello = Hello { protocol: PROTOCOL_VERSION, client_id, program, node: None };
         let dialer = Dialer { tls, hello, connect_timeout, max_in_flight };
         let first = match options.order {
             ServerOrder::Listed => 0,

@@ -211,8 +211,27 @@ pub struct ClusterState {
     pub vote: VoteSlot,
     /// Whom it promised to wait for, when asked whether somebody may found.
     pub waits_for: Option<NodeId>,
+    /// The name of the join that it asked for: a document that contains it makes this node a member,
+    /// also after a crash in between. None once it has joined.
+    pub joining: Option<ChangeId>,
     /// What it remembers of other members' disks, by ordinal.
     pub remembered: Vec<(Ordinal, RememberedDisk)>,
+}
+
+impl ClusterState {
+    /// The state of a disk that remembers nothing yet.
+    #[must_use]
+    pub fn new(node_id: NodeId) -> Self {
+        Self {
+            node_id,
+            ordinal: None,
+            document: None,
+            vote: VoteSlot::default(),
+            waits_for: None,
+            joining: None,
+            remembered: Vec::new(),
+        }
+    }
 }
 
 /// The one vote slot of an acceptor: about the instance that decides the successor of its document.

@@ -56,6 +56,8 @@ pub enum Failure {
     },
     /// The node is stopping; another one will answer.
     ShuttingDown,
+    /// The node is not ready to serve this: it has not joined yet, or does not store the partition.
+    NotReady,
     /// This node may not stamp writes now.
     ClockSkew {
         /// How far the stamp or the clock is off, in milliseconds.
@@ -91,7 +93,8 @@ impl Failure {
             | Self::QuorumUnavailable { .. }
             | Self::Overloaded { .. }
             | Self::StorageFull
-            | Self::ShuttingDown => Outcome::Refused,
+            | Self::ShuttingDown
+            | Self::NotReady => Outcome::Refused,
         }
     }
 }
@@ -128,6 +131,9 @@ impl fmt::Display for Failure {
                  and check the disk before you restart this one",
             ),
             Self::ShuttingDown => f.write_str("the node is stopping; use another one"),
+            Self::NotReady => {
+                f.write_str("the node is not ready to serve this; try again or use another one")
+            }
             Self::ClockSkew { offset_ms, .. } => write!(
                 f,
                 "the node's clock is off by {offset_ms} ms, so it stamps no writes; \

@@ -21,3 +21,21 @@ pub const MAX_REQUEST_ID_BYTES: usize = 64;
 
 /// Longest time to live of a record: a hundred years of milliseconds, so that no sum overflows.
 pub const MAX_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// Longest address of a node's peer port, in bytes: a host name has at most 253.
+pub const MAX_ADDRESS_BYTES: usize = 512;
+
+/// Most members of a cluster.
+pub const MAX_MEMBERS: usize = 1024;
+
+/// Most members of a council.
+pub const MAX_COUNCIL: usize = 7;
+
+/// Most copies of a key.
+pub const MAX_REPLICATION_FACTOR: u8 = 7;
+
+/// The most partitions, as a power of two.
+pub const MAX_SHIFT: u8 = 24;
+
+/// Most changes that a document names, the latest ones.
+pub const MAX_DOCUMENT_OPERATIONS: usize = 64;

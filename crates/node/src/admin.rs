@@ -37,6 +37,10 @@ pub(crate) fn answer(
             Ok(AdminReply::Healthz { source: shared.document.node_id.as_str().to_owned() })
         }
         AdminRequest::Reload => reload(shared, identity),
+        AdminRequest::ClusterStatus | AdminRequest::Join { .. } => {
+            let message = "this node forms no cluster with others".to_owned();
+            Err(Refusal::new(Code::NotReady, message))
+        }
     }
 }
 
@@ -95,7 +99,7 @@ fn status(shared: &Shared) -> NodeStatus {
         storage_shards: shared.shards,
         writes,
         hints: BTreeMap::new(),
-        peers: Vec::new(),
+        ..NodeStatus::default()
     }
 }
 

@@ -121,6 +121,7 @@ impl Shared {
                 value_bytes: self.config.server.max_message_size as u64,
                 in_flight: u64::from(self.config.server.limit_concurrency),
             },
+            node: None,
         }
     }
 

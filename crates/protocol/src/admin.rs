@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cluster_status::ClusterStatus;
 use crate::code::{Code, Refusal};
 use crate::envelope::{Envelope, append_message};
 use crate::hello::append_serialized;
@@ -18,41 +19,77 @@ pub enum AdminRequest {
     /// Read certificates, key and CA anew; answered with the end of the new certificate. Changes
     /// something, so an administrator must ask.
     Reload,
+    /// The cluster as the node sees it; answered with [`ClusterStatus`].
+    ClusterStatus,
+    /// Join the cluster of your seeds; answered with [`JoinReply`]. Changes something, so an
+    /// administrator must ask.
+    Join {
+        /// Whether only to say what would come of it.
+        dry_run: bool,
+    },
+}
+
+/// The data of a `join`.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct JoinData {
+    dry_run: bool,
 }
 
 impl AdminRequest {
-    const KINDS: [(&'static str, Self); 3] =
-        [("status/node", Self::NodeStatus), ("healthz", Self::Healthz), ("reload", Self::Reload)];
+    const NAMES: [&'static str; 5] = ["status/node", "healthz", "reload", "status/cluster", "join"];
 
-    /// Reads an admin message. None of these has fields yet, so its data is not looked into.
+    /// Reads an admin message. Only the data of a `join` is looked into.
     ///
     /// # Errors
     /// The refusal to send back.
     pub fn decode(envelope: &Envelope<'_>) -> Result<Self, Refusal> {
-        let known = Self::KINDS.iter().find(|(kind, _)| *kind == envelope.kind);
-        known.map(|&(_, request)| request).ok_or_else(|| {
-            let names: Vec<&str> = Self::KINDS.iter().map(|&(kind, _)| kind).collect();
-            let message = format!(
-                "there is no message '{}' on the peer port; there are hello, {}",
-                envelope.kind.escape_debug(),
-                names.join(", ")
-            );
-            Refusal::new(Code::UnknownType, message)
-        })
+        match envelope.kind {
+            "status/node" => Ok(Self::NodeStatus),
+            "healthz" => Ok(Self::Healthz),
+            "reload" => Ok(Self::Reload),
+            "status/cluster" => Ok(Self::ClusterStatus),
+            "join" => match rmp_serde::from_slice(envelope.data) {
+                Ok(JoinData { dry_run }) => Ok(Self::Join { dry_run }),
+                Err(_) => {
+                    let message = "`dry_run` must be true or false".to_owned();
+                    Err(Refusal::new(Code::BadRequest, message))
+                }
+            },
+            unknown => {
+                let message = format!(
+                    "there is no message '{}' on the peer port; there are hello, {}",
+                    unknown.escape_debug(),
+                    Self::NAMES.join(", ")
+                );
+                Err(Refusal::new(Code::UnknownType, message))
+            }
+        }
     }
 
     /// Appends this request as a frame.
     pub fn encode(self, id: Option<u64>, out: &mut Vec<u8>) {
-        let kind = Self::KINDS.iter().find(|(_, request)| *request == self);
-        append_message(out, id, kind.map_or("", |(kind, _)| kind), |out| {
-            append_serialized(out, &BTreeMap::<&str, ()>::new());
+        append_message(out, id, self.kind(), |out| match self {
+            Self::Join { dry_run } => append_serialized(out, &JoinData { dry_run }),
+            _ => append_serialized(out, &BTreeMap::<&str, ()>::new()),
         });
     }
 
-    /// Whether only an administrator may ask this.
+    fn kind(self) -> &'static str {
+        match self {
+            Self::NodeStatus => "status/node",
+            Self::Healthz => "healthz",
+            Self::Reload => "reload",
+            Self::ClusterStatus => "status/cluster",
+            Self::Join { .. } => "join",
+        }
+    }
+
+    /// Whether only an administrator may ask this. A join that is only planned changes nothing, but
+    /// asks other nodes, so it counts.
     #[must_use]
     pub fn changes_something(self) -> bool {
-        self == Self::Reload
+        matches!(self, Self::Reload | Self::Join { .. })
     }
 }
 
@@ -72,6 +109,34 @@ pub enum AdminReply {
         /// When the new server certificate ends, RFC 3339.
         certificate_ends: String,
     },
+    /// To [`AdminRequest::ClusterStatus`].
+    ClusterStatus(Box<ClusterStatus>),
+    /// To [`AdminRequest::Join`].
+    Join(JoinReply),
+}
+
+/// What became of a join, or would.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JoinReply {
+    /// The cluster, 32 hexadecimal digits.
+    pub cluster_id: String,
+    /// The node's number there; none where it was only planned.
+    pub ordinal: Option<u32>,
+    /// Members after the join.
+    pub members: u64,
+    /// Whether nothing was done but planning.
+    pub planned: bool,
+}
+
+impl JoinReply {
+    /// Reads the answer's data.
+    ///
+    /// # Errors
+    /// A field is of a wrong type.
+    pub fn decode(data: &[u8]) -> Result<Self, rmp_serde::decode::Error> {
+        rmp_serde::from_slice(data)
+    }
 }
 
 impl AdminReply {
@@ -126,6 +191,25 @@ pub struct NodeStatus {
     pub hints: BTreeMap<String, u64>,
     /// The other members.
     pub peers: Vec<PeerStatus>,
+    /// What is kept for each target node.
+    pub handoff: Vec<HandoffStatus>,
+    /// How far it has come into its cluster: `founding`, `waiting`, `joining`, `starting`, `serving`,
+    /// `old_disk` or `not_member`.
+    pub cluster_phase: String,
+}
+
+/// What a node keeps for another one that could not be reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HandoffStatus {
+    /// The target's name.
+    pub node_id: String,
+    /// Hints kept.
+    pub count: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Partitions whose hints did not fit.
+    pub dirty: u64,
 }
 
 /// A port that a node listens on.
@@ -138,12 +222,17 @@ pub struct ListenerStatus {
 }
 
 /// Another member, as a node sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PeerStatus {
     /// Its name.
     pub node_id: String,
-    /// `alive`, `suspect` or `down`.
+    /// `alive` or `dead`, as the failure detector believes.
     pub state: String,
+    /// Whether requests can be sent to it.
+    pub linked: bool,
+    /// How far its clock is ahead of this node's, in milliseconds; none where it was not measured.
+    pub clock_offset_ms: Option<i64>,
 }
 
 impl NodeStatus {
@@ -153,5 +242,45 @@ impl NodeStatus {
     /// A field is missing or of a wrong type.
     pub fn decode(data: &[u8]) -> Result<Self, rmp_serde::decode::Error> {
         rmp_serde::from_slice(data)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::HEADER_BYTES;
+
+    #[test]
+    fn every_request_comes_back() {
+        let joins = [false, true].map(|dry_run| AdminRequest::Join { dry_run });
+        let plain = [
+            AdminRequest::NodeStatus,
+            AdminRequest::Healthz,
+            AdminRequest::Reload,
+            AdminRequest::ClusterStatus,
+        ];
+        for request in plain.into_iter().chain(joins) {
+            let mut frame = Vec::new();
+            request.encode(Some(1), &mut frame);
+            let envelope = Envelope::decode(&frame[HEADER_BYTES..]).unwrap();
+            assert!(AdminRequest::NAMES.contains(&envelope.kind));
+            assert_eq!(AdminRequest::decode(&envelope), Ok(request));
+        }
+    }
+
+    #[test]
+    fn a_join_is_meant_unless_it_says_otherwise() {
+        let decode = |data| AdminRequest::decode(&Envelope { kind: "join", data, id: None });
+        assert_eq!(decode(b"\x80"), Ok(AdminRequest::Join { dry_run: false }));
+        assert_eq!(decode(b"\x81\xa7dry_run\xc3"), Ok(AdminRequest::Join { dry_run: true }));
+        assert_eq!(decode(b"\x81\xa7dry_run\x01").unwrap_err().code, Code::BadRequest);
+    }
+
+    #[test]
+    fn the_status_of_an_older_node_is_read() {
+        let peer = PeerStatus { node_id: "n".to_owned(), ..PeerStatus::default() };
+        let older = b"\x82\xa5hints\x80\xa5peers\x91\x81\xa7node_id\xa1n";
+        let status = NodeStatus::decode(older).unwrap();
+        assert_eq!(status, NodeStatus { peers: vec![peer], ..NodeStatus::default() });
     }
 }

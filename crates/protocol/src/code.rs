@@ -38,12 +38,24 @@ pub enum Code {
     ClockSkew,
     /// No undamaged copy can answer.
     Damaged,
+    /// A replica holds a later version of the key.
+    Superseded,
+    /// A replica knows the key's partition to agree above this version.
+    BelowFloor,
+    /// The request was made under an earlier layout.
+    StaleLayout,
+    /// The node's disk is an old copy, or another process has its number.
+    OldDisk,
+    /// The node is no member any more.
+    Removed,
+    /// The node belongs to another cluster, or to another generation of this one.
+    WrongCluster,
     /// A bug, or a broken disk, on the server.
     Internal,
 }
 
 impl Code {
-    const NAMES: [(Self, &'static str); 17] = [
+    const NAMES: [(Self, &'static str); 23] = [
         (Self::BadRequest, "bad_request"),
         (Self::UnknownType, "unknown_type"),
         (Self::KeyTooLarge, "key_too_large"),
@@ -60,6 +72,12 @@ impl Code {
         (Self::Forbidden, "forbidden"),
         (Self::ClockSkew, "clock_skew"),
         (Self::Damaged, "damaged"),
+        (Self::Superseded, "superseded"),
+        (Self::BelowFloor, "below_floor"),
+        (Self::StaleLayout, "stale_layout"),
+        (Self::OldDisk, "old_disk"),
+        (Self::Removed, "removed"),
+        (Self::WrongCluster, "wrong_cluster"),
         (Self::Internal, "internal"),
     ];
 
@@ -135,6 +153,7 @@ impl From<&Failure> for Refusal {
             Failure::StorageFull => (Code::StorageFull, None, vec![]),
             Failure::ReadOnly { .. } => (Code::ReadOnly, None, vec![]),
             Failure::ShuttingDown => (Code::ShuttingDown, None, vec![]),
+            Failure::NotReady => (Code::NotReady, None, vec![]),
             Failure::ClockSkew { offset_ms, .. } => {
                 (Code::ClockSkew, None, vec![("offset_ms", *offset_ms)])
             }

@@ -9,11 +9,18 @@ pub const HEADER_BYTES: usize = 4;
 /// What a frame may hold besides its value: the key, names and MessagePack's own bytes.
 pub const FRAME_SLACK_BYTES: usize = 64 * 1024;
 
+/// The longest value that any node can be configured to take. Between nodes this alone counts, so that
+/// what one node took from a client, each replica takes from it.
+pub const MAX_VALUE_BYTES: usize = 8 * 1024 * 1024;
+
 /// The longest payload that a receiver takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameLimit(usize);
 
 impl FrameLimit {
+    /// The limit between nodes, whatever each is configured to take from clients.
+    pub const PEER: Self = Self(MAX_VALUE_BYTES + FRAME_SLACK_BYTES);
+
     /// The limit for values of at most `max_message_size` bytes.
     #[must_use]
     pub fn for_values(max_message_size: usize) -> Self {

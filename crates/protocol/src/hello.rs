@@ -1,8 +1,11 @@
 //! `hello`: the optional first message, by which both sides say who they are and what they take.
+//! Between nodes it is required, and carries the part `node` both ways (`NO_STRANGER`).
 
+use paravon_model::PeerHello;
 use serde::{Deserialize, Serialize};
 
 use crate::envelope::append_message;
+use crate::peer::node_part;
 
 /// What a client says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +18,9 @@ pub struct Hello {
     /// Its program and version.
     #[serde(default)]
     pub program: String,
+    /// Which node it is; none for a client.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "node_part")]
+    pub node: Option<PeerHello>,
 }
 
 /// What a server answers.
@@ -24,10 +30,13 @@ pub struct Welcome {
     pub protocol: u32,
     /// The node's name.
     pub node_id: String,
-    /// The cluster's identity, 32 hexadecimal digits.
+    /// The cluster's identity, 32 hexadecimal digits; empty where the node belongs to none yet.
     pub cluster_id: String,
     /// What the server takes.
     pub limits: Limits,
+    /// What the server says of itself to a node; none to a client.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "node_part")]
+    pub node: Option<PeerHello>,
 }
 
 /// What a server takes.

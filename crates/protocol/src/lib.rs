@@ -10,20 +10,37 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod cluster_state;
+mod cluster_status;
 mod code;
+mod document;
 mod envelope;
 mod frame;
 mod hello;
+mod peer;
 mod reader;
 mod reply;
 mod request;
+#[cfg(test)]
+mod vectors;
 mod writer;
 
-pub use admin::{AdminReply, AdminRequest, ListenerStatus, NodeStatus, PeerStatus};
+pub use admin::{
+    AdminReply, AdminRequest, HandoffStatus, JoinReply, ListenerStatus, NodeStatus, PeerStatus,
+};
+pub use cluster_state::{StoredState, decode_cluster_state, encode_cluster_state};
+pub use cluster_status::{ClusterStatus, MemberStatus};
 pub use code::{Code, Refusal};
+pub use document::{decode_document, encode_document};
 pub use envelope::{Envelope, GOAWAY, Unreadable, encode_goaway};
-pub use frame::{FRAME_SLACK_BYTES, FrameLimit, HEADER_BYTES, TooLarge, split_frame};
+pub use frame::{
+    FRAME_SLACK_BYTES, FrameLimit, HEADER_BYTES, MAX_VALUE_BYTES, TooLarge, split_frame,
+};
 pub use hello::{Hello, Limits, Welcome};
+pub use peer::{
+    PeerFrame, decode_peer_frame, encode_cluster_message, encode_replica_reply,
+    encode_replica_request, is_peer_frame,
+};
 pub use reader::{DecodeError, MAX_DEPTH, MAX_VALUE_DEPTH, Problem};
 pub use reply::{
     Entry, Refused, Replied, decode_reply, encode_reading, encode_refusal, encode_written,

@@ -182,6 +182,24 @@ impl<'a> Reader<'a> {
         Ok(Some(bytes))
     }
 
+    /// Bytes, and nothing else.
+    pub(crate) fn bytes(&mut self) -> Read<&'a [u8]> {
+        match self.binary()? {
+            Some(bytes) => Ok(bytes),
+            None => self.error(Problem::WrongType { expected: "bytes" }),
+        }
+    }
+
+    /// Passes over nil; false, and nothing consumed, where something else follows.
+    pub(crate) fn nil(&mut self) -> Read<bool> {
+        let mut ahead = *self;
+        let is_nil = ahead.marker()? == Marker::Null;
+        if is_nil {
+            *self = ahead;
+        }
+        Ok(is_nil)
+    }
+
     fn peek_is_text(&self) -> bool {
         let first = self.rest.first().map(|&byte| Marker::from_u8(byte));
         matches!(first, Some(Marker::FixStr(_) | Marker::Str8 | Marker::Str16 | Marker::Str32))
@@ -212,6 +230,12 @@ impl<'a> Reader<'a> {
             _ => return self.error(EXPECTED),
         };
         u64::try_from(signed).or_else(|_| self.error(EXPECTED))
+    }
+
+    /// A number that is whole, not negative, and no larger than its type holds.
+    pub(crate) fn fitting<T: TryFrom<u64>>(&mut self) -> Read<T> {
+        const TOO_LARGE: Problem = Problem::OutOfRange { expected: "a smaller number" };
+        T::try_from(self.unsigned()?).or_else(|_| self.error(TOO_LARGE))
     }
 
     /// Seconds, whole or not.

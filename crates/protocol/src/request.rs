@@ -255,7 +255,11 @@ impl<'a> Fields<'a> {
 }
 
 /// Keeps the value of the field that `reader` has just read; a second one is an error.
-fn once<T>(slot: &mut Option<T>, value: T, reader: &Reader<'_>) -> Result<(), DecodeError> {
+pub(crate) fn once<T>(
+    slot: &mut Option<T>,
+    value: T,
+    reader: &Reader<'_>,
+) -> Result<(), DecodeError> {
     match slot.replace(value) {
         None => Ok(()),
         Some(_) => reader.error(Problem::Twice),

@@ -101,7 +101,7 @@ impl Peer {
         assert_eq!(Hello::decode(envelope.data).unwrap().client_id, "test");
         let limits = Limits { key_bytes: 4096, value_bytes: VALUE_BYTES as u64, in_flight };
         let (node_id, cluster_id) = ("node-1".to_owned(), "0".repeat(32));
-        let welcome = Welcome { protocol: 1, node_id, cluster_id, limits };
+        let welcome = Welcome { protocol: 1, node_id, cluster_id, limits, node: None };
         welcome.encode(envelope.id, &mut self.outgoing);
         self.send().await
     }
