@@ -25,7 +25,10 @@ const ROWS: [(&str, u32); 9] = [
 const PURE: [(&str, &[&str]); 4] = [
     ("paravon-model", &[]),
     ("paravon-ring", &["paravon-model", "xxhash-rust"]),
-    ("paravon-replication", &["paravon-model", "paravon-ring", "xxhash-rust"]),
+    (
+        "paravon-replication",
+        &["bytes", "foca", "paravon-model", "paravon-ring", "rand", "rand_core", "xxhash-rust"],
+    ),
     (
         "paravon-protocol",
         &[

@@ -17,8 +17,8 @@ pub struct AdminToken(pub u64);
 /// What the cluster machine is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClusterEvent {
-    /// A connection over which messages can be told to this node is up, and
-    /// [`Cluster::admit`](super::Cluster::admit) took its hello.
+    /// A connection over which messages can be told to this node is up, and each end took the
+    /// other's hello: [`Cluster::admit`](super::Cluster::admit) here, its like there.
     Linked {
         /// What the other end says of itself.
         hello: PeerHello,
@@ -27,6 +27,13 @@ pub enum ClusterEvent {
     Unlinked {
         /// To whom.
         peer: NodeId,
+    },
+    /// A node refused this node's hello.
+    Refused {
+        /// Who, proved by its certificate.
+        by: NodeId,
+        /// Why.
+        refusal: RefusedAs,
     },
     /// A node says something, over a connection whose hello was admitted.
     Told {
@@ -76,6 +83,15 @@ pub enum ClusterEvent {
     },
     /// Time has passed.
     Tick,
+}
+
+/// Why another node refused this node's hello, as far as that matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusedAs {
+    /// Its disk is an old copy (`DISK_NOT_OLDER`).
+    OldDisk,
+    /// For any other reason: this pair does not talk, and both logs say why.
+    Other,
 }
 
 /// What the cluster machine wants done.
@@ -185,6 +201,8 @@ pub enum Notice {
     /// Members say that this node's disk is an old copy, or that another process has its number: it
     /// serves nothing.
     OldDisk,
+    /// The latest document does not name this node any more: it serves nothing.
+    NotMember,
     /// The node's clock is too far from the others'.
     ClockHeld {
         /// By so many milliseconds.

@@ -1,0 +1,210 @@
+//! Durable before spoken: what the machine wants done leaves it only once the state that it rests on
+//! is on the disk. The one place that knows this rule, so that no other file can forget it.
+//!
+//! **Never:** lets a promise, a vote, a `MayFound`, a document or a layout out before the state of its
+//! step is durable. Only what says nothing about that state goes at once.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use paravon_model::{ClusterMessage, ClusterState, Membership, NodeId};
+
+use super::event::{ClusterEffect, Notice};
+
+/// The effects of a machine on their way out, and what the disk holds of its state.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    /// The state that was last given to the disk.
+    written: ClusterState,
+    last_number: u64,
+    durable_number: u64,
+    /// What the disk holds of the node's membership, and what it will with states on their way.
+    durable_membership: Option<Membership>,
+    under_way: VecDeque<(u64, Option<Membership>)>,
+    /// Effects of this step.
+    fresh: Vec<ClusterEffect>,
+    /// Effects that wait for the state of that number.
+    waiting: VecDeque<(u64, ClusterEffect)>,
+}
+
+impl Outgoing {
+    /// Nothing on its way, on a disk that holds `state`.
+    pub(super) fn new(state: ClusterState) -> Self {
+        let durable_membership = membership_of(&state);
+        Self {
+            written: state,
+            last_number: 0,
+            durable_number: 0,
+            durable_membership,
+            under_way: VecDeque::new(),
+            fresh: Vec::new(),
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// To be done as soon as the state at the end of this step is durable.
+    pub(super) fn push(&mut self, effect: ClusterEffect) {
+        self.fresh.push(effect);
+    }
+
+    /// To be said likewise.
+    pub(super) fn tell(&mut self, to: &NodeId, message: ClusterMessage) {
+        self.push(ClusterEffect::Tell { to: to.clone(), message });
+    }
+
+    /// The disk holds the state of this number.
+    pub(super) fn persisted(&mut self, number: u64) {
+        self.durable_number = self.durable_number.max(number.min(self.last_number));
+        while let Some((_, membership)) =
+            self.under_way.pop_front_if(|(number, _)| *number <= self.durable_number)
+        {
+            self.durable_membership = membership;
+        }
+    }
+
+    /// The node's place in a cluster, as far as the disk holds it.
+    pub(super) fn durable_membership(&self) -> Option<Membership> {
+        self.durable_membership
+    }
+
+    /// Ends a step whose state is `state`: gives it to the disk where it has changed, and lets out
+    /// what may leave. Messages of the node to itself come back, to be heard at once.
+    pub(super) fn flush(
+        &mut self,
+        state: ClusterState,
+        out: &mut Vec<ClusterEffect>,
+    ) -> Vec<ClusterMessage> {
+        if is_worth_writing(&self.written, &state) {
+            self.last_number += 1;
+            self.under_way.push_back((self.last_number, membership_of(&state)));
+            self.written = state.clone();
+            out.push(ClusterEffect::Persist { number: self.last_number, state });
+        }
+        for effect in self.fresh.drain(..) {
+            if rests_on_state(&effect) {
+                self.waiting.push_back((self.last_number, effect));
+            } else {
+                out.push(effect);
+            }
+        }
+        let mut to_itself = Vec::new();
+        while let Some((_, effect)) =
+            self.waiting.pop_front_if(|(number, _)| *number <= self.durable_number)
+        {
+            match effect {
+                ClusterEffect::Tell { to, message } if to == self.written.node_id => {
+                    to_itself.push(message);
+                }
+                effect => out.push(effect),
+            }
+        }
+        to_itself
+    }
+}
+
+/// Whether the disk must hear of the difference. Ceilings that were only heard of go with later
+/// writes.
+fn is_worth_writing(written: &ClusterState, state: &ClusterState) -> bool {
+    let rest = |state: &ClusterState| (state.ordinal, state.waits_for.clone(), state.joining);
+    let disks = |state: &ClusterState| -> Vec<_> {
+        state.remembered.iter().map(|(ordinal, disk)| (*ordinal, disk.start, disk.run)).collect()
+    };
+    let revision = |state: &ClusterState| state.document.as_ref().map(|d| d.revision());
+    revision(written) != revision(state)
+        || written.vote != state.vote
+        || rest(written) != rest(state)
+        || disks(written) != disks(state)
+}
+
+fn membership_of(state: &ClusterState) -> Option<Membership> {
+    let (document, ordinal) = (state.document.as_ref()?, state.ordinal?);
+    Some(Membership {
+        cluster_id: document.cluster_id,
+        generation: document.generation,
+        rescue_id: document.rescue_id,
+        ordinal,
+    })
+}
+
+/// Whether an effect says something that the node must still know after a crash.
+fn rests_on_state(effect: &ClusterEffect) -> bool {
+    match effect {
+        ClusterEffect::Tell { message, .. } => !matches!(
+            message,
+            ClusterMessage::Swim(_)
+                | ClusterMessage::Ping { .. }
+                | ClusterMessage::Pong { .. }
+                | ClusterMessage::AskDocument { .. }
+        ),
+        ClusterEffect::Layout { .. } | ClusterEffect::Admin { .. } => true,
+        ClusterEffect::Notice(notice) => {
+            matches!(notice, Notice::Founded { .. } | Notice::Joined { .. })
+        }
+        ClusterEffect::Persist { .. }
+        | ClusterEffect::Dial { .. }
+        | ClusterEffect::Alive { .. }
+        | ClusterEffect::Dead { .. }
+        | ClusterEffect::Clock { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::worlds::name;
+
+    fn told(effects: &[ClusterEffect]) -> usize {
+        effects.iter().filter(|effect| matches!(effect, ClusterEffect::Tell { .. })).count()
+    }
+
+    #[test]
+    fn a_may_found_leaves_once_the_binding_is_durable_and_a_ping_at_once() {
+        let mut state = ClusterState::new(name("b"));
+        let mut outgoing = Outgoing::new(state.clone());
+        state.waits_for = Some(name("a"));
+        outgoing.tell(&name("a"), ClusterMessage::MayFound);
+        outgoing.tell(&name("a"), ClusterMessage::AskDocument { known: None });
+        let mut out = Vec::new();
+        outgoing.flush(state.clone(), &mut out);
+        assert!(matches!(out[0], ClusterEffect::Persist { number: 1, .. }));
+        assert_eq!(told(&out), 1, "only what rests on nothing");
+        out.clear();
+        outgoing.flush(state.clone(), &mut out);
+        assert_eq!(out, []);
+        outgoing.persisted(1);
+        outgoing.flush(state, &mut out);
+        assert_eq!(told(&out), 1);
+    }
+
+    #[test]
+    fn what_rests_on_an_old_state_does_not_wait_and_order_is_kept() {
+        let mut state = ClusterState::new(name("b"));
+        let mut outgoing = Outgoing::new(state.clone());
+        let mut out = Vec::new();
+        outgoing.tell(&name("a"), ClusterMessage::MayNotFound);
+        outgoing.flush(state.clone(), &mut out);
+        assert_eq!(told(&out), 1, "nothing has changed");
+        out.clear();
+        state.waits_for = Some(name("a"));
+        outgoing.tell(&name("a"), ClusterMessage::MayFound);
+        outgoing.flush(state.clone(), &mut out);
+        outgoing.tell(&name("c"), ClusterMessage::MayNotFound);
+        outgoing.flush(state.clone(), &mut out);
+        assert_eq!(told(&out), 0, "the later one waits behind the earlier");
+        outgoing.persisted(1);
+        outgoing.flush(state, &mut out);
+        assert_eq!(told(&out), 2);
+    }
+
+    #[test]
+    fn a_number_that_was_never_given_confirms_nothing_to_come() {
+        let state = ClusterState::new(name("b"));
+        let mut outgoing = Outgoing::new(state.clone());
+        outgoing.persisted(7);
+        let mut out = Vec::new();
+        let joining = Some(paravon_model::ChangeId(1));
+        outgoing.tell(&name("a"), ClusterMessage::AskToFound);
+        outgoing.flush(ClusterState { joining, ..state }, &mut out);
+        assert_eq!(told(&out), 0);
+    }
+}

@@ -1,0 +1,265 @@
+//! How far this node's wall clock is from the members': measured with a heartbeat on every link, by
+//! the midpoint of its round trip. Says whether stamps may be given (`VERSION_MONOTONIC`).
+//!
+//! **Never:** permits a stamp before anything is measured, or after the wall clock jumped against the
+//! monotonic one, until it has been measured again. A sole member has nobody to measure.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use paravon_model::NodeId;
+
+use crate::clock::Permit;
+use crate::event::Now;
+
+/// How long a measurement counts.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// How often a permit that has not changed in kind is given again.
+const AGAIN: Duration = Duration::from_millis(900);
+
+/// What is measured of the members' clocks.
+#[derive(Debug)]
+pub(super) struct Skew {
+    max_skew_ms: i64,
+    next_nonce: u64,
+    /// The last ping to each member that was not answered yet.
+    pings: BTreeMap<NodeId, Ping>,
+    /// The last measurement of each member's clock.
+    offsets: BTreeMap<NodeId, Offset>,
+    /// Wall clock less monotonic clock at the last measurement; none before any.
+    reference_ms: Option<i64>,
+    given: Option<(Duration, Permit)>,
+}
+
+#[derive(Debug)]
+struct Ping {
+    nonce: u64,
+    sent: Now,
+}
+
+#[derive(Debug)]
+struct Offset {
+    ms: i64,
+    measured: Duration,
+}
+
+/// Whether this node's wall clock ran on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WallClock {
+    /// As the monotonic clock did.
+    Steady,
+    /// It jumped: all members are to be pinged at once.
+    Jumped,
+}
+
+impl Skew {
+    /// Nothing measured yet.
+    pub(super) fn new(max_skew: Duration) -> Self {
+        Self {
+            max_skew_ms: i64::try_from(max_skew.as_millis()).unwrap_or(i64::MAX / 4),
+            next_nonce: 0,
+            pings: BTreeMap::new(),
+            offsets: BTreeMap::new(),
+            reference_ms: None,
+            given: None,
+        }
+    }
+
+    /// The nonce of a ping that is sent to a member now.
+    pub(super) fn ping(&mut self, now: Now, to: &NodeId) -> u64 {
+        self.next_nonce += 1;
+        self.pings.insert(to.clone(), Ping { nonce: self.next_nonce, sent: now });
+        self.next_nonce
+    }
+
+    /// A member told its time. What took longer than the largest skew says nothing.
+    pub(super) fn pong(&mut self, now: Now, from: &NodeId, nonce: u64, wall_ms: u64) {
+        let Some(ping) = self.pings.get(from).filter(|ping| ping.nonce == nonce) else { return };
+        let sent = ping.sent;
+        self.pings.remove(from);
+        let round_trip = now.monotonic.saturating_sub(sent.monotonic);
+        if millis(round_trip) > self.max_skew_ms {
+            return;
+        }
+        let midpoint = i128::from(sent.wall_ms).midpoint(i128::from(now.wall_ms));
+        let ms = i64::try_from(i128::from(wall_ms) - midpoint).unwrap_or(i64::MAX / 2);
+        self.offsets.insert(from.clone(), Offset { ms, measured: now.monotonic });
+        self.reference_ms = Some(wall_less_monotonic_ms(now));
+    }
+
+    /// A member cannot be measured any more.
+    pub(super) fn unlinked(&mut self, name: &NodeId) {
+        self.pings.remove(name);
+        self.offsets.remove(name);
+    }
+
+    /// Compares the two clocks. After a jump all measurements are void.
+    pub(super) fn watch(&mut self, now: Now) -> WallClock {
+        self.offsets.retain(|_, offset| now.monotonic.saturating_sub(offset.measured) <= FRESH);
+        let Some(reference_ms) = self.reference_ms else { return WallClock::Steady };
+        let moved_ms = wall_less_monotonic_ms(now).saturating_sub(reference_ms);
+        if moved_ms.saturating_abs() <= self.max_skew_ms / 2 {
+            return WallClock::Steady;
+        }
+        self.pings.clear();
+        self.offsets.clear();
+        self.reference_ms = None;
+        WallClock::Jumped
+    }
+
+    /// Whether stamps may be given, where that is to be told: when its kind changes, and with fresh
+    /// measurements about every second, so that a slow drift is followed. `members` counts this node.
+    pub(super) fn permit(&mut self, now: Now, members: usize) -> Option<Permit> {
+        let permit = self.judge(members);
+        let is_due = match &self.given {
+            None => true,
+            Some((at, given)) => {
+                let is_old = now.monotonic.saturating_sub(*at) >= AGAIN;
+                kind(given) != kind(&permit) || (is_old && *given != permit)
+            }
+        };
+        if is_due {
+            self.given = Some((now.monotonic, permit));
+        }
+        is_due.then_some(permit)
+    }
+
+    fn judge(&self, members: usize) -> Permit {
+        if members <= 1 {
+            return Permit::Alone;
+        }
+        let Some(wall_less_monotonic_ms) = self.reference_ms else {
+            return Permit::Held { offset_ms: 0 };
+        };
+        let mut away: Vec<u64> = self.offsets.values().map(|o| o.ms.unsigned_abs()).collect();
+        away.sort_unstable();
+        let max_skew = self.max_skew_ms.unsigned_abs();
+        let too_far = away.iter().filter(|&&ms| ms > max_skew).count();
+        if too_far * 2 > away.len() {
+            return Permit::Held { offset_ms: away[away.len() / 2] };
+        }
+        match self.given {
+            // Nobody is heard: what was measured last stays so.
+            Some((_, Permit::Held { offset_ms })) if away.is_empty() && offset_ms > 0 => {
+                Permit::Held { offset_ms }
+            }
+            _ => Permit::Measured { wall_less_monotonic_ms },
+        }
+    }
+
+    /// A member's wall clock less this node's, in milliseconds.
+    pub(super) fn offset_ms(&self, name: &NodeId) -> Option<i64> {
+        self.offsets.get(name).map(|offset| offset.ms)
+    }
+}
+
+fn kind(permit: &Permit) -> u8 {
+    match permit {
+        Permit::Alone => 0,
+        Permit::Measured { .. } => 1,
+        Permit::Held { offset_ms: 0 } => 2,
+        Permit::Held { .. } => 3,
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn wall_less_monotonic_ms(now: Now) -> i64 {
+    let wall_ms = i64::try_from(now.wall_ms).unwrap_or(i64::MAX);
+    wall_ms.saturating_sub(millis(now.monotonic))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::worlds::name;
+
+    const WALL_MS: u64 = 1_000_000;
+
+    fn at(ms: u64) -> Now {
+        Now { monotonic: Duration::from_millis(ms), wall_ms: WALL_MS + ms }
+    }
+
+    fn skew() -> Skew {
+        Skew::new(Duration::from_millis(500))
+    }
+
+    /// A round trip of 20 ms to a member whose clock is `ahead_ms` ahead.
+    fn measure(skew: &mut Skew, start_ms: u64, who: &str, ahead_ms: i64) {
+        let nonce = skew.ping(at(start_ms), &name(who));
+        let wall_ms = at(start_ms + 10).wall_ms.saturating_add_signed(ahead_ms);
+        skew.pong(at(start_ms + 20), &name(who), nonce, wall_ms);
+    }
+
+    #[test]
+    fn a_sole_member_has_nobody_to_differ_from() {
+        assert_eq!(skew().permit(at(0), 1), Some(Permit::Alone));
+    }
+
+    #[test]
+    fn nothing_is_stamped_before_a_measurement_and_the_midpoint_counts() {
+        let mut skew = skew();
+        assert_eq!(skew.permit(at(0), 3), Some(Permit::Held { offset_ms: 0 }));
+        measure(&mut skew, 100, "b", 30);
+        assert_eq!(skew.offset_ms(&name("b")), Some(30));
+        let wall_less_monotonic_ms = WALL_MS as i64;
+        assert_eq!(skew.permit(at(120), 3), Some(Permit::Measured { wall_less_monotonic_ms }));
+        assert_eq!(skew.permit(at(121), 3), None, "told once");
+    }
+
+    #[test]
+    fn it_is_held_by_more_than_half_of_those_it_hears_and_no_fewer() {
+        let mut skew = skew();
+        measure(&mut skew, 0, "b", 10);
+        measure(&mut skew, 0, "c", 900);
+        assert!(matches!(skew.permit(at(20), 3), Some(Permit::Measured { .. })), "one of two");
+        skew.unlinked(&name("b"));
+        assert_eq!(skew.permit(at(21), 3), Some(Permit::Held { offset_ms: 900 }));
+        skew.unlinked(&name("c"));
+        assert_eq!(skew.permit(at(22), 3), None, "nobody says otherwise");
+        measure(&mut skew, 30, "b", 10);
+        assert!(matches!(skew.permit(at(50), 3), Some(Permit::Measured { .. })));
+    }
+
+    #[test]
+    fn a_slow_answer_and_one_to_an_older_ping_say_nothing() {
+        let mut skew = skew();
+        let nonce = skew.ping(at(0), &name("b"));
+        skew.pong(at(501), &name("b"), nonce, WALL_MS);
+        let first = skew.ping(at(600), &name("b"));
+        skew.ping(at(700), &name("b"));
+        skew.pong(at(710), &name("b"), first, WALL_MS);
+        assert_eq!(skew.offset_ms(&name("b")), None);
+    }
+
+    #[test]
+    fn a_jump_holds_until_it_is_measured_again() {
+        let mut skew = skew();
+        measure(&mut skew, 0, "b", 0);
+        skew.permit(at(20), 2);
+        let mut now = at(1000);
+        now.wall_ms += 200;
+        assert_eq!(skew.watch(now), WallClock::Steady, "less than half of the largest skew");
+        now.wall_ms += 100;
+        assert_eq!(skew.watch(now), WallClock::Jumped);
+        assert_eq!(skew.permit(now, 2), Some(Permit::Held { offset_ms: 0 }));
+        assert_eq!(skew.watch(now), WallClock::Steady, "told once");
+        let nonce = skew.ping(now, &name("b"));
+        skew.pong(now, &name("b"), nonce, now.wall_ms);
+        assert!(matches!(skew.permit(now, 2), Some(Permit::Measured { .. })));
+    }
+
+    #[test]
+    fn an_old_measurement_is_forgotten_but_the_clock_stays_permitted() {
+        let mut skew = skew();
+        measure(&mut skew, 0, "b", 40);
+        skew.permit(at(20), 2);
+        assert_eq!(skew.watch(at(6000)), WallClock::Steady);
+        assert_eq!(skew.offset_ms(&name("b")), None);
+        assert_eq!(skew.permit(at(6000), 2), None);
+    }
+}
