@@ -15,7 +15,7 @@ use paravon_protocol::{
     Unreadable, encode_reading, encode_written,
 };
 use paravon_replication::{
-    ClockSettings, Effect, Event, Now, OperationId, Reply, RequestToken, Settings, Shard,
+    ClockSettings, Effect, Event, Now, OperationId, Permit, Reply, RequestToken, Settings, Shard,
 };
 use paravon_ring::{KeyHash, shard_of};
 use paravon_storage::{Answer, Completion, Group, Store, WriteError};
@@ -98,7 +98,12 @@ impl Core {
                 lanes: shared.shards,
             };
             let (ordinal, layout) = (shared.document.ordinal, shared.layout.clone());
-            let shard = Shard::new(Settings { ordinal, layout, clock });
+            let hinted = Vec::new();
+            let mut shard = Shard::new(Settings { ordinal, layout, clock, hinted });
+            // The sole member has nobody to differ from.
+            let now = Now { monotonic: Duration::ZERO, wall_ms: 0 };
+            let permit = Permit::Alone;
+            shard.step(now, Event::Clock { permit }, &mut Vec::new());
             OwnedShard { shard, store, merges: Slab::new() }
         });
         let loops = shared.inboxes.loops();

@@ -10,6 +10,7 @@ use core::time::Duration;
 use paravon_model::Hlc;
 
 use crate::event::Now;
+use crate::mutants::{self, Mutant};
 
 /// What the clock of a shard is made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,16 @@ pub enum Permit {
 pub enum Hold {
     /// The ceiling must be raised first; [`Clock::wanted_ceiling`] says to what.
     Ceiling,
+    /// The wall clock is not to be trusted: never measured, too far from the others, or it jumped.
+    Skew {
+        /// By so many milliseconds; zero where it has not been measured.
+        offset_ms: u64,
+    },
+    /// Stamps of an earlier run may lie above the wall clock: it must pass that run's ceiling first.
+    Recovering {
+        /// Milliseconds since the Unix epoch.
+        until_ms: u64,
+    },
     /// The end of time has come: 48 bits of milliseconds are used up.
     Exhausted,
 }
@@ -62,11 +73,12 @@ pub struct Clock {
     lanes: u64,
     block_ms: u64,
     bound_ms: u64,
+    permit: Permit,
+    recovered_ms: u64,
 }
 
 impl Clock {
-    /// A clock that goes on from the recovered ceiling. A sole member may do that at once; it has
-    /// nobody to differ from.
+    /// A clock that goes on from the recovered ceiling, held until it gets its first permit.
     #[must_use]
     pub fn new(settings: ClockSettings) -> Self {
         let skew_ms = u64::try_from(settings.max_skew.as_millis()).unwrap_or(u64::MAX);
@@ -78,7 +90,33 @@ impl Clock {
             lanes: u64::from(settings.lanes.max(1)),
             block_ms: (skew_ms / 4).max(1),
             bound_ms: skew_ms.saturating_mul(2),
+            permit: Permit::Held { offset_ms: 0 },
+            recovered_ms: settings.recovered.physical_ms(),
         }
+    }
+
+    /// Whether stamps may be given from now on.
+    pub fn set_permit(&mut self, permit: Permit) {
+        self.permit = permit;
+    }
+
+    /// Whether a stamp may be given now. A jump of the wall clock by more than half of `max_skew`
+    /// ends the permit: another measurement must renew it, although the clock jump back.
+    fn permitted(&mut self, now: Now) -> Result<(), Hold> {
+        let measured_ms = match self.permit {
+            Permit::Alone => return Ok(()),
+            Permit::Held { offset_ms } => return Err(Hold::Skew { offset_ms }),
+            Permit::Measured { wall_less_monotonic_ms } => wall_less_monotonic_ms,
+        };
+        let offset_ms = wall_less_monotonic_ms(now).abs_diff(measured_ms);
+        if offset_ms > self.bound_ms / 4 {
+            self.permit = Permit::Held { offset_ms };
+            return Err(Hold::Skew { offset_ms });
+        }
+        if now.wall_ms <= self.recovered_ms && self.recovered_ms > 0 {
+            return Err(Hold::Recovering { until_ms: self.recovered_ms.saturating_add(1) });
+        }
+        Ok(())
     }
 
     /// The next stamp: larger than every earlier one and every observed one.
@@ -86,6 +124,7 @@ impl Clock {
     /// # Errors
     /// Nothing was stamped; [`Hold`] says what is missing.
     pub fn stamp(&mut self, now: Now) -> Result<Hlc, Hold> {
+        self.permitted(now)?;
         let after_last = self.last.checked_add(1).ok_or(Hold::Exhausted)?;
         let earliest = after_last.max(Hlc::new(now.wall_ms, 0));
         let to_lane = (self.lane + self.lanes - earliest.as_u64() % self.lanes) % self.lanes;
@@ -95,6 +134,14 @@ impl Clock {
         }
         self.last = stamp;
         Ok(stamp)
+    }
+
+    /// By how many milliseconds another coordinator's fresh stamp lies ahead of the wall clock, where
+    /// that is more than the bound: the stamp is refused, and no clock moves past it.
+    #[must_use]
+    pub fn too_far_ahead(&self, seen: Hlc, now: Now) -> Option<u64> {
+        let ahead_ms = seen.physical_ms().saturating_sub(now.wall_ms);
+        (ahead_ms > self.bound_ms).then_some(ahead_ms)
     }
 
     /// Moves past a version that another write has.
@@ -112,15 +159,26 @@ impl Clock {
     }
 
     /// The ceiling to make durable now: one block ahead, asked for while half a block is left, so
-    /// that a steady stream of writes never waits for it. `None` while one is under way.
+    /// that a steady stream of writes never waits for it. `None` while one is under way, and while
+    /// nothing may be stamped: a wall clock that jumped ahead must not take the ceiling with it.
     pub fn wanted_ceiling(&mut self, now: Now) -> Option<Hlc> {
+        self.permitted(now).ok()?;
         let reached_ms = self.last.physical_ms().max(now.wall_ms);
         let enough = Hlc::new(reached_ms.saturating_add(self.block_ms / 2), 0);
         if self.wanted >= enough {
             return None;
         }
         self.wanted = Hlc::new(reached_ms.saturating_add(self.block_ms), u16::MAX);
+        if mutants::is(Mutant::CeilingNotPersisted) {
+            self.ceiling = self.wanted;
+        }
         Some(self.wanted)
+    }
+
+    /// The ceiling that the disk is known to hold.
+    #[must_use]
+    pub fn ceiling(&self) -> Hlc {
+        self.ceiling
     }
 
     /// The ceiling that was wanted will not come; the next write asks anew.
@@ -135,6 +193,12 @@ impl Clock {
     }
 }
 
+/// What a permit is measured against.
+fn wall_less_monotonic_ms(now: Now) -> i64 {
+    let monotonic_ms = i64::try_from(now.monotonic.as_millis()).unwrap_or(i64::MAX);
+    i64::try_from(now.wall_ms).unwrap_or(i64::MAX).saturating_sub(monotonic_ms)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,7 +209,14 @@ mod tests {
 
     fn clock(recovered: Hlc, lane: u16, lanes: u16) -> Clock {
         let max_skew = Duration::from_millis(500);
-        Clock::new(ClockSettings { max_skew, recovered, lane, lanes })
+        let mut clock = Clock::new(ClockSettings { max_skew, recovered, lane, lanes });
+        clock.set_permit(Permit::Alone);
+        clock
+    }
+
+    fn measured(clock: &mut Clock, now: Now) {
+        let wall_less_monotonic_ms = wall_less_monotonic_ms(now);
+        clock.set_permit(Permit::Measured { wall_less_monotonic_ms });
     }
 
     fn raise(clock: &mut Clock, now: Now) {
@@ -182,6 +253,35 @@ mod tests {
         let mut clock = clock(recovered, 0, 1);
         raise(&mut clock, at(100));
         assert_eq!(clock.stamp(at(100)), Ok(Hlc::new(5001, 0)), "overflow carries");
+    }
+
+    #[test]
+    fn nothing_is_stamped_before_a_permit_nor_after_a_jump_until_measured_again() {
+        let mut clock = clock(Hlc::ZERO, 0, 1);
+        clock.set_permit(Permit::Held { offset_ms: 700 });
+        assert_eq!(clock.stamp(at(1000)), Err(Hold::Skew { offset_ms: 700 }));
+        assert_eq!(clock.wanted_ceiling(at(1000)), None);
+        measured(&mut clock, at(1000));
+        raise(&mut clock, at(1000));
+        assert!(clock.stamp(at(1000)).is_ok());
+        assert_eq!(clock.wanted_ceiling(at(1251)), None, "the ceiling stays below a jump");
+        assert_eq!(
+            clock.stamp(at(1000)),
+            Err(Hold::Skew { offset_ms: 251 }),
+            "although it is back"
+        );
+        measured(&mut clock, at(1000));
+        assert!(clock.stamp(at(1000)).is_ok());
+    }
+
+    #[test]
+    fn among_others_a_restart_waits_for_the_wall_to_pass_the_ceiling() {
+        let mut clock = clock(Hlc::new(5000, u16::MAX), 0, 1);
+        measured(&mut clock, at(4900));
+        assert_eq!(clock.stamp(at(5000)), Err(Hold::Recovering { until_ms: 5001 }));
+        assert_eq!(clock.wanted_ceiling(at(5000)), None);
+        raise(&mut clock, at(5001));
+        assert_eq!(clock.stamp(at(5001)), Ok(Hlc::new(5001, 0)));
     }
 
     #[test]

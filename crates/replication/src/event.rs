@@ -191,9 +191,10 @@ pub enum Effect {
         /// What to say.
         reply: ReplicaReply,
     },
-    /// Merge a record into the store of this node; answered by [`Event::Stored`].
+    /// Merge a record into the store of this node; answered by [`Event::Stored`], always and once.
     Store {
-        /// Goes back in the answer.
+        /// Goes back in the answer. These ids are numbered apart from those of [`Effect::Send`] and
+        /// [`Effect::Read`]: equal ones are not the same.
         operation: OperationId,
         /// Where the key lies on the ring.
         hash: KeyHash,
@@ -211,7 +212,8 @@ pub enum Effect {
         /// The key.
         key: Key,
     },
-    /// Keep a hint durably, unless a newer one of the key is kept for the same target.
+    /// Keep a hint durably, unless a newer one of the key is kept for the same target. The target may be
+    /// this node itself, where its own store had refused.
     KeepHint {
         /// For whom.
         target: Ordinal,
@@ -248,7 +250,7 @@ pub enum Effect {
         /// The later document.
         document: Arc<Document>,
     },
-    /// A member knows an earlier layout only: tell it the document.
+    /// A member knows an earlier layout only: tell it the document. Comes again while it does not.
     Teach {
         /// Which member.
         peer: Ordinal,

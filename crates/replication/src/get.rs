@@ -1,74 +1,391 @@
-//! Coordinating a get: ask the replicas, answer with the newest of what enough of them hold.
+//! Coordinating a get: ask as many replicas as are needed, the nearest first; ask a further one when
+//! one fails or is late; answer with the newest of what they hold, once a majority holds it
+//! (`READ_SEES_ACKED`, `READS_MONOTONIC`); repair those that are stale.
 //!
-//! A read that lacks its replicas is an error, never "absent".
+//! A read that lacks its replicas is an error, never "absent". A write-back carries the version that
+//! was read: **never** a fresh one, which would undo newer writes.
 
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use paravon_model::{Failure, Get, Reading, Record};
-
+use paravon_model::{
+    Command, Consistency, Failure, Get, Key, Merged, Ordinal, Purpose, Reading, Record, Version,
+};
 use paravon_ring::KeyHash;
 
+use crate::answers::{MAX_REPLICAS, Standing};
 use crate::event::{Effect, Now, Reply, RequestToken};
+use crate::mutants::{self, Mutant};
 use crate::operations::OperationId;
+use crate::outgoing::Outgoing;
+use crate::peers::Reach;
+use crate::read_tally::{HeldVerdict, ReadTally, ReadVerdict};
 use crate::shard::{Operation, Shard};
-use crate::tally::{ReadTally, ReadVerdict};
+use crate::stores::Waiter;
 
 /// A get under way.
 #[derive(Debug)]
 pub(crate) struct Read {
     request: RequestToken,
     pub(crate) deadline: Duration,
+    hash: KeyHash,
+    key: Key,
+    consistency: Consistency,
     tally: ReadTally,
+    phase: Phase,
+    /// When each replica was asked.
+    asked_at: [Duration; MAX_REPLICAS],
+    /// Where among equally near replicas this read begins.
+    rotation: usize,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Collects answers.
+    Asking,
+    /// Has its winner, which a majority must hold before the answer.
+    Holding(Record),
+    /// The client is answered with this; stale replicas are repaired.
+    Answered(Record),
 }
 
 impl Shard {
     pub(crate) fn begin_read(
         &mut self,
+        now: Now,
         request: RequestToken,
         hash: KeyHash,
         get: Get,
         deadline: Duration,
         out: &mut Vec<Effect>,
     ) {
-        let needed = match self.needed(hash, get.consistency) {
+        let needed = self.needed(hash, get.consistency).and_then(|needed| {
+            self.check_alive(hash, needed)?;
+            Ok(needed)
+        });
+        let needed = match needed {
             Ok(needed) => needed,
             Err(failure) => return out.push(Effect::Reply { request, reply: Err(failure) }),
         };
-        let replicas = self.layout.replicas(hash.partition(self.layout.shift()));
+        let replicas = self.replicas(hash);
+        let spare = replicas.len() > needed;
         let tally = ReadTally::new(replicas, needed);
-        let operation = self.operations.insert(Operation::Read(Read { request, deadline, tally }));
-        out.push(Effect::Read { operation, hash, key: get.key });
+        self.rotation = self.rotation.wrapping_add(1);
+        let read = Read {
+            request,
+            deadline,
+            hash,
+            key: get.key,
+            consistency: get.consistency,
+            tally,
+            phase: Phase::Asking,
+            asked_at: [Duration::ZERO; MAX_REPLICAS],
+            rotation: self.rotation,
+        };
+        let id = self.begin(Operation::Read(read));
+        if spare {
+            self.hedge.watch(now.monotonic, id);
+        }
+        self.advance_read(now, id, out);
     }
 
-    /// The store of this node has answered.
-    pub(crate) fn read(
+    /// Sends whatever the read lacks to replicas that can be reached: requests while it asks, the
+    /// winner after that.
+    pub(crate) fn advance_read(&mut self, now: Now, id: OperationId, out: &mut Vec<Effect>) {
+        let (operations, mut outgoing) = self.split(now, out);
+        let Some(Operation::Read(read)) = operations.get_mut(id) else { return };
+        let ended = match &read.phase {
+            Phase::Asking => {
+                while read.tally.wanting() > 0 && read.ask_next(id, &mut outgoing).is_some() {}
+                false
+            }
+            Phase::Holding(winner) => {
+                let winner = winner.clone();
+                read.write_back(id, &winner, &mut outgoing);
+                false
+            }
+            Phase::Answered(winner) => {
+                let winner = winner.clone();
+                read.repair_stale(id, &winner, &mut outgoing);
+                !read.tally.awaits()
+            }
+        };
+        if ended {
+            self.end_read(id);
+        }
+    }
+
+    /// A replica has answered.
+    pub(crate) fn read_answered(
         &mut self,
         now: Now,
         id: OperationId,
+        from: Ordinal,
         answer: Result<Option<Record>, Failure>,
         out: &mut Vec<Effect>,
     ) {
         let Some(Operation::Read(read)) = self.operations.get_mut(id) else { return };
-        read.tally.add(self.ordinal, answer);
-        match read.tally.verdict() {
-            ReadVerdict::Pending => {}
-            ReadVerdict::Done(newest) => {
-                self.end_read(id, Ok(Reading::at(newest, now.wall_ms)), out)
+        if let Some(slot) = read.tally.answers_mut().add(from, answer)
+            && from != self.ordinal
+        {
+            let taken = now.monotonic.saturating_sub(read.asked_at[slot]);
+            self.peers.observe(from, taken);
+            self.hedge.observe(taken);
+        }
+        self.judge_read(now, id, out);
+    }
+
+    /// A replica has answered a write-back.
+    pub(crate) fn repair_answered(
+        &mut self,
+        now: Now,
+        id: OperationId,
+        from: Ordinal,
+        stamp: Version,
+        answer: &Result<Merged, Failure>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(Operation::Read(read)) = self.operations.get_mut(id) else { return };
+        let winner = match &read.phase {
+            Phase::Holding(winner) | Phase::Answered(winner) => winner.version,
+            Phase::Asking => return,
+        };
+        if stamp == winner || mutants::is(Mutant::RepairWithFreshVersion) {
+            read.tally.repaired(from, answer);
+            self.judge_read(now, id, out);
+        }
+    }
+
+    fn judge_read(&mut self, now: Now, id: OperationId, out: &mut Vec<Effect>) {
+        let Some(Operation::Read(read)) = self.operations.get_mut(id) else { return };
+        match &read.phase {
+            Phase::Asking => match read.tally.verdict() {
+                ReadVerdict::Pending => self.advance_read(now, id, out),
+                ReadVerdict::Failed(failure) => self.fail_read(id, failure, out),
+                ReadVerdict::Done(None) => self.answer_read(now, id, None, out),
+                ReadVerdict::Done(Some(winner)) => {
+                    let promises = read.tally.reaches_majority();
+                    if promises && !mutants::is(Mutant::NoReadRepair) {
+                        read.phase = Phase::Holding(winner);
+                        self.judge_read(now, id, out);
+                    } else {
+                        self.answer_read(now, id, Some(winner), out);
+                    }
+                }
+            },
+            Phase::Holding(winner) => match read.tally.held(winner.version) {
+                HeldVerdict::Pending => self.advance_read(now, id, out),
+                HeldVerdict::Failed(failure) => self.fail_read(id, failure, out),
+                HeldVerdict::Held => {
+                    let winner = winner.clone();
+                    self.answer_read(now, id, Some(winner), out);
+                }
+            },
+            Phase::Answered(_) => self.advance_read(now, id, out),
+        }
+    }
+
+    /// The usual time for an answer has passed: ask one replica more, if the budget allows.
+    pub(crate) fn hedge_reads(&mut self, now: Now, out: &mut Vec<Effect>) {
+        while let Some(id) = self.hedge.late(now.monotonic) {
+            let Some(Operation::Read(read)) = self.operations.get(id) else { continue };
+            if !matches!(read.phase, Phase::Asking) {
+                continue;
             }
-            ReadVerdict::Failed(failure) => self.end_read(id, Err(failure), out),
+            for (slot, &replica) in read.tally.answers().replicas().iter().enumerate() {
+                if *read.tally.answers().standing(slot) == Standing::Asked {
+                    let waited = now.monotonic.saturating_sub(read.asked_at[slot]);
+                    self.peers.observe(replica, waited * 2);
+                }
+            }
+            if self.hedge.spend().is_some() {
+                let (operations, mut outgoing) = self.split(now, out);
+                if let Some(Operation::Read(read)) = operations.get_mut(id) {
+                    read.ask_next(id, &mut outgoing);
+                }
+            }
+        }
+    }
+
+    /// No answer will come from this replica; another one is asked at once.
+    pub(crate) fn unask_read(
+        &mut self,
+        now: Now,
+        id: OperationId,
+        peer: Ordinal,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(Operation::Read(read)) = self.operations.get_mut(id) else { return };
+        read.tally.unask(peer);
+        self.advance_read(now, id, out);
+    }
+
+    /// The replica knows another layout and did nothing: another one is asked at once, this one again
+    /// at the next tick.
+    pub(crate) fn postpone_read(
+        &mut self,
+        now: Now,
+        id: OperationId,
+        peer: Ordinal,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(Operation::Read(read)) = self.operations.get_mut(id) else { return };
+        read.tally.postpone(peer);
+        self.postponed = true;
+        self.advance_read(now, id, out);
+    }
+
+    /// The next tick has come.
+    pub(crate) fn ask_read_again(&mut self, now: Now, id: OperationId, out: &mut Vec<Effect>) {
+        let Some(Operation::Read(read)) = self.operations.get_mut(id) else { return };
+        read.tally.ask_postponed();
+        self.advance_read(now, id, out);
+    }
+
+    /// Another layout is in use: all answers are void, and the new replicas are asked (`EPOCH_FENCE`).
+    pub(crate) fn relayout_read(&mut self, now: Now, id: OperationId, out: &mut Vec<Effect>) {
+        let Some(Operation::Read(read)) = self.operations.get(id) else { return };
+        if matches!(read.phase, Phase::Answered(_)) {
+            return self.end_read(id);
+        }
+        let needed = match self.needed(read.hash, read.consistency) {
+            Ok(needed) => needed,
+            Err(failure) => return self.fail_read(id, failure, out),
+        };
+        let tally = ReadTally::new(self.replicas(read.hash), needed);
+        let Some(Operation::Read(read)) = self.operations.get_mut(id) else { return };
+        (read.tally, read.phase) = (tally, Phase::Asking);
+        // Answers under the old id find nothing.
+        if let Some(id) = self.operations.renew(id) {
+            self.advance_read(now, id, out);
         }
     }
 
     /// The deadline has passed.
     pub(crate) fn expire_read(&mut self, id: OperationId, out: &mut Vec<Effect>) {
         let Some(Operation::Read(read)) = self.operations.get_mut(id) else { return };
-        let failure = read.tally.failure();
-        self.end_read(id, Err(failure), out);
+        let failure = match &read.phase {
+            Phase::Answered(_) => return self.end_read(id),
+            Phase::Asking => read.tally.failure(),
+            Phase::Holding(winner) => read.tally.unheld(winner.version),
+        };
+        self.fail_read(id, failure, out);
     }
 
-    fn end_read(&mut self, id: OperationId, end: Result<Reading, Failure>, out: &mut Vec<Effect>) {
-        let Some(Operation::Read(read)) = self.operations.remove(id) else { return };
-        out.push(Effect::Reply { request: read.request, reply: end.map(Reply::Reading) });
+    fn answer_read(
+        &mut self,
+        now: Now,
+        id: OperationId,
+        winner: Option<Record>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(Operation::Read(read)) = self.operations.get_mut(id) else { return };
+        let reply = Ok(Reply::Reading(Reading::at(winner.clone(), now.wall_ms)));
+        out.push(Effect::Reply { request: read.request, reply });
+        match winner {
+            Some(winner) if !mutants::is(Mutant::NoReadRepair) => {
+                read.phase = Phase::Answered(winner);
+                self.advance_read(now, id, out);
+            }
+            _ => self.end_read(id),
+        }
+    }
+
+    fn fail_read(&mut self, id: OperationId, failure: Failure, out: &mut Vec<Effect>) {
+        if let Some(Operation::Read(read)) = self.operations.get(id) {
+            out.push(Effect::Reply { request: read.request, reply: Err(failure) });
+            self.end_read(id);
+        }
+    }
+
+    fn end_read(&mut self, id: OperationId) {
+        self.operations.remove(id);
+        let operations = &self.operations;
+        self.hedge.trim(|id| operations.get(id).is_some_and(Operation::asks));
     }
 }
+
+impl Read {
+    /// Whether it still collects answers.
+    pub(crate) fn asks(&self) -> bool {
+        matches!(self.phase, Phase::Asking)
+    }
+
+    /// Asks the nearest replica that was not asked: this node, then by the time in which they answer,
+    /// equally near ones in turn. None where no further one can be reached.
+    fn ask_next(&mut self, id: OperationId, outgoing: &mut Outgoing<'_>) -> Option<()> {
+        let answers = self.tally.answers();
+        let distance = |slot: usize| {
+            let replica = answers.replicas()[slot];
+            let open = *answers.standing(slot) == Standing::Unasked
+                && outgoing.reach(replica) == Reach::Linked;
+            open.then(|| (replica != outgoing.own(), outgoing.peers.slowness(replica)))
+        };
+        let least = (0..answers.len()).filter_map(distance).min()?;
+        let nearest = || (0..answers.len()).filter(|&slot| distance(slot) == Some(least));
+        let nearest = nearest().nth(self.rotation % nearest().count())?;
+        let replica = answers.replicas()[nearest];
+        self.tally.answers_mut().asked(nearest);
+        self.asked_at[nearest] = outgoing.now.monotonic;
+        let key = self.key.clone();
+        if replica == outgoing.own() {
+            outgoing.out.push(Effect::Read { operation: id, hash: self.hash, key });
+        } else {
+            outgoing.ask(replica, id, self.deadline, Command::Read { key });
+        }
+        Some(())
+    }
+
+    /// Before the answer: to the stale replicas that answered, and to as many further ones as a
+    /// majority lacks.
+    fn write_back(&mut self, id: OperationId, winner: &Record, outgoing: &mut Outgoing<'_>) {
+        self.repair_stale(id, winner, outgoing);
+        if self.tally.missing(winner.version) == 0 {
+            return;
+        }
+        let untold: Vec<usize> = self.tally.untold().collect();
+        for slot in untold {
+            if self.tally.missing(winner.version) > 0 {
+                self.repair(id, slot, winner, outgoing);
+            }
+        }
+    }
+
+    fn repair_stale(&mut self, id: OperationId, winner: &Record, outgoing: &mut Outgoing<'_>) {
+        for slot in 0..self.tally.answers().len() {
+            if self.tally.is_stale(slot, winner.version) {
+                self.repair(id, slot, winner, outgoing);
+            }
+        }
+    }
+
+    fn repair(
+        &mut self,
+        id: OperationId,
+        slot: usize,
+        winner: &Record,
+        outgoing: &mut Outgoing<'_>,
+    ) {
+        let replica = self.tally.answers().replicas()[slot];
+        if outgoing.reach(replica) != Reach::Linked {
+            return;
+        }
+        self.tally.repair_sent(slot);
+        let (key, mut record) = (self.key.clone(), winner.clone());
+        if mutants::is(Mutant::RepairWithFreshVersion)
+            && let Some(hlc) = record.version.hlc.checked_add(1 << 20)
+        {
+            record.version = Version { hlc, ordinal: outgoing.own() };
+        }
+        if replica == outgoing.own() {
+            outgoing.store(Waiter::Repair(id), self.hash, key, record);
+        } else {
+            let command = Command::Store { key, record, purpose: Purpose::Repair };
+            outgoing.ask(replica, id, self.deadline, command);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "get_tests.rs"]
+mod tests;

@@ -4,10 +4,13 @@
 //!
 //! ```text
 //!             events                           effects
-//!  client  --> Event::Put/Get/Delete -->          --> Effect::Reply --> session
-//!  disk    --> Event::Stored/Read    -->  Shard   --> Effect::Store --> storage
-//!  timers  --> Event::Tick           -->  .step() --> Effect::Read  --> storage
+//!  client  --> Event::Put/Get/Delete -->          --> Effect::Reply        --> session
+//!  peers   --> Event::Asked          -->          --> Effect::Answer       --> peers
+//!  peers   --> Event::Answered       -->  Shard   --> Effect::Send         --> peers
+//!  disk    --> Event::Stored/Read    -->  .step() --> Effect::Store/Read   --> storage
 //!  log     --> Event::CeilingRaised  -->          --> Effect::RaiseCeiling --> log
+//!  cluster --> Event::Layout/Dead/.. -->          --> Effect::Learn/Teach  --> cluster
+//!  timers  --> Event::Tick           -->
 //! ```
 //!
 //! **Architecture invariants:** no socket, file, thread, clock or randomness; time comes in as
@@ -20,16 +23,35 @@
 
 extern crate alloc;
 
+mod answers;
 mod clock;
 pub mod cluster;
 mod event;
 mod get;
+mod handoff;
+mod hedge;
+mod linger;
+pub mod mutants;
 mod operations;
+mod outgoing;
+mod pace;
+mod peers;
 mod put;
+mod read_tally;
+mod remembered;
+mod replica;
 mod shard;
-mod tally;
+#[cfg(test)]
+mod soak_tests;
+mod stores;
+#[cfg(test)]
+mod test_cluster;
+#[cfg(test)]
+mod worlds;
+mod write_tally;
 
 pub use clock::{Clock, ClockSettings, Hold, Permit};
 pub use event::{Effect, Event, Hint, Now, PeerToken, Reply, RequestToken};
 pub use operations::OperationId;
+pub use remembered::{Begin, KEEP, MAX_REMEMBERED, MIN_REQUEST_ID_BYTES, Remembered, RequestKey};
 pub use shard::{Settings, Shard};

@@ -10,6 +10,21 @@ pub struct OperationId {
     generation: u32,
 }
 
+impl OperationId {
+    /// The id as it travels with a request.
+    #[must_use]
+    pub fn as_u64(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.slot)
+    }
+
+    /// The id that [`as_u64`](Self::as_u64) gave. One that was never given out finds nothing.
+    #[must_use]
+    pub fn from_u64(bits: u64) -> Self {
+        let half = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).unwrap_or_default();
+        Self { slot: half(bits), generation: half(bits >> 32) }
+    }
+}
+
 /// The slab.
 #[derive(Debug)]
 pub(crate) struct Operations<T> {
@@ -52,6 +67,11 @@ impl<T> Operations<T> {
         if slot.generation == id.generation { slot.operation.as_mut() } else { None }
     }
 
+    pub(crate) fn get(&self, id: OperationId) -> Option<&T> {
+        let slot = self.slots.get(id.slot as usize)?;
+        if slot.generation == id.generation { slot.operation.as_ref() } else { None }
+    }
+
     pub(crate) fn remove(&mut self, id: OperationId) -> Option<T> {
         let slot = self.slots.get_mut(id.slot as usize)?;
         if slot.generation != id.generation {
@@ -64,6 +84,14 @@ impl<T> Operations<T> {
             self.give_back();
         }
         Some(operation)
+    }
+
+    /// Gives the operation another id, so that answers under the old one find nothing.
+    pub(crate) fn renew(&mut self, id: OperationId) -> Option<OperationId> {
+        self.get_mut(id)?;
+        let slot = self.slots.get_mut(id.slot as usize)?;
+        slot.generation = slot.generation.wrapping_add(1);
+        Some(OperationId { slot: id.slot, generation: slot.generation })
     }
 
     /// After a burst: every tick looks at every slot.
@@ -100,6 +128,17 @@ mod tests {
         assert_eq!((operations.slots.len(), operations.len()), (0, 0));
         operations.insert('b');
         assert!(burst.iter().all(|id| operations.get_mut(*id).is_none()));
+    }
+
+    #[test]
+    fn a_renewed_operation_is_found_under_its_new_id_alone() {
+        let mut operations = Operations::new();
+        let old = operations.insert('a');
+        let new = operations.renew(old).unwrap();
+        assert_eq!(operations.get_mut(old), None);
+        assert_eq!(operations.get_mut(new), Some(&mut 'a'));
+        assert_eq!(OperationId::from_u64(new.as_u64()), new);
+        assert_eq!(operations.renew(old), None);
     }
 
     #[test]

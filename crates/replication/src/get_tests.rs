@@ -1,0 +1,206 @@
+//! Reads over three replicas: who is asked, what is written back, what is answered.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use paravon_model::{Command, Consistency, Failure, Ordinal, Outcome, ReplicaReply, Value};
+
+use crate::event::Event;
+use crate::test_cluster::{Cluster, Message, TIMEOUT, key, record, version};
+
+fn value(text: &str) -> Option<Value> {
+    Some(Value::bytes(text.as_bytes()))
+}
+
+/// The replicas that are being asked to read.
+fn asked(cluster: &Cluster) -> Vec<u32> {
+    let target = |message: &Message| match message {
+        Message::Request { to, request, .. } if matches!(request.command, Command::Read { .. }) => {
+            Some(*to)
+        }
+        _ => None,
+    };
+    cluster.wire.iter().filter_map(target).collect()
+}
+
+#[test]
+fn a_quorum_read_asks_itself_and_one_other_and_sees_what_a_majority_has() {
+    let mut cluster = Cluster::new(3);
+    cluster.put(2, "k", "v").unwrap();
+    let request = cluster.begin_get(1, "k", Consistency::Quorum);
+    assert_eq!(asked(&cluster).len(), 1);
+    cluster.run();
+    assert_eq!(cluster.read(request), Some(Ok(value("v"))));
+    assert_eq!(cluster.node(1).shard.under_way(), 0);
+}
+
+#[test]
+fn equally_near_replicas_are_asked_in_turn() {
+    let mut cluster = Cluster::new(3);
+    let mut counts = [0_usize; 4];
+    for _ in 0..10 {
+        cluster.begin_get(1, "k", Consistency::Quorum);
+        counts[asked(&cluster)[0] as usize] += 1;
+        cluster.run();
+    }
+    assert!(counts[2].abs_diff(counts[3]) <= 2, "{counts:?}");
+}
+
+#[test]
+fn an_absent_key_is_absent_and_a_read_without_its_quorum_is_an_error() {
+    let mut cluster = Cluster::new(3);
+    assert_eq!(cluster.get(1, "k"), Ok(None));
+    cluster.cut(1, 2);
+    cluster.cut(1, 3);
+    let request = cluster.begin_get(1, "k", Consistency::Quorum);
+    cluster.run();
+    assert_eq!(cluster.read(request), None);
+    cluster.pass(TIMEOUT);
+    let (needed, got, outcome) = (2, 1, Outcome::Refused);
+    assert_eq!(cluster.read(request), Some(Err(Failure::QuorumTimeout { needed, got, outcome })));
+}
+
+#[test]
+fn before_the_answer_a_majority_durably_holds_the_winner() {
+    let mut cluster = Cluster::new(3);
+    cluster.node(1).merge(key("k"), record(5, "new"));
+    for node in [2, 3] {
+        cluster.node(node).merge(key("k"), record(1, "old"));
+        cluster.node(node).stalled = true;
+    }
+    let request = cluster.begin_get(1, "k", Consistency::Quorum);
+    cluster.run();
+    assert_eq!(cluster.read(request), None, "the write-back is not durable");
+    let target = (2..=3).find(|&node| cluster.node(node).has_queued()).unwrap();
+    cluster.sync(target);
+    cluster.run();
+    assert_eq!(cluster.read(request), Some(Ok(value("new"))));
+    assert_eq!(cluster.held(target, "k"), Some(version(5, 9)), "under the version that was read");
+}
+
+#[test]
+fn the_own_store_is_repaired_like_any_other() {
+    let mut cluster = Cluster::new(3);
+    for node in [2, 3] {
+        cluster.node(node).merge(key("k"), record(5, "new"));
+    }
+    assert_eq!(cluster.get(1, "k"), Ok(value("new")));
+    assert_eq!(cluster.held(1, "k"), Some(version(5, 9)));
+}
+
+#[test]
+fn a_write_back_that_fails_goes_to_a_replica_that_was_not_asked() {
+    let mut cluster = Cluster::new(3);
+    cluster.node(1).merge(key("k"), record(5, "new"));
+    let request = cluster.begin_get(1, "k", Consistency::Quorum);
+    let first = asked(&cluster)[0];
+    cluster.node(first).broken = Some(Failure::StorageFull);
+    cluster.run();
+    assert_eq!(cluster.read(request), Some(Ok(value("new"))));
+    assert_eq!(cluster.held(5 - first, "k"), Some(version(5, 9)));
+}
+
+#[test]
+fn a_read_whose_winner_no_majority_can_hold_fails() {
+    let mut cluster = Cluster::new(3);
+    cluster.node(1).merge(key("k"), record(5, "new"));
+    for node in [2, 3] {
+        cluster.node(node).broken = Some(Failure::StorageFull);
+    }
+    let failure = cluster.get(1, "k").unwrap_err();
+    let (needed, got, outcome) = (2, 1, Outcome::Refused);
+    assert_eq!(failure, Failure::QuorumTimeout { needed, got, outcome });
+}
+
+#[test]
+fn at_level_one_the_answer_comes_at_once() {
+    let mut cluster = Cluster::new(3);
+    cluster.node(1).merge(key("k"), record(1, "old"));
+    cluster.node(2).merge(key("k"), record(5, "new"));
+    let request = cluster.begin_get(1, "k", Consistency::One);
+    assert_eq!(cluster.read(request), Some(Ok(value("old"))));
+    assert!(cluster.wire.is_empty());
+}
+
+#[test]
+fn at_all_every_stale_replica_is_repaired() {
+    let mut cluster = Cluster::new(3);
+    for node in [1, 2] {
+        cluster.node(node).merge(key("k"), record(5, "new"));
+    }
+    let request = cluster.begin_get(1, "k", Consistency::All);
+    cluster.run();
+    assert_eq!(cluster.read(request), Some(Ok(value("new"))));
+    assert_eq!(cluster.held(3, "k"), Some(version(5, 9)));
+    assert_eq!(cluster.node(1).shard.under_way(), 0);
+}
+
+#[test]
+fn another_replica_is_asked_at_once_when_one_is_lost() {
+    type Lose = fn(&mut Cluster, u32);
+    let losses: [Lose; 3] = [
+        |cluster, peer| cluster.cut(1, peer),
+        |cluster, peer| {
+            cluster.wire.clear();
+            cluster.step(1, Event::Dead { peer: Ordinal(peer) });
+        },
+        |cluster, peer| {
+            let Some(Message::Request { operation, .. }) = cluster.wire.pop_front() else {
+                panic!("one is asked")
+            };
+            let answer = Err(Failure::Damaged { outcome: Outcome::Refused });
+            let (from, reply) = (Ordinal(peer), ReplicaReply::Found { answer });
+            cluster.step(1, Event::Answered { from, operation, reply });
+        },
+    ];
+    for lose in losses {
+        let mut cluster = Cluster::new(3);
+        let request = cluster.begin_get(1, "k", Consistency::Quorum);
+        let first = asked(&cluster)[0];
+        lose(&mut cluster, first);
+        assert_eq!(asked(&cluster), [5 - first]);
+        cluster.run();
+        assert_eq!(cluster.read(request), Some(Ok(None)));
+    }
+}
+
+#[test]
+fn a_late_answer_makes_it_ask_a_further_replica() {
+    let mut cluster = Cluster::new(3);
+    let request = cluster.begin_get(1, "k", Consistency::Quorum);
+    let lost = asked(&cluster)[0];
+    cluster.wire.clear();
+    let wake = cluster.node(1).shard.next_wake().unwrap();
+    assert!(wake >= cluster.time + Duration::from_millis(1));
+    assert!(wake < cluster.time + Duration::from_millis(50));
+    cluster.time = wake;
+    cluster.step(1, Event::Tick);
+    assert_eq!(asked(&cluster), [5 - lost]);
+    cluster.run();
+    assert_eq!(cluster.read(request), Some(Ok(None)));
+    cluster.begin_get(1, "k", Consistency::Quorum);
+    assert_eq!(asked(&cluster), [5 - lost], "who is late is not asked first");
+}
+
+#[test]
+fn a_late_stale_answer_is_repaired_in_the_background() {
+    let mut cluster = Cluster::new(3);
+    for node in [1, 2, 3] {
+        cluster.node(node).merge(key("k"), record(1, "old"));
+    }
+    let request = cluster.begin_get(1, "k", Consistency::Quorum);
+    let slow = cluster.wire.pop_front().unwrap();
+    let (_, stale) = slow.ends();
+    for node in [1, 5 - stale] {
+        cluster.node(node).merge(key("k"), record(5, "new"));
+    }
+    cluster.time += Duration::from_millis(50);
+    cluster.step(1, Event::Tick);
+    cluster.run();
+    // Its own store was read before the newer write came; the hedge saw that.
+    assert_eq!(cluster.read(request), Some(Ok(value("new"))));
+    cluster.wire.push_back(slow);
+    cluster.run();
+    assert_eq!(cluster.held(stale, "k"), Some(version(5, 9)));
+    assert_eq!(cluster.node(1).shard.under_way(), 0);
+}

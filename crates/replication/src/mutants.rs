@@ -1,0 +1,94 @@
+//! The rules that can be broken on purpose, one at a time, to see that the simulator's checkers notice.
+//!
+//! Without the feature `mutants` nothing can be broken: [`is`] is a constant. **Never** built into the
+//! product.
+
+/// A rule, broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Mutant {
+    /// A store is acknowledged when it is queued (`ACK_AFTER_STORE`).
+    AckBeforeSync = 1,
+    /// Two messages of one replica count as two acknowledgements.
+    CountMessages,
+    /// `superseded` counts as an acknowledgement of the first stamp (`ACK_IS_LATEST`).
+    FirstSupersededCounts,
+    /// Half of the replicas pass for a majority.
+    QuorumOffByOne,
+    /// Stamps are given below a ceiling that is only wanted (`VERSION_UNIQUE`).
+    CeilingNotPersisted,
+    /// At equal times the record that came first stays. Broken where records are merged.
+    TiesByArrival,
+    /// Read repair stamps what it writes back anew.
+    RepairWithFreshVersion,
+    /// A hint is removed when it is sent (`HINT_NOT_LOST`).
+    HintDroppedBeforeAck,
+    /// A replica stores a hint above whatever it holds (`HINT_ORDER`).
+    HintReplayedOverNewer,
+    /// The first replica that lacks the key makes the answer "absent".
+    AbsentBelowQuorum,
+    /// A request of an older layout is served (`EPOCH_FENCE`).
+    OlderFenceAccepted,
+    /// A batch of the log is believed without its checksum. Broken in storage.
+    LogChecksumNotVerified,
+    /// A read answers without writing back (`READS_MONOTONIC`).
+    NoReadRepair,
+    /// A refusal counts as an answer before a second stamp (`ACK_IS_LATEST`).
+    ErrorIsAnswer,
+}
+
+impl Mutant {
+    /// All of them with their names.
+    pub const ALL: [(&'static str, Self); 14] = [
+        ("ack-before-sync", Self::AckBeforeSync),
+        ("count-messages", Self::CountMessages),
+        ("first-superseded-counts", Self::FirstSupersededCounts),
+        ("quorum-off-by-one", Self::QuorumOffByOne),
+        ("ceiling-not-persisted", Self::CeilingNotPersisted),
+        ("ties-by-arrival", Self::TiesByArrival),
+        ("repair-with-fresh-version", Self::RepairWithFreshVersion),
+        ("hint-dropped-before-ack", Self::HintDroppedBeforeAck),
+        ("hint-replayed-over-newer", Self::HintReplayedOverNewer),
+        ("absent-below-quorum", Self::AbsentBelowQuorum),
+        ("older-fence-accepted", Self::OlderFenceAccepted),
+        ("log-checksum-not-verified", Self::LogChecksumNotVerified),
+        ("no-read-repair", Self::NoReadRepair),
+        ("error-is-answer", Self::ErrorIsAnswer),
+    ];
+
+    /// The mutant of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| *known == name).map(|&(_, mutant)| mutant)
+    }
+}
+
+#[cfg(feature = "mutants")]
+mod chosen {
+    use super::Mutant;
+    use core::sync::atomic::{AtomicU8, Ordering};
+
+    /// The mutant of this process; zero for none.
+    static CHOSEN: AtomicU8 = AtomicU8::new(0);
+
+    /// Breaks this rule from now on, in the whole process; none for a product without a broken rule.
+    pub fn choose(mutant: Option<Mutant>) {
+        CHOSEN.store(mutant.map_or(0, |mutant| mutant as u8), Ordering::Relaxed);
+    }
+
+    /// Whether this rule is broken.
+    #[must_use]
+    pub fn is(mutant: Mutant) -> bool {
+        CHOSEN.load(Ordering::Relaxed) == mutant as u8
+    }
+}
+
+#[cfg(feature = "mutants")]
+pub use chosen::{choose, is};
+
+/// Whether this rule is broken: never in a product.
+#[cfg(not(feature = "mutants"))]
+#[must_use]
+pub const fn is(_mutant: Mutant) -> bool {
+    false
+}

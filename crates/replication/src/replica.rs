@@ -1,0 +1,172 @@
+//! Being asked by another coordinator: store a record, or tell what is stored.
+//!
+//! Refuses whatever another layout asks for (`EPOCH_FENCE`) and says nothing at all to a stranger
+//! (`NO_STRANGER`). **Never:** acknowledges what the store has not confirmed (`ACK_AFTER_STORE`).
+
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+
+use paravon_model::{
+    Command, Failure, Hlc, Key, Merged, Ordinal, Outcome, Purpose, Record, ReplicaReply,
+    ReplicaRequest, Version,
+};
+use paravon_ring::KeyHash;
+
+use crate::event::{Effect, Now, PeerToken};
+use crate::mutants::{self, Mutant};
+use crate::operations::OperationId;
+use crate::peers::PATIENCE;
+use crate::shard::{Operation, Shard};
+use crate::stores::Waiter;
+
+/// Stores under way, past which hints are refused: they yield to everything else.
+const MAX_FOREGROUND: usize = 1024;
+
+/// Requests of other coordinators under way, past which they are refused.
+const MAX_REPLICA_OPERATIONS: usize = 16_384;
+
+/// When a refused coordinator may try again.
+const RETRY_AFTER_MS: u64 = 20;
+
+/// A read for another coordinator, on its way to the store of this node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AskedRead {
+    token: PeerToken,
+}
+
+/// A store for another coordinator.
+struct AskedStore {
+    token: PeerToken,
+    hash: KeyHash,
+    key: Key,
+    record: Record,
+    purpose: Purpose,
+}
+
+impl Shard {
+    pub(crate) fn asked(
+        &mut self,
+        now: Now,
+        from: Ordinal,
+        token: PeerToken,
+        hash: KeyHash,
+        request: ReplicaRequest,
+        out: &mut Vec<Effect>,
+    ) {
+        let ReplicaRequest { fence, time_left, command } = request;
+        let known = self.layout.fence();
+        match fence.cmp(&known) {
+            Ordering::Equal => {}
+            Ordering::Less if mutants::is(Mutant::OlderFenceAccepted) => {}
+            Ordering::Less => {
+                let document = self.layout.document().clone();
+                let reply = ReplicaReply::StaleLayout { document };
+                return out.push(Effect::Answer { token, reply });
+            }
+            Ordering::Greater => {
+                let reply = ReplicaReply::LaterLayout { known };
+                out.push(Effect::Answer { token, reply });
+                if self.asked_document.is_none_or(|asked| now.monotonic >= asked + PATIENCE) {
+                    self.asked_document = Some(now.monotonic);
+                    out.push(Effect::AskDocument { peer: from });
+                }
+                return;
+            }
+        }
+        if self.layout.node_id(from).is_none() || time_left.is_zero() {
+            return;
+        }
+        let overloaded = Failure::Overloaded { retry_after_ms: RETRY_AFTER_MS };
+        let refusal = if !self.replicas(hash).contains(&self.ordinal) {
+            Some(Failure::NotReady)
+        } else {
+            (self.stores.asked() >= MAX_REPLICA_OPERATIONS).then_some(overloaded)
+        };
+        match command {
+            Command::Read { key } => match refusal {
+                Some(failure) => tell_found(token, Err(failure), out),
+                None => {
+                    let read = Operation::Asked(AskedRead { token });
+                    let operation = self.begin(read);
+                    out.push(Effect::Read { operation, hash, key });
+                }
+            },
+            Command::Store { key, record, purpose } => match refusal {
+                Some(failure) => tell_stored(token, record.version, Err(failure), out),
+                None => {
+                    let store = AskedStore { token, hash, key, record, purpose };
+                    self.store_for_peer(now, store, out);
+                }
+            },
+        }
+    }
+
+    fn store_for_peer(&mut self, now: Now, asked: AskedStore, out: &mut Vec<Effect>) {
+        let AskedStore { token, hash, key, mut record, purpose } = asked;
+        let stamp = record.version;
+        let waiter = match purpose {
+            Purpose::Write => {
+                if let Err(failure) = self.follow(now, stamp.hlc) {
+                    return tell_stored(token, stamp, Err(failure), out);
+                }
+                Waiter::Peer(token)
+            }
+            // What is stored somewhere already moves no clock and is not refused for its version.
+            Purpose::Repair => Waiter::Peer(token),
+            Purpose::Hint if self.stores.foreground() > MAX_FOREGROUND => {
+                let failure = Failure::Overloaded { retry_after_ms: RETRY_AFTER_MS };
+                return tell_stored(token, stamp, Err(failure), out);
+            }
+            Purpose::Hint => Waiter::PeerHint(token, stamp),
+        };
+        if purpose == Purpose::Hint && mutants::is(Mutant::HintReplayedOverNewer) {
+            record.version.hlc = Hlc::new(now.wall_ms, u16::MAX);
+        }
+        let (_, mut outgoing) = self.split(now, out);
+        outgoing.store(waiter, hash, key, record);
+        if mutants::is(Mutant::AckBeforeSync) {
+            tell_stored(token, stamp, Ok(Merged::Applied), out);
+        }
+    }
+
+    /// Holds another coordinator's fresh stamp against the wall clock, and moves the clock past it.
+    fn follow(&mut self, now: Now, stamp: Hlc) -> Result<(), Failure> {
+        let outcome = Outcome::Refused;
+        let refuse = |offset_ms| Failure::ClockSkew { offset_ms, outcome };
+        match self.clock.too_far_ahead(stamp, now) {
+            Some(ahead_ms) => Err(refuse(ahead_ms)),
+            None => self.clock.observe(stamp, now).map_err(refuse),
+        }
+    }
+
+    /// The store of this node has answered a read of another coordinator.
+    pub(crate) fn asked_read(
+        &mut self,
+        id: OperationId,
+        answer: Result<Option<Record>, Failure>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(Operation::Asked(AskedRead { token })) = self.operations.remove(id) else {
+            return;
+        };
+        tell_found(token, answer, out);
+    }
+}
+
+/// Answers a store. But for refusals this is called with what the store has confirmed.
+pub(crate) fn tell_stored(
+    token: PeerToken,
+    stamp: Version,
+    answer: Result<Merged, Failure>,
+    out: &mut Vec<Effect>,
+) {
+    out.push(Effect::Answer { token, reply: ReplicaReply::Stored { stamp, answer } });
+}
+
+fn tell_found(token: PeerToken, answer: Result<Option<Record>, Failure>, out: &mut Vec<Effect>) {
+    out.push(Effect::Answer { token, reply: ReplicaReply::Found { answer } });
+}
+
+#[cfg(test)]
+#[path = "replica_tests.rs"]
+mod tests;

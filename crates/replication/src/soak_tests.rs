@@ -1,0 +1,228 @@
+//! Clients on a cluster whose messages are lost, doubled and reordered, whose links break and whose
+//! disks stall and refuse: what was promised holds all the time, and in the end all replicas agree.
+//!
+//! A small cousin of the simulator, without crashes and with clocks that run true, if apart.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use paravon_model::{Consistency, Failure, Ordinal, Outcome, Version};
+
+use crate::event::{Event, Reply};
+use crate::test_cluster::Cluster;
+
+const NODES: u32 = 3;
+const KEYS: u64 = 3;
+
+/// A linear congruential generator (Knuth's MMIX).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+
+    fn node(&mut self) -> u32 {
+        u32::try_from(self.roll(u64::from(NODES))).unwrap() + 1
+    }
+}
+
+enum Asked {
+    Put { value: String },
+    Get,
+}
+
+/// What clients know.
+#[derive(Default)]
+struct Oracle {
+    /// Requests without an answer: the key, and the largest version seen of it before they began.
+    open: BTreeMap<u64, (String, Option<Version>, Asked)>,
+    /// The largest version that was acknowledged or read, by key.
+    seen: BTreeMap<String, Version>,
+    refused: BTreeSet<Vec<u8>>,
+    /// Under which version each value was acknowledged; what a read shows of it may be its first stamp.
+    stamped: BTreeMap<Vec<u8>, Version>,
+    /// The largest version that was acknowledged, by key.
+    kept: BTreeMap<String, Version>,
+}
+
+impl Oracle {
+    fn begin(&mut self, request: u64, name: &str, asked: Asked) {
+        self.open.insert(request, (name.into(), self.seen.get(name).copied(), asked));
+    }
+
+    fn check(&mut self, seed: u64, cluster: &mut Cluster) {
+        for (request, reply) in core::mem::take(&mut cluster.replies) {
+            let Some((name, before, asked)) = self.open.remove(&request) else { continue };
+            let version = match (&reply, asked) {
+                (Ok(Reply::Written(written)), Asked::Put { value }) => {
+                    // ACK_IS_LATEST
+                    assert!(Some(written.version) > before, "seed {seed}: {name} {written:?}");
+                    self.stamped.insert(value.into_bytes(), written.version);
+                    let kept = self.kept.entry(name.clone()).or_insert(written.version);
+                    *kept = written.version.max(*kept);
+                    Some(written.version)
+                }
+                (Ok(Reply::Written(_)), Asked::Get) => panic!("a read is answered as one"),
+                (Ok(Reply::Reading(reading)), _) => {
+                    let found = reading.found.as_ref();
+                    let version = found.map(|found| found.version);
+                    // READ_SEES_ACKED, READS_MONOTONIC
+                    assert!(version >= before, "seed {seed}: {name} {reading:?} {before:?}");
+                    if let Some(found) = found {
+                        let value = found.value.bytes.to_vec();
+                        assert!(!self.refused.contains(&value), "seed {seed}: {name} {reading:?}");
+                        let stamped = self.stamped.get(&value);
+                        // HINT_ORDER: nothing old comes back under a larger version.
+                        assert!(
+                            stamped.is_none_or(|stamped| found.version <= *stamped),
+                            "seed {seed}"
+                        );
+                    }
+                    version
+                }
+                (Err(failure), Asked::Put { value }) => {
+                    if failure.outcome() == Outcome::Refused {
+                        self.refused.insert(value.into_bytes());
+                    }
+                    None
+                }
+                (Err(_), Asked::Get) => None,
+            };
+            if let Some(version) = version {
+                let seen = self.seen.entry(name).or_insert(version);
+                *seen = version.max(*seen);
+            }
+        }
+    }
+}
+
+fn fault(dice: &mut Dice, cluster: &mut Cluster) {
+    let (one, other) = (dice.node(), dice.node());
+    if one == other {
+        let node = cluster.node(one);
+        match dice.roll(4) {
+            0 => node.stalled = true,
+            1 => node.broken = Some(Failure::Overloaded { retry_after_ms: 1 }),
+            _ => (node.stalled, node.broken) = (false, None),
+        }
+        return;
+    }
+    let peer = Ordinal(other);
+    match dice.roll(6) {
+        0 => cluster.cut(one, other),
+        1 => cluster.step(one, Event::Dead { peer }),
+        2 | 3 => cluster.link(one, other),
+        _ => cluster.step(one, Event::Alive { peer }),
+    }
+}
+
+/// Moves one message: mostly to its end, sometimes into nothing, sometimes twice.
+fn traffic(dice: &mut Dice, cluster: &mut Cluster, doubled: u64) {
+    let waiting = u64::try_from(cluster.wire.len()).unwrap();
+    if waiting == 0 {
+        return;
+    }
+    let at = usize::try_from(dice.roll(waiting.min(8))).unwrap();
+    let Some(message) = cluster.wire.remove(at) else { return };
+    if dice.roll(100) < 5 {
+        return;
+    }
+    if dice.roll(100) < doubled {
+        cluster.wire.push_back(message.clone());
+    }
+    cluster.deliver(message);
+}
+
+fn begin(dice: &mut Dice, cluster: &mut Cluster, oracle: &mut Oracle, number: u64) {
+    let (node, name) = (dice.node(), format!("key-{}", dice.roll(KEYS)));
+    if dice.roll(2) == 0 {
+        let value = format!("value-{number}");
+        let request = cluster.begin_put(node, &name, &value, Consistency::Quorum);
+        oracle.begin(request, &name, Asked::Put { value });
+    } else {
+        let request = cluster.begin_get(node, &name, Consistency::Quorum);
+        oracle.begin(request, &name, Asked::Get);
+    }
+}
+
+fn heal(cluster: &mut Cluster) {
+    for one in 1..=NODES {
+        let node = cluster.node(one);
+        (node.stalled, node.broken) = (false, None);
+        for other in (1..=NODES).filter(|&other| other != one) {
+            cluster.link(one, other);
+            cluster.step(one, Event::Alive { peer: Ordinal(other) });
+        }
+    }
+    cluster.run();
+    cluster.pass(Duration::from_secs(20));
+}
+
+/// How many writes were acknowledged.
+fn run(seed: u64) -> usize {
+    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let (mut cluster, mut oracle) = (Cluster::new(NODES), Oracle::default());
+    for node in 1..=NODES {
+        cluster.node(node).skew_ms = i64::try_from(dice.roll(500)).unwrap() - 250;
+        cluster.measure(node);
+    }
+    let doubled = if seed.is_multiple_of(2) { 20 } else { 0 };
+    for number in 0..1500 {
+        match dice.roll(30) {
+            0..=2 => begin(&mut dice, &mut cluster, &mut oracle, number),
+            3 => fault(&mut dice, &mut cluster),
+            4 => {
+                cluster.time += Duration::from_millis(dice.roll(60));
+                (1..=NODES).for_each(|node| cluster.step(node, Event::Tick));
+            }
+            5..=8 => {
+                let node = dice.node();
+                if !cluster.node(node).stalled {
+                    cluster.sync(node);
+                }
+            }
+            _ => traffic(&mut dice, &mut cluster, doubled),
+        }
+        if doubled > 0 {
+            // A doubled copy may be refused once and stored once.
+            oracle.refused.clear();
+        }
+        oracle.check(seed, &mut cluster);
+    }
+    heal(&mut cluster);
+    oracle.check(seed, &mut cluster);
+    assert!(oracle.open.is_empty(), "seed {seed}: every request is answered");
+    // HINT_NOT_LOST: what was acknowledged reaches every replica without a read.
+    for (name, version) in &oracle.kept {
+        for node in 1..=NODES {
+            assert!(cluster.held(node, name) >= Some(*version), "seed {seed}: {name} on {node}");
+        }
+    }
+    for name in (0..KEYS).map(|number| format!("key-{number}")) {
+        let request = cluster.begin_get(1, &name, Consistency::All);
+        oracle.begin(request, &name, Asked::Get);
+        cluster.run();
+        assert!(cluster.read(request).is_some_and(|end| end.is_ok()), "seed {seed}: {name}");
+        oracle.check(seed, &mut cluster);
+        let held: BTreeSet<_> = (1..=NODES).map(|node| cluster.held(node, &name)).collect();
+        assert_eq!(held.len(), 1, "seed {seed}: {name} {held:?}");
+        assert!(held.first().unwrap() >= &oracle.seen.get(&name).copied(), "seed {seed}");
+    }
+    for node in 1..=NODES {
+        assert!(cluster.node(node).hints.is_empty(), "seed {seed}: hints are left");
+        assert_eq!(cluster.node(node).shard.under_way(), 0, "seed {seed}");
+    }
+    oracle.stamped.len()
+}
+
+#[test]
+fn promises_hold_under_faults_and_replicas_agree_after_them() {
+    let acknowledged: usize = (0..60).map(run).sum();
+    assert!(acknowledged > 400, "{acknowledged} writes were acknowledged: the test tests little");
+}

@@ -1,0 +1,412 @@
+//! A cluster of shards in memory, for tests: messages and merges wait until the test lets them go.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+use core::time::Duration;
+
+use paravon_model::{
+    Address, ClusterId, Command, Consistency, Document, Failure, Get, Hlc, Key, Member, Merged,
+    NodeId, Ordinal, Outcome, Phase, Put, Record, ReplicaReply, ReplicaRequest, Size, Value,
+    Version,
+};
+use paravon_ring::{KeyHash, Layout};
+
+use crate::clock::{ClockSettings, Permit};
+use crate::event::{Effect, Event, Hint, Now, PeerToken, Reply, RequestToken};
+use crate::operations::OperationId;
+use crate::shard::{Settings, Shard};
+
+pub(crate) const START_MS: u64 = 1_000_000;
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Something between two nodes.
+#[derive(Clone, Debug)]
+pub(crate) enum Message {
+    Request { from: u32, to: u32, operation: OperationId, request: ReplicaRequest },
+    Reply { from: u32, to: u32, operation: OperationId, reply: ReplicaReply },
+}
+
+impl Message {
+    pub(crate) fn ends(&self) -> (u32, u32) {
+        match self {
+            Self::Request { from, to, .. } | Self::Reply { from, to, .. } => (*from, *to),
+        }
+    }
+}
+
+/// A merge that is queued and not yet durable.
+#[derive(Clone, Debug)]
+struct Queued {
+    operation: OperationId,
+    key: Key,
+    record: Record,
+}
+
+pub(crate) struct Node {
+    pub(crate) shard: Shard,
+    pub(crate) stored: BTreeMap<Key, Record>,
+    pub(crate) hints: BTreeMap<(Ordinal, KeyHash, Key), Record>,
+    queued: VecDeque<Queued>,
+    /// Whether its disk confirms nothing for the time being.
+    pub(crate) stalled: bool,
+    /// What its store answers to every merge, where it fails.
+    pub(crate) broken: Option<Failure>,
+    /// Wall clock less true time, in milliseconds.
+    pub(crate) skew_ms: i64,
+    tokens: Vec<(u32, OperationId)>,
+}
+
+pub(crate) struct Cluster {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) time: Duration,
+    pub(crate) wire: VecDeque<Message>,
+    pub(crate) replies: BTreeMap<u64, Result<Reply, Failure>>,
+    /// Everything else that came out: Learn, Teach, AskDocument, Settled, with the node's number.
+    pub(crate) said: Vec<(u32, Effect)>,
+    requests: u64,
+}
+
+pub(crate) fn document(members: u32, fence: u64) -> Arc<Document> {
+    let member = |number| Member {
+        ordinal: Ordinal(number),
+        node_id: NodeId::new(&format!("node-{number}")).unwrap(),
+        size: Size::L,
+        zone: None,
+        address: Address::new("127.0.0.1:6000"),
+    };
+    Arc::new(Document {
+        cluster_id: ClusterId(1),
+        generation: 0,
+        rescue_id: 0,
+        version: fence,
+        fence,
+        phase: Phase::Stable,
+        hash_seed: 0,
+        shift: 16,
+        replication_factor: 3,
+        current: (1..=members).map(member).collect(),
+        council: vec![Ordinal(1)],
+        next_ordinal: members + 1,
+        operations: vec![],
+    })
+}
+
+pub(crate) fn layout(members: u32, fence: u64) -> Arc<Layout> {
+    Arc::new(Layout::of(document(members, fence)))
+}
+
+pub(crate) fn key(name: &str) -> Key {
+    Key::new("default", name.as_bytes()).unwrap()
+}
+
+pub(crate) fn version(ms: u64, ordinal: u32) -> Version {
+    Version { hlc: Hlc::new(ms, 0), ordinal: Ordinal(ordinal) }
+}
+
+pub(crate) fn record(ms: u64, value: &str) -> Record {
+    let body = paravon_model::Body::Live(Value::bytes(value.as_bytes()));
+    Record { version: version(ms, 9), expires_ms: None, body }
+}
+
+impl Cluster {
+    /// So many nodes, all linked, measured and with a ceiling; nothing on the way.
+    pub(crate) fn new(members: u32) -> Self {
+        let mut cluster = Self {
+            nodes: (1..=members).map(|number| Node::new(number, members)).collect(),
+            time: Duration::from_secs(10),
+            wire: VecDeque::new(),
+            replies: BTreeMap::new(),
+            said: Vec::new(),
+            requests: 0,
+        };
+        for node in 1..=members {
+            cluster.measure(node);
+            for peer in (1..=members).filter(|&peer| peer != node) {
+                cluster.step(node, Event::LinkUp { peer: Ordinal(peer) });
+            }
+            cluster.step(node, Event::Tick);
+        }
+        cluster.run();
+        cluster
+    }
+
+    pub(crate) fn node(&mut self, number: u32) -> &mut Node {
+        &mut self.nodes[number as usize - 1]
+    }
+
+    pub(crate) fn now(&self, number: u32) -> Now {
+        let true_ms = START_MS + u64::try_from(self.time.as_millis()).unwrap();
+        let wall_ms = true_ms.saturating_add_signed(self.nodes[number as usize - 1].skew_ms);
+        Now { monotonic: self.time, wall_ms }
+    }
+
+    pub(crate) fn measure(&mut self, node: u32) {
+        let now = self.now(node);
+        let monotonic_ms = i64::try_from(now.monotonic.as_millis()).unwrap();
+        let wall_less_monotonic_ms = i64::try_from(now.wall_ms).unwrap() - monotonic_ms;
+        self.step(node, Event::Clock { permit: Permit::Measured { wall_less_monotonic_ms } });
+    }
+
+    pub(crate) fn step(&mut self, number: u32, event: Event) {
+        let now = self.now(number);
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let mut effects = Vec::new();
+            self.node(number).shard.step(now, event, &mut effects);
+            for effect in effects {
+                events.extend(self.carry_out(number, effect));
+            }
+        }
+    }
+
+    /// Does what a node would do; gives the event that follows at once.
+    fn carry_out(&mut self, number: u32, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::Reply { request, reply } => {
+                let twice = self.replies.insert(request.0, reply);
+                assert!(twice.is_none(), "a request is answered once");
+            }
+            Effect::Send { to, operation, request } => {
+                self.wire.push_back(Message::Request {
+                    from: number,
+                    to: to.0,
+                    operation,
+                    request,
+                });
+            }
+            Effect::Answer { token, reply } => {
+                let at = usize::try_from(token.0).unwrap();
+                let (to, operation) = self.node(number).tokens[at];
+                self.wire.push_back(Message::Reply { from: number, to, operation, reply });
+            }
+            Effect::Store { operation, key, record, .. } => {
+                let node = self.node(number);
+                if let Some(failure) = node.broken.clone() {
+                    let (stamp, answer) = (record.version, Err(failure));
+                    return Some(Event::Stored { operation, stamp, answer });
+                }
+                node.queued.push_back(Queued { operation, key, record });
+            }
+            Effect::Read { operation, key, .. } => {
+                let answer = Ok(self.node(number).stored.get(&key).cloned());
+                return Some(Event::Read { operation, answer });
+            }
+            Effect::KeepHint { target, hint: Hint { hash, key, record } } => {
+                let kept = self.node(number).hints.entry((target, hash, key));
+                kept.and_modify(|kept| {
+                    if record.version > kept.version {
+                        *kept = record.clone();
+                    }
+                })
+                .or_insert(record);
+            }
+            Effect::ReadHints { target, after, limit } => {
+                let hints = &self.node(number).hints;
+                let behind = |place: &(Ordinal, KeyHash, Key)| match &after {
+                    Some((hash, key)) => (place.1, &place.2) > (*hash, key),
+                    None => true,
+                };
+                let of_target = hints.iter().filter(|(place, _)| place.0 == target);
+                let found = of_target.filter(|(place, _)| behind(place)).take(limit);
+                let hint = |(place, record): (&(Ordinal, KeyHash, Key), &Record)| Hint {
+                    hash: place.1,
+                    key: place.2.clone(),
+                    record: record.clone(),
+                };
+                return Some(Event::Hints { target, hints: Ok(found.map(hint).collect()) });
+            }
+            Effect::DropHint { target, hash, key, version } => {
+                let hints = &mut self.node(number).hints;
+                let place = (target, hash, key);
+                if hints.get(&place).is_some_and(|kept| kept.version <= version) {
+                    hints.remove(&place);
+                }
+            }
+            Effect::RaiseCeiling { ceiling } => return Some(Event::CeilingRaised { ceiling }),
+            other => self.said.push((number, other)),
+        }
+        None
+    }
+
+    /// Brings one message to its end.
+    pub(crate) fn deliver(&mut self, message: Message) {
+        match message {
+            Message::Request { from, to, operation, request } => {
+                let key = match &request.command {
+                    Command::Store { key, .. } | Command::Read { key } => key,
+                };
+                let hash = KeyHash::of(key, 0);
+                let node = self.node(to);
+                node.tokens.push((from, operation));
+                let token = PeerToken(u64::try_from(node.tokens.len() - 1).unwrap());
+                self.step(to, Event::Asked { from: Ordinal(from), token, hash, request });
+            }
+            Message::Reply { from, to, operation, reply } => {
+                self.step(to, Event::Answered { from: Ordinal(from), operation, reply });
+            }
+        }
+    }
+
+    /// Makes durable what a node has queued, as its store would, and tells its shard.
+    pub(crate) fn sync(&mut self, number: u32) {
+        while let Some(Queued { operation, key, record }) = self.node(number).queued.pop_front() {
+            let stamp = record.version;
+            let merged = self.node(number).merge(key, record);
+            self.step(number, Event::Stored { operation, stamp, answer: Ok(merged) });
+        }
+    }
+
+    /// Until nothing is on its way, but for stalled disks.
+    pub(crate) fn run(&mut self) {
+        loop {
+            let ready = |node: &Node| !node.stalled && !node.queued.is_empty();
+            let disk = self.nodes.iter().position(ready);
+            match (self.wire.pop_front(), disk) {
+                (Some(message), _) => self.deliver(message),
+                (None, Some(at)) => self.sync(u32::try_from(at + 1).unwrap()),
+                (None, None) => return,
+            }
+        }
+    }
+
+    /// Lets time pass with a tick every 50 ms, and delivers what is sent.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        let end = self.time + time;
+        while self.time < end {
+            self.time += Duration::from_millis(50);
+            for number in 1..=u32::try_from(self.nodes.len()).unwrap() {
+                self.step(number, Event::Tick);
+            }
+            self.run();
+        }
+    }
+
+    /// Both ends see the link go, and what is on it is lost.
+    pub(crate) fn cut(&mut self, one: u32, other: u32) {
+        self.wire.retain(|message| {
+            let ends = message.ends();
+            ends != (one, other) && ends != (other, one)
+        });
+        self.step(one, Event::LinkDown { peer: Ordinal(other) });
+        self.step(other, Event::LinkDown { peer: Ordinal(one) });
+    }
+
+    pub(crate) fn link(&mut self, one: u32, other: u32) {
+        self.step(one, Event::LinkUp { peer: Ordinal(other) });
+        self.step(other, Event::LinkUp { peer: Ordinal(one) });
+    }
+
+    pub(crate) fn begin_put(
+        &mut self,
+        node: u32,
+        name: &str,
+        value: &str,
+        consistency: Consistency,
+    ) -> u64 {
+        let (key, value) = (key(name), Value::bytes(value.as_bytes()));
+        let (hash, deadline) = (KeyHash::of(&key, 0), self.time + TIMEOUT);
+        let request = self.request();
+        let put = Put { key, value, ttl: None, consistency };
+        self.step(node, Event::Put { request: RequestToken(request), hash, put, deadline });
+        request
+    }
+
+    pub(crate) fn begin_get(&mut self, node: u32, name: &str, consistency: Consistency) -> u64 {
+        let key = key(name);
+        let (hash, deadline) = (KeyHash::of(&key, 0), self.time + TIMEOUT);
+        let request = self.request();
+        let get = Get { key, consistency };
+        self.step(node, Event::Get { request: RequestToken(request), hash, get, deadline });
+        request
+    }
+
+    pub(crate) fn put(&mut self, node: u32, name: &str, value: &str) -> Result<Version, Failure> {
+        let request = self.begin_put(node, name, value, Consistency::Quorum);
+        self.run();
+        self.written(request).expect("it has ended")
+    }
+
+    pub(crate) fn get(&mut self, node: u32, name: &str) -> Result<Option<Value>, Failure> {
+        let request = self.begin_get(node, name, Consistency::Quorum);
+        self.run();
+        self.read(request).expect("it has ended")
+    }
+
+    pub(crate) fn written(&self, request: u64) -> Option<Result<Version, Failure>> {
+        self.replies.get(&request).map(|reply| match reply {
+            Ok(Reply::Written(written)) => Ok(written.version),
+            Ok(Reply::Reading(_)) => panic!("a write is answered as one"),
+            Err(failure) => Err(failure.clone()),
+        })
+    }
+
+    pub(crate) fn read(&self, request: u64) -> Option<Result<Option<Value>, Failure>> {
+        self.replies.get(&request).map(|reply| match reply {
+            Ok(Reply::Reading(reading)) => Ok(reading.found.clone().map(|found| found.value)),
+            Ok(Reply::Written(_)) => panic!("a read is answered as one"),
+            Err(failure) => Err(failure.clone()),
+        })
+    }
+
+    /// How a write ended that did not succeed.
+    pub(crate) fn outcome(&self, request: u64) -> Option<Outcome> {
+        self.written(request).map(|end| end.expect_err("it failed").outcome())
+    }
+
+    /// What a node holds durably.
+    pub(crate) fn held(&self, node: u32, name: &str) -> Option<Version> {
+        self.nodes[node as usize - 1].stored.get(&key(name)).map(|record| record.version)
+    }
+
+    pub(crate) fn hinted(&self, node: u32, target: u32) -> usize {
+        let hints = &self.nodes[node as usize - 1].hints;
+        hints.keys().filter(|place| place.0 == Ordinal(target)).count()
+    }
+
+    fn request(&mut self) -> u64 {
+        self.requests += 1;
+        self.requests
+    }
+}
+
+impl Node {
+    fn new(number: u32, members: u32) -> Self {
+        let max_skew = Duration::from_millis(500);
+        let shard = Shard::new(Settings {
+            ordinal: Ordinal(number),
+            layout: layout(members, 1),
+            clock: ClockSettings { max_skew, recovered: Hlc::ZERO, lane: 0, lanes: 1 },
+            hinted: Vec::new(),
+        });
+        Self {
+            shard,
+            stored: BTreeMap::new(),
+            hints: BTreeMap::new(),
+            queued: VecDeque::new(),
+            stalled: false,
+            broken: None,
+            skew_ms: 0,
+            tokens: Vec::new(),
+        }
+    }
+
+    pub(crate) fn merge(&mut self, key: Key, record: Record) -> Merged {
+        match self.stored.get(&key) {
+            Some(known) if record.precedence(known) == Ordering::Less => {
+                Merged::Superseded { version: known.version }
+            }
+            _ => {
+                self.stored.insert(key, record);
+                Merged::Applied
+            }
+        }
+    }
+
+    pub(crate) fn has_queued(&self) -> bool {
+        !self.queued.is_empty()
+    }
+}
