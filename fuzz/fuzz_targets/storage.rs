@@ -6,11 +6,12 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use libfuzzer_sys::fuzz_target;
 use paravon_model::{Body, Hlc, Key, Ordinal, Record, Value, Version};
-use paravon_ring::KeyHash;
+use paravon_ring::{KeyHash, Shift};
 use paravon_storage::crash_disk::{CrashDisk, Image};
-use paravon_storage::{Completion, Completions, Options, Stepped};
+use paravon_storage::{Completion, Completions, Options, PageLimit, Stepped, Store};
 
 const KEYS: u64 = 40;
+const TARGETS: [Ordinal; 2] = [Ordinal(7), Ordinal(8)];
 
 #[derive(Default)]
 struct News(Mutex<Vec<Completion>>);
@@ -21,14 +22,18 @@ impl Completions for News {
     }
 }
 
-/// A data directory with some records in redb and some in the log.
+/// A data directory with some records and hints in redb and some in the log.
 static IMAGE: LazyLock<Image> = LazyLock::new(|| {
     let (disk, news) = (CrashDisk::new(), Arc::new(News::default()));
     let mut open = Stepped::open(Arc::new(disk.clone()), &options(), news.clone()).expect("founded");
     for number in 0..KEYS {
         let (key, record) = entry(number);
         let store = &mut open.stores[0];
-        store.merge(number, KeyHash::of(&key, 0), key, record).expect("room");
+        let hash = KeyHash::of(&key, 0);
+        for target in TARGETS {
+            store.keep_hint(target, hash, key.clone(), record.clone()).expect("room");
+        }
+        store.merge(number, hash, key, record).expect("room");
         open.journal.submit(store.take_group().into_iter().collect());
         open.steps.commit();
         for completion in std::mem::take(&mut *news.0.lock().expect("no panic")) {
@@ -61,7 +66,26 @@ fuzz_target!(|bytes: &[u8]| {
             assert_eq!(found, record);
         }
     }
+    for target in TARGETS {
+        list(&mut *open.stores[0], target);
+    }
 });
+
+/// Lists the hints of a target, and again once the store has found what is wrong with them. The end of
+/// a log may be lost with its hints: who breaks it makes it look like a write that was cut short.
+fn list(store: &mut dyn Store, target: Ordinal) {
+    let all = PageLimit { hints: usize::MAX, bytes: u64::MAX };
+    for _ in 0..2 {
+        let Ok(found) = store.hints(target, None, all) else { return };
+        assert!(found.is_sorted_by(|a, b| (a.hash, &a.key) < (b.hash, &b.key)));
+        for hint in found {
+            let kept = (hint.key, hint.record);
+            assert!((0..KEYS).map(entry).any(|entry| entry == kept));
+        }
+        let _ = store.hint_totals(Shift::DEFAULT);
+        store.end_batch();
+    }
+}
 
 fn options() -> Options {
     Options {

@@ -85,12 +85,13 @@ pub enum ClusterMessage {
     Joined {
         /// Of the request.
         change: ChangeId,
-        /// Why not, where it was refused; the document tells a success.
+        /// Why not, where it was refused; the document tells a success. None where the council was
+        /// asked to vote for it: it may still be, whatever anybody says.
         refusal: Option<JoinRefusal>,
     },
     /// Does any of your stores hold a record? Asked before a join changes the layout.
     AskEmpty {
-        /// Of the join.
+        /// Names the round of questions: drawn anew for each.
         change: ChangeId,
     },
     /// The answer.
@@ -143,7 +144,7 @@ pub struct Ballot {
     pub proposer: u32,
 }
 
-/// A vote in the instance that decides the successor of `after`.
+/// A vote in the instance that decides the successor of one document: of the voter's own, in its slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accepted {
     /// The ballot of the vote.

@@ -103,7 +103,8 @@ impl Document {
     /// The member of this ordinal.
     #[must_use]
     pub fn member(&self, ordinal: Ordinal) -> Option<&Member> {
-        self.current.iter().find(|member| member.ordinal == ordinal)
+        let found = self.current.binary_search_by_key(&ordinal, |member| member.ordinal);
+        found.ok().map(|at| &self.current[at])
     }
 
     /// The member of this name.

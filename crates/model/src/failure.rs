@@ -56,7 +56,8 @@ pub enum Failure {
     },
     /// The node is stopping; another one will answer.
     ShuttingDown,
-    /// The node is not ready to serve this: it has not joined yet, or does not store the partition.
+    /// The node does not serve this: it has not joined yet, is no member any more, or does not store
+    /// the key's partition.
     NotReady,
     /// This node may not stamp writes now.
     ClockSkew {
@@ -134,6 +135,10 @@ impl fmt::Display for Failure {
             Self::NotReady => {
                 f.write_str("the node is not ready to serve this; try again or use another one")
             }
+            Self::ClockSkew { offset_ms: 0, .. } => f.write_str(
+                "the node has not measured its clock against the other members' yet, so it stamps no \
+                 writes; try again or use another node",
+            ),
             Self::ClockSkew { offset_ms, .. } => write!(
                 f,
                 "the node's clock is off by {offset_ms} ms, so it stamps no writes; \

@@ -6,6 +6,13 @@ use core::time::Duration;
 /// Longest key, in bytes.
 pub const MAX_KEY_BYTES: usize = 4096;
 
+/// The longest value that any node can be configured to take. Between nodes this alone counts, so that
+/// what one node took from a client, each replica takes from it.
+pub const MAX_VALUE_BYTES: usize = 8 * 1024 * 1024;
+
+/// Longest message of a failure detector, in bytes. It is meant to fit into a datagram.
+pub const MAX_SWIM_BYTES: usize = 64 * 1024;
+
 /// Longest name of a namespace, in bytes.
 pub const MAX_NAMESPACE_BYTES: usize = 64;
 

@@ -1,6 +1,7 @@
 //! The admin messages of the peer port. They are rare, so serde reads and writes them.
 
 use std::collections::BTreeMap;
+use std::mem::discriminant;
 
 use serde::{Deserialize, Serialize};
 
@@ -37,30 +38,34 @@ struct JoinData {
 }
 
 impl AdminRequest {
-    const NAMES: [&'static str; 5] = ["status/node", "healthz", "reload", "status/cluster", "join"];
+    /// Every request under its name; of a `join` the one that is meant where nothing else is said.
+    const NAMES: [(Self, &'static str); 5] = [
+        (Self::NodeStatus, "status/node"),
+        (Self::Healthz, "healthz"),
+        (Self::Reload, "reload"),
+        (Self::ClusterStatus, "status/cluster"),
+        (Self::Join { dry_run: false }, "join"),
+    ];
 
     /// Reads an admin message. Only the data of a `join` is looked into.
     ///
     /// # Errors
     /// The refusal to send back.
     pub fn decode(envelope: &Envelope<'_>) -> Result<Self, Refusal> {
-        match envelope.kind {
-            "status/node" => Ok(Self::NodeStatus),
-            "healthz" => Ok(Self::Healthz),
-            "reload" => Ok(Self::Reload),
-            "status/cluster" => Ok(Self::ClusterStatus),
-            "join" => match rmp_serde::from_slice(envelope.data) {
+        match Self::NAMES.iter().find(|(_, name)| *name == envelope.kind) {
+            Some((Self::Join { .. }, _)) => match rmp_serde::from_slice(envelope.data) {
                 Ok(JoinData { dry_run }) => Ok(Self::Join { dry_run }),
                 Err(_) => {
                     let message = "`dry_run` must be true or false".to_owned();
                     Err(Refusal::new(Code::BadRequest, message))
                 }
             },
-            unknown => {
+            Some((request, _)) => Ok(*request),
+            None => {
                 let message = format!(
                     "there is no message '{}' on the peer port; there are hello, {}",
-                    unknown.escape_debug(),
-                    Self::NAMES.join(", ")
+                    envelope.kind.escape_debug(),
+                    Self::NAMES.map(|(_, name)| name).join(", ")
                 );
                 Err(Refusal::new(Code::UnknownType, message))
             }
@@ -76,19 +81,15 @@ impl AdminRequest {
     }
 
     fn kind(self) -> &'static str {
-        match self {
-            Self::NodeStatus => "status/node",
-            Self::Healthz => "healthz",
-            Self::Reload => "reload",
-            Self::ClusterStatus => "status/cluster",
-            Self::Join { .. } => "join",
-        }
+        let is_this = |request: &Self| discriminant(request) == discriminant(&self);
+        let found = Self::NAMES.iter().find(|(request, _)| is_this(request));
+        found.map(|(_, name)| *name).expect("every request has a name")
     }
 
     /// Whether only an administrator may ask this. A join that is only planned changes nothing, but
     /// asks other nodes, so it counts.
     #[must_use]
-    pub fn changes_something(self) -> bool {
+    pub fn needs_administrator(self) -> bool {
         matches!(self, Self::Reload | Self::Join { .. })
     }
 }
@@ -208,7 +209,7 @@ pub struct HandoffStatus {
     pub count: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Partitions whose hints did not fit.
+    /// Partitions with writes that the target may lack and no hint tells. Anti-entropy is to clear them.
     pub dirty: u64,
 }
 
@@ -263,9 +264,17 @@ mod tests {
             let mut frame = Vec::new();
             request.encode(Some(1), &mut frame);
             let envelope = Envelope::decode(&frame[HEADER_BYTES..]).unwrap();
-            assert!(AdminRequest::NAMES.contains(&envelope.kind));
             assert_eq!(AdminRequest::decode(&envelope), Ok(request));
         }
+    }
+
+    #[test]
+    fn what_is_unknown_is_told_every_name() {
+        let unknown = Envelope { kind: "leave", data: b"\x80", id: None };
+        let refusal = AdminRequest::decode(&unknown).unwrap_err();
+        assert_eq!(refusal.code, Code::UnknownType);
+        let names = "hello, status/node, healthz, reload, status/cluster, join";
+        assert!(refusal.message.ends_with(names), "{}", refusal.message);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //!
 //! Storage has verified its checksum. It is checked all the same, because a node places data by it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use paravon_model::limits::{MAX_REPLICATION_FACTOR, MAX_SHIFT};
@@ -56,16 +57,16 @@ pub enum StoredState {
 /// The state's bytes.
 ///
 /// # Panics
-/// A document in it breaks a rule of [`decode_cluster_state`]: a bug, told before it makes a disk
-/// unreadable.
+/// It breaks a rule of [`decode_cluster_state`]: a bug, told before it makes a disk unreadable.
 #[must_use]
 pub fn encode_cluster_state(state: &ClusterState) -> Vec<u8> {
+    let checked = check(state);
+    assert!(checked.is_ok(), "a state that could not be read back: {checked:?}");
+    encode_unchecked(state)
+}
+
+fn encode_unchecked(state: &ClusterState) -> Vec<u8> {
     let accepted = state.vote.accepted.as_ref();
-    let documents = state.document.iter().chain(accepted.map(|vote| &vote.value));
-    for document in documents {
-        let checked = check_document(document);
-        assert!(checked.is_ok(), "a document that could not be read back: {checked:?}");
-    }
     let mut out = Vec::new();
     let optional = u32::from(state.ordinal.is_some())
         + u32::from(state.document.is_some())
@@ -153,7 +154,7 @@ fn read_state(reader: &mut Reader<'_>) -> Read<ClusterState> {
             _ => reader.skip()?,
         }
     }
-    Ok(ClusterState {
+    let state = ClusterState {
         node_id: required(node_id, "node_id")?,
         ordinal,
         document,
@@ -161,7 +162,43 @@ fn read_state(reader: &mut Reader<'_>) -> Read<ClusterState> {
         waits_for,
         joining,
         remembered: required(remembered, "remembered")?,
-    })
+    };
+    check_vote(&state)?;
+    Ok(state)
+}
+
+/// All that reading checks.
+fn check(state: &ClusterState) -> Read<()> {
+    let accepted = state.vote.accepted.as_ref();
+    let mut documents = state.document.iter().chain(accepted.map(|vote| &vote.value));
+    documents.try_for_each(|document| check_document(document))?;
+    check_vote(state)?;
+    let ordinals: BTreeSet<Ordinal> = state.remembered.iter().map(|&(of, _)| of).collect();
+    if ordinals.len() != state.remembered.len() || ordinals.len() > MAX_REMEMBERED {
+        return wrong("remembered", "every ordinal once, and at most 65,536");
+    }
+    Ok(())
+}
+
+/// A slot is about the instance that decides the successor of the document beside it. A vote taken for
+/// one of another instance would make two documents of one version (`LAYOUT_AGREES`).
+fn check_vote(state: &ClusterState) -> Read<()> {
+    let Some(Accepted { ballot, value }) = &state.vote.accepted else { return Ok(()) };
+    let Some(document) = &state.document else {
+        return wrong("accepted", "no vote without the document before it");
+    };
+    let line = |document: &Document| (document.cluster_id, document.generation, document.rescue_id);
+    if line(document) != line(value) || Some(value.version) != document.version.checked_add(1) {
+        return wrong("accepted", "the document that follows the one beside it");
+    }
+    if *ballot > state.vote.promised {
+        return wrong("promised", "a ballot no smaller than the one voted in");
+    }
+    Ok(())
+}
+
+fn wrong(field: &'static str, expected: &'static str) -> Read<()> {
+    Err(DecodeError { field, problem: Problem::OutOfRange { expected } })
 }
 
 fn read_remembered(reader: &mut Reader<'_>) -> Read<Vec<(Ordinal, RememberedDisk)>> {

@@ -1,6 +1,6 @@
 //! The frozen bytes of both formats, and what a broken disk may hold instead.
 
-use paravon_model::limits::MAX_MEMBERS;
+use paravon_model::limits::{MAX_MEMBERS, MAX_VALUE_BYTES};
 use paravon_model::{ChangeId, Hlc, Phase};
 
 use super::*;
@@ -17,7 +17,7 @@ fn full() -> ClusterState {
     ClusterState {
         node_id: name("node-1"),
         ordinal: Some(Ordinal(1)),
-        document: Some(Arc::new(document(1))),
+        document: Some(Arc::new(document(2))),
         vote: VoteSlot {
             promised: Ballot { round: 3, proposer: 2 },
             accepted: Some(Accepted { ballot, value: Arc::new(document(3)) }),
@@ -149,7 +149,7 @@ fn the_largest_document_fits_twice_into_a_frame_between_nodes() {
     }
     let bytes = encode_document(&largest);
     assert_eq!(decode_document(&bytes), Ok(largest));
-    assert!(2 * bytes.len() < crate::frame::MAX_VALUE_BYTES, "{} bytes", bytes.len());
+    assert!(2 * bytes.len() < MAX_VALUE_BYTES, "{} bytes", bytes.len());
 }
 
 #[test]
@@ -160,4 +160,39 @@ fn a_state_that_could_not_be_read_back_is_not_written() {
     document.council.clear();
     wrong.document = Some(Arc::new(document));
     let _ = encode_cluster_state(&wrong);
+}
+
+/// A state in which something is wrong that no field shows alone.
+type Wrong = fn(&mut ClusterState);
+
+fn accepted(state: &mut ClusterState) -> &mut Accepted {
+    state.vote.accepted.as_mut().unwrap()
+}
+
+const WRONG: [(&str, Wrong); 8] = [
+    ("accepted", |state| state.document = None),
+    ("accepted", |state| state.document = Some(Arc::new(document(1)))),
+    ("accepted", |state| state.document = Some(Arc::new(document(3)))),
+    ("accepted", |state| Arc::make_mut(&mut accepted(state).value).cluster_id.0 += 1),
+    ("accepted", |state| Arc::make_mut(&mut accepted(state).value).generation += 1),
+    ("accepted", |state| Arc::make_mut(&mut accepted(state).value).rescue_id += 1),
+    ("promised", |state| accepted(state).ballot.round = 4),
+    ("remembered", |state| state.remembered[0].0 = state.remembered[1].0),
+];
+
+#[test]
+fn a_vote_that_is_not_of_the_document_beside_it_is_neither_read_nor_written() {
+    for (field, change) in WRONG {
+        let mut state = full();
+        change(&mut state);
+        assert_eq!(check(&state).unwrap_err().field, field);
+        let read = decode_cluster_state(&encode_unchecked(&state));
+        assert_eq!(read.unwrap_err().field, field);
+        let written = std::panic::catch_unwind(|| encode_cluster_state(&state));
+        assert!(written.is_err(), "{field}");
+    }
+    let mut many = full();
+    let disk = many.remembered[0].1;
+    many.remembered = (0..=65_536).map(|ordinal| (Ordinal(ordinal), disk)).collect();
+    assert_eq!(check(&many).unwrap_err().field, "remembered");
 }

@@ -28,7 +28,7 @@ pub enum Code {
     ReadOnly,
     /// The node is stopping.
     ShuttingDown,
-    /// The node has not joined a cluster.
+    /// The node has not joined a cluster, or does not serve the key.
     NotReady,
     /// No certificate, or one of another authority.
     Unauthenticated,
@@ -40,7 +40,7 @@ pub enum Code {
     Damaged,
     /// A replica holds a later version of the key.
     Superseded,
-    /// A replica knows the key's partition to agree above this version.
+    /// The version is at or below the replica's `closed`, and not the one that it holds.
     BelowFloor,
     /// The request was made under an earlier layout.
     StaleLayout,

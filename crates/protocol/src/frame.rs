@@ -3,15 +3,13 @@
 
 use core::ops::Range;
 
+pub use paravon_model::limits::MAX_VALUE_BYTES;
+
 /// Bytes of the length in front of a payload.
 pub const HEADER_BYTES: usize = 4;
 
 /// What a frame may hold besides its value: the key, names and MessagePack's own bytes.
 pub const FRAME_SLACK_BYTES: usize = 64 * 1024;
-
-/// The longest value that any node can be configured to take. Between nodes this alone counts, so that
-/// what one node took from a client, each replica takes from it.
-pub const MAX_VALUE_BYTES: usize = 8 * 1024 * 1024;
 
 /// The longest payload that a receiver takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -72,6 +72,17 @@ impl RequestId {
         id
     }
 
+    /// What the client chose: the text or the bytes; nothing of a number, which is too short to be told
+    /// from others.
+    #[must_use]
+    pub fn content(&self) -> &[u8] {
+        let encoded = &self.encoded[..usize::from(self.length)];
+        match encoded {
+            [0xa0..=0xbf, content @ ..] | [0xd9 | 0xc4, _, content @ ..] => content,
+            _ => &[],
+        }
+    }
+
     /// The id of this encoding; none where it is too long.
     fn from_encoded(raw: &[u8]) -> Option<Self> {
         let mut encoded = [0; Self::MAX_ENCODED];

@@ -139,6 +139,11 @@ impl<T> Answers<T> {
         self.count - self.given().count()
     }
 
+    /// Whether one is to be asked, for the first time or again.
+    pub(crate) fn has_unasked(&self) -> bool {
+        (0..self.count).any(|slot| matches!(self.standing[slot], Standing::Unasked))
+    }
+
     /// Replicas whose answer is on its way.
     pub(crate) fn asking(&self) -> usize {
         let asked = |standing: &&Standing<T>| matches!(standing, Standing::Asked);

@@ -63,6 +63,9 @@ pub enum Hold {
     Exhausted,
 }
 
+/// How far the ceiling of a node that stamps nothing may stay behind its wall clock.
+const IDLE_DISTANCE_MS: u64 = 1000;
+
 /// A shard's clock.
 #[derive(Clone, Debug)]
 pub struct Clock {
@@ -136,12 +139,18 @@ impl Clock {
         Ok(stamp)
     }
 
-    /// By how many milliseconds another coordinator's fresh stamp lies ahead of the wall clock, where
-    /// that is more than the bound: the stamp is refused, and no clock moves past it.
-    #[must_use]
-    pub fn too_far_ahead(&self, seen: Hlc, now: Now) -> Option<u64> {
-        let ahead_ms = seen.physical_ms().saturating_sub(now.wall_ms);
-        (ahead_ms > self.bound_ms).then_some(ahead_ms)
+    /// Moves past another coordinator's fresh stamp.
+    ///
+    /// # Errors
+    /// It lies further ahead of the wall clock than the bound, by so many milliseconds in all: it is to
+    /// be refused, even where this clock is past it already. The clock has not moved.
+    pub fn follow(&mut self, fresh: Hlc, now: Now) -> Result<(), u64> {
+        let ahead_ms = fresh.physical_ms().saturating_sub(now.wall_ms);
+        if ahead_ms > self.bound_ms {
+            return Err(ahead_ms);
+        }
+        self.last = self.last.max(fresh);
+        Ok(())
     }
 
     /// Moves past a version that another write has.
@@ -173,6 +182,14 @@ impl Clock {
             self.ceiling = self.wanted;
         }
         Some(self.wanted)
+    }
+
+    /// The ceiling to make durable although nothing is stamped: it follows the wall clock at some
+    /// distance, near enough for other members to remember a recent one (`DISK_NOT_OLDER`), and
+    /// seldom enough for a quiet disk to rest.
+    pub fn idle_ceiling(&mut self, now: Now) -> Option<Hlc> {
+        let behind_ms = now.wall_ms.saturating_sub(self.wanted.physical_ms());
+        if behind_ms < IDLE_DISTANCE_MS { None } else { self.wanted_ceiling(now) }
     }
 
     /// The ceiling that the disk is known to hold.
@@ -293,6 +310,17 @@ mod tests {
         assert_eq!(clock.observe(Hlc::new(2000, 5), at(1000)), Ok(()));
         raise(&mut clock, at(1000));
         assert_eq!(clock.stamp(at(1000)), Ok(Hlc::new(2000, 6)));
+    }
+
+    #[test]
+    fn a_fresh_stamp_is_held_against_the_wall_although_the_clock_is_past_it() {
+        let mut clock = clock(Hlc::ZERO, 0, 1);
+        raise(&mut clock, at(2000));
+        assert_eq!(clock.stamp(at(2000)), Ok(Hlc::new(2000, 0)));
+        assert_eq!(clock.observe(Hlc::new(1900, 0), at(500)), Ok(()));
+        assert_eq!(clock.follow(Hlc::new(1900, 0), at(500)), Err(1400));
+        assert_eq!(clock.follow(Hlc::new(2000, 7), at(1000)), Ok(()));
+        assert_eq!(clock.stamp(at(2000)), Ok(Hlc::new(2000, 8)));
     }
 
     #[test]

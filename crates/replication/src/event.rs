@@ -137,7 +137,7 @@ pub enum Event {
     Hints {
         /// For whom.
         target: Ordinal,
-        /// Durable hints in the order of (hash, key), all of them where fewer than asked for.
+        /// Durable hints in the order of (hash, key); none where there are no more.
         hints: Result<Vec<Hint>, Failure>,
     },
     /// The clock's ceiling is durable.
@@ -152,6 +152,8 @@ pub enum Event {
     },
     /// Time has passed.
     Tick,
+    /// The node is about to stop: what answered writes lack is to be kept as hints now.
+    Stop,
 }
 
 /// A write kept for a replica that could not be reached.
@@ -228,6 +230,8 @@ pub enum Effect {
         after: Option<(KeyHash, Key)>,
         /// At most so many.
         limit: usize,
+        /// No more after the one that makes it so many bytes.
+        bytes: usize,
     },
     /// The target has this version or a newer one durably: remove its hint, unless that is newer still.
     DropHint {

@@ -15,6 +15,8 @@ use paravon_ring::KeyHash;
 
 use crate::answers::{MAX_REPLICAS, Standing};
 use crate::event::{Effect, Now, Reply, RequestToken};
+use crate::hedge::{Late, Leave};
+use crate::linger::{self, Lingering};
 use crate::mutants::{self, Mutant};
 use crate::operations::OperationId;
 use crate::outgoing::Outgoing;
@@ -35,6 +37,8 @@ pub(crate) struct Read {
     phase: Phase,
     /// When each replica was asked.
     asked_at: [Duration; MAX_REPLICAS],
+    /// The moment at which it is late, where it is watched for that.
+    late_at: Option<Duration>,
     /// Where among equally near replicas this read begins.
     rotation: usize,
 }
@@ -80,13 +84,15 @@ impl Shard {
             tally,
             phase: Phase::Asking,
             asked_at: [Duration::ZERO; MAX_REPLICAS],
+            late_at: None,
             rotation: self.rotation,
         };
         let id = self.begin(Operation::Read(read));
         if spare {
-            self.hedge.watch(now.monotonic, id);
+            self.hedge.earn();
         }
         self.advance_read(now, id, out);
+        self.watch_read(now, id);
     }
 
     /// Sends whatever the read lacks to replicas that can be reached: requests while it asks, the
@@ -168,6 +174,7 @@ impl Shard {
                     if promises && !mutants::is(Mutant::NoReadRepair) {
                         read.phase = Phase::Holding(winner);
                         self.judge_read(now, id, out);
+                        self.watch_read(now, id);
                     } else {
                         self.answer_read(now, id, Some(winner), out);
                     }
@@ -185,24 +192,39 @@ impl Shard {
         }
     }
 
-    /// The usual time for an answer has passed: ask one replica more, if the budget allows.
+    /// From now on the read waits for answers, and may turn to a further replica when they are late.
+    fn watch_read(&mut self, now: Now, id: OperationId) {
+        let Some(Operation::Read(read)) = self.operations.get_mut(id) else { return };
+        if read.has_spare() {
+            read.late_at = Some(self.hedge.watch(now.monotonic, id));
+        }
+    }
+
+    /// The usual time for an answer has passed: turn to one replica more, if the budget allows.
     pub(crate) fn hedge_reads(&mut self, now: Now, out: &mut Vec<Effect>) {
-        while let Some(id) = self.hedge.late(now.monotonic) {
+        while let Some(Late { due, read: id, leave }) = self.hedge.late(now.monotonic) {
             let Some(Operation::Read(read)) = self.operations.get(id) else { continue };
-            if !matches!(read.phase, Phase::Asking) {
+            if read.late_at != Some(due) || !read.has_spare() {
                 continue;
             }
-            for (slot, &replica) in read.tally.answers().replicas().iter().enumerate() {
-                if *read.tally.answers().standing(slot) == Standing::Asked {
-                    let waited = now.monotonic.saturating_sub(read.asked_at[slot]);
-                    self.peers.observe(replica, waited * 2);
+            if matches!(read.phase, Phase::Asking) {
+                for (slot, &replica) in read.tally.answers().replicas().iter().enumerate() {
+                    if *read.tally.answers().standing(slot) == Standing::Asked {
+                        let waited = now.monotonic.saturating_sub(read.asked_at[slot]);
+                        self.peers.observe(replica, waited * 2);
+                    }
                 }
             }
-            if self.hedge.spend().is_some() {
-                let (operations, mut outgoing) = self.split(now, out);
-                if let Some(Operation::Read(read)) = operations.get_mut(id) {
-                    read.ask_next(id, &mut outgoing);
-                }
+            let allowed = leave == Leave::Granted || self.hedge.spend().is_some();
+            let (operations, mut outgoing) = self.split(now, out);
+            let Some(Operation::Read(read)) = operations.get_mut(id) else { continue };
+            if allowed && read.hedge(id, &mut outgoing).is_some() {
+                self.watch_read(now, id);
+                continue;
+            }
+            let late_at = self.hedge.starve(now.monotonic, id);
+            if let Some(Operation::Read(read)) = self.operations.get_mut(id) {
+                read.late_at = Some(late_at);
             }
         }
     }
@@ -221,7 +243,7 @@ impl Shard {
     }
 
     /// The replica knows another layout and did nothing: another one is asked at once, this one again
-    /// at the next tick.
+    /// after a while.
     pub(crate) fn postpone_read(
         &mut self,
         now: Now,
@@ -231,11 +253,11 @@ impl Shard {
     ) {
         let Some(Operation::Read(read)) = self.operations.get_mut(id) else { return };
         read.tally.postpone(peer);
-        self.postponed = true;
+        self.ask_again_later(now);
         self.advance_read(now, id, out);
     }
 
-    /// The next tick has come.
+    /// The while is over.
     pub(crate) fn ask_read_again(&mut self, now: Now, id: OperationId, out: &mut Vec<Effect>) {
         let Some(Operation::Read(read)) = self.operations.get_mut(id) else { return };
         read.tally.ask_postponed();
@@ -258,6 +280,7 @@ impl Shard {
         // Answers under the old id find nothing.
         if let Some(id) = self.operations.renew(id) {
             self.advance_read(now, id, out);
+            self.watch_read(now, id);
         }
     }
 
@@ -284,8 +307,12 @@ impl Shard {
         out.push(Effect::Reply { request: read.request, reply });
         match winner {
             Some(winner) if !mutants::is(Mutant::NoReadRepair) => {
+                let lingering = self.lingering.enter(linger::weight(&read.key, &winner.body));
                 read.phase = Phase::Answered(winner);
                 self.advance_read(now, id, out);
+                if lingering == Lingering::Ends {
+                    self.end_read(id);
+                }
             }
             _ => self.end_read(id),
         }
@@ -298,17 +325,57 @@ impl Shard {
         }
     }
 
+    /// The node is about to stop: a read that is answered waits for nobody.
+    pub(crate) fn stop_read(&mut self, id: OperationId) {
+        if let Some(Operation::Read(read)) = self.operations.get(id)
+            && !read.is_awaited()
+        {
+            self.end_read(id);
+        }
+    }
+
     fn end_read(&mut self, id: OperationId) {
-        self.operations.remove(id);
+        if let Some(Operation::Read(read)) = self.operations.remove(id)
+            && let Phase::Answered(winner) = &read.phase
+        {
+            self.lingering.leave(linger::weight(&read.key, &winner.body));
+        }
         let operations = &self.operations;
-        self.hedge.trim(|id| operations.get(id).is_some_and(Operation::asks));
+        self.hedge.trim(|id| operations.get(id).is_some_and(Operation::may_be_late));
     }
 }
 
 impl Read {
-    /// Whether it still collects answers.
-    pub(crate) fn asks(&self) -> bool {
-        matches!(self.phase, Phase::Asking)
+    /// Whether its client waits for it.
+    pub(crate) fn is_awaited(&self) -> bool {
+        !matches!(self.phase, Phase::Answered(_))
+    }
+
+    /// Whether there is a replica that it has not turned to and might.
+    fn has_spare(&self) -> bool {
+        match self.phase {
+            Phase::Asking => self.tally.answers().has_unasked(),
+            Phase::Holding(_) => self.tally.untold().next().is_some(),
+            Phase::Answered(_) => false,
+        }
+    }
+
+    /// What it waits for is late: turns to one replica more. A replica that answers reads may have a
+    /// disk that stands still, so the winner goes to one that was not told it; where that one holds it
+    /// already, it costs no write. None where no further one can be reached.
+    fn hedge(&mut self, id: OperationId, outgoing: &mut Outgoing<'_>) -> Option<()> {
+        match &self.phase {
+            Phase::Asking => self.ask_next(id, outgoing),
+            Phase::Holding(winner) => {
+                let winner = winner.clone();
+                let replicas = self.tally.answers().replicas();
+                let linked = |slot: &usize| outgoing.reach(replicas[*slot]) == Reach::Linked;
+                let further = self.tally.untold().find(linked)?;
+                self.repair(id, further, &winner, outgoing);
+                Some(())
+            }
+            Phase::Answered(_) => None,
+        }
     }
 
     /// Asks the nearest replica that was not asked: this node, then by the time in which they answer,

@@ -6,7 +6,7 @@ use core::time::Duration;
 use paravon_model::{Command, Consistency, Failure, Ordinal, Outcome, ReplicaReply, Value};
 
 use crate::event::Event;
-use crate::test_cluster::{Cluster, Message, TIMEOUT, key, record, version};
+use crate::test_cluster::{Cluster, Message, TIMEOUT, key, layout, record, version};
 
 fn value(text: &str) -> Option<Value> {
     Some(Value::bytes(text.as_bytes()))
@@ -203,4 +203,99 @@ fn a_late_stale_answer_is_repaired_in_the_background() {
     cluster.run();
     assert_eq!(cluster.held(stale, "k"), Some(version(5, 9)));
     assert_eq!(cluster.node(1).shard.under_way(), 0);
+}
+
+/// Node 3 answers reads and its disk stands still; nodes 1 and 2 hold the key. The reads that asked node
+/// 3 wait for it: they have sent it what it lacks.
+fn waiting_for_a_stalled_disk(reads: usize) -> (Cluster, Vec<u64>) {
+    let mut cluster = Cluster::new(3);
+    for node in [1, 2] {
+        cluster.node(node).merge(key("k"), record(5, "new"));
+    }
+    cluster.node(3).stalled = true;
+    let requests: Vec<u64> =
+        (0..reads).map(|_| cluster.begin_get(1, "k", Consistency::Quorum)).collect();
+    cluster.run();
+    let waiting: Vec<u64> =
+        requests.into_iter().filter(|&request| cluster.read(request).is_none()).collect();
+    assert!(!waiting.is_empty());
+    (cluster, waiting)
+}
+
+#[test]
+fn a_late_write_back_goes_to_a_further_replica_that_may_hold_the_winner_already() {
+    let (mut cluster, waiting) = waiting_for_a_stalled_disk(2);
+    let wake = cluster.node(1).shard.next_wake().unwrap();
+    assert!(wake < cluster.time + Duration::from_millis(50));
+    cluster.time = wake;
+    cluster.step(1, Event::Tick);
+    cluster.run();
+    assert!(waiting.iter().all(|&request| cluster.read(request) == Some(Ok(value("new")))));
+}
+
+#[test]
+fn without_a_budget_a_read_that_lacks_its_quorum_turns_to_a_further_replica_later() {
+    let (mut cluster, waiting) = waiting_for_a_stalled_disk(2);
+    while cluster.node(1).shard.hedge.spend().is_some() {}
+    cluster.time = cluster.node(1).shard.next_wake().unwrap();
+    cluster.step(1, Event::Tick);
+    cluster.run();
+    assert!(waiting.iter().all(|&request| cluster.read(request).is_none()), "no budget");
+    cluster.pass(Duration::from_millis(50));
+    assert!(waiting.iter().all(|&request| cluster.read(request) == Some(Ok(value("new")))));
+}
+
+/// So many reads that are answered while a late answer is outstanding, of a value of 4 MiB.
+fn with_late_answers(cluster: &mut Cluster, reads: usize) {
+    let large = "v".repeat(4 * 1024 * 1024);
+    for node in [1, 2, 3] {
+        cluster.node(node).merge(key("k"), record(5, &large));
+    }
+    for _ in 0..reads {
+        let request = cluster.begin_get(1, "k", Consistency::Quorum);
+        let first = asked(cluster)[0];
+        cluster.wire.clear();
+        cluster.time += Duration::from_millis(20);
+        cluster.step(1, Event::Tick);
+        assert_eq!(asked(cluster), [5 - first]);
+        cluster.run();
+        assert!(cluster.read(request).unwrap().is_ok());
+    }
+}
+
+#[test]
+fn answered_reads_that_wait_for_late_answers_are_bounded_by_their_bytes() {
+    let mut cluster = Cluster::new(3);
+    with_late_answers(&mut cluster, 20);
+    let kept = cluster.node(1).shard.under_way();
+    assert!((8..16).contains(&kept), "{kept} of 4 MiB each");
+    cluster.pass(TIMEOUT);
+    assert_eq!(cluster.node(1).shard.under_way(), 0);
+    with_late_answers(&mut cluster, 10);
+    assert_eq!(cluster.node(1).shard.under_way(), 10, "there is room again");
+}
+
+#[test]
+fn no_answered_read_holds_up_a_stop() {
+    let mut cluster = Cluster::new(3);
+    with_late_answers(&mut cluster, 2);
+    cluster.step(1, Event::Stop);
+    assert_eq!(cluster.node(1).shard.under_way(), 0);
+}
+
+#[test]
+fn a_late_answer_under_another_layout_makes_it_ask_a_further_replica() {
+    let mut cluster = Cluster::new(3);
+    let request = cluster.begin_get(1, "k", Consistency::Quorum);
+    cluster.wire.clear();
+    for node in 1..=3 {
+        cluster.step(node, Event::Layout { layout: layout(3, 2) });
+    }
+    let lost = asked(&cluster)[0];
+    cluster.wire.clear();
+    cluster.time += Duration::from_millis(20);
+    cluster.step(1, Event::Tick);
+    assert_eq!(asked(&cluster), [5 - lost]);
+    cluster.run();
+    assert_eq!(cluster.read(request), Some(Ok(None)));
 }

@@ -1,9 +1,9 @@
 //! Handing hints over to the members that they are kept for (`HINT_NOT_LOST`, `HINT_ORDER`).
 //!
-//! Per target one scan through its hints at a time, with a window that grows while the target keeps
-//! up. A hint is removed only after the target's durable answer to that very version. One key has one
-//! hint, and a scan passes it once and ends when everything it sent has ended: **never** are two
-//! versions of a key on their way to one target at once.
+//! Per target one scan through its hints at a time, with a window that yields to everything else. A hint
+//! is removed only after the target's durable answer to that very version. One key has one hint, and a
+//! scan passes it once and ends when everything that it sent has ended or was given up; should an older
+//! copy still arrive then, the merge rule keeps the newer one.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -16,7 +16,7 @@ use crate::answers::Answers;
 use crate::event::{Effect, Hint, Now};
 use crate::mutants::{self, Mutant};
 use crate::operations::OperationId;
-use crate::pace::{Pace, Pause};
+use crate::pace::{MAX_BYTES, MAX_READ, Pace, Pause};
 use crate::peers::Reach;
 use crate::shard::{Operation, Shard};
 use crate::stores::Waiter;
@@ -151,8 +151,8 @@ impl Shard {
         let scan = &mut handoff.scan;
         if scan.ready.is_empty() && !scan.complete && scan.read == ReadState::Idle {
             scan.read = ReadState::Reading;
-            let (after, limit) = (scan.after.clone(), handoff.pace.read_limit());
-            return out.push(Effect::ReadHints { target, after, limit });
+            let (after, limit, bytes) = (scan.after.clone(), MAX_READ, MAX_BYTES);
+            return out.push(Effect::ReadHints { target, after, limit, bytes });
         }
         if scan.ready.is_empty() && scan.complete && handoff.pace.outstanding() == 0 {
             handoff.end_scan(now.monotonic);
@@ -183,8 +183,7 @@ impl Shard {
         let expected = core::mem::take(&mut handoff.scan.read);
         match (expected, hints) {
             (ReadState::Reading, Ok(hints)) => {
-                handoff.scan.complete = hints.len() < handoff.pace.read_limit();
-                handoff.pace.read(hints.iter().map(weight).sum(), hints.len());
+                handoff.scan.complete = hints.is_empty();
                 if let Some(last) = hints.last() {
                     handoff.scan.after = Some((last.hash, last.key.clone()));
                 }
@@ -252,10 +251,11 @@ impl Shard {
         }
         let Some(Operation::HandOver(hint)) = self.operations.remove(id) else { return };
         let weight = hint.weight();
+        let took = (now.monotonic + PATIENCE).saturating_sub(hint.deadline);
         let HandOver { target, hash, key, record, .. } = hint;
         out.push(Effect::DropHint { target, hash, key, version: record.version });
         let handoff = self.handoffs.target(target);
-        handoff.pace.delivered(weight);
+        handoff.pace.delivered(weight, took);
         handoff.scan.done += 1;
         self.advance_handoff(now, target, out);
     }

@@ -187,3 +187,24 @@ fn a_refused_store_of_its_own_is_hinted_to_itself() {
     cluster.pass(Duration::from_secs(1));
     assert_eq!((cluster.hinted(1, 1), cluster.held(1, "k")), (0, Some(version)));
 }
+
+#[test]
+fn hints_on_their_way_under_an_earlier_layout_are_sent_again() {
+    let mut cluster = with_hints(3);
+    comes_back(&mut cluster);
+    let sent = |cluster: &Cluster| {
+        let hint = |message: &&Message| {
+            matches!(message, Message::Request { request, .. }
+                if matches!(request.command, Command::Store { purpose: Purpose::Hint, .. }))
+        };
+        cluster.wire.iter().filter(hint).count()
+    };
+    assert_eq!(sent(&cluster), 3);
+    cluster.wire.clear();
+    for node in [3, 2, 1] {
+        cluster.step(node, Event::Layout { layout: layout(3, 2) });
+    }
+    assert_eq!(sent(&cluster), 3, "nobody waits for answers that are void");
+    cluster.run();
+    assert_eq!((cluster.hinted(1, 3), cluster.node(1).shard.under_way()), (0, 0));
+}

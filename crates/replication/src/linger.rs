@@ -1,24 +1,31 @@
-//! Writes that are answered, whose replicas are not: how many, and whether there is room for one more.
+//! Writes and reads that are answered and go on for replicas that lack what they carry: how many, and
+//! whether there is room for one more.
 
-/// Most writes that linger.
+use paravon_model::{Body, Key};
+
+use crate::shard::Operation;
+
+/// Most operations that linger.
 const MAX_LINGERING: usize = 65_536;
 /// Most bytes of them.
 const MAX_LINGERING_BYTES: usize = 64 * 1024 * 1024;
 
-/// Whether a write may wait for the replicas that have not acknowledged it.
+/// Whether an operation may wait for the replicas that have not acknowledged what it carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lingering {
     /// It may.
     GoesOn,
-    /// Whoever lacks it now gets a hint.
+    /// Whoever lacks what was written now gets a hint; what was read is repaired by a later read.
     Ends,
 }
 
-/// The writes that linger.
+/// The operations that linger.
 #[derive(Debug, Default)]
 pub(crate) struct Lingerers {
     count: usize,
     bytes: usize,
+    /// The node is about to stop: nobody will wait.
+    stopped: bool,
 }
 
 impl Lingerers {
@@ -27,7 +34,12 @@ impl Lingerers {
         self.count += 1;
         self.bytes += bytes;
         let room = self.count <= MAX_LINGERING && self.bytes <= MAX_LINGERING_BYTES;
-        if room { Lingering::GoesOn } else { Lingering::Ends }
+        if room && !self.stopped { Lingering::GoesOn } else { Lingering::Ends }
+    }
+
+    /// From now on nothing lingers.
+    pub(crate) fn stop(&mut self) {
+        self.stopped = true;
     }
 
     /// One less, of those that entered.
@@ -35,6 +47,15 @@ impl Lingerers {
         self.count -= 1;
         self.bytes -= bytes;
     }
+}
+
+/// What an operation on this record takes while it lingers, in bytes.
+pub(crate) fn weight(key: &Key, body: &Body) -> usize {
+    let value = match body {
+        Body::Live(value) => value.bytes.len(),
+        Body::Tombstone => 0,
+    };
+    size_of::<Operation>() + key.encoded().len() + value
 }
 
 #[cfg(test)]
@@ -51,5 +72,10 @@ mod tests {
         lingerers.leave(1);
         lingerers.leave(1);
         assert_eq!(lingerers.enter(MAX_LINGERING_BYTES), Lingering::Ends);
+
+        let mut lingerers = Lingerers::default();
+        assert_eq!(lingerers.enter(1), Lingering::GoesOn);
+        lingerers.stop();
+        assert_eq!(lingerers.enter(1), Lingering::Ends);
     }
 }

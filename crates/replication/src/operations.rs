@@ -1,9 +1,10 @@
-//! The operations that a shard has under way: a slab whose ids are never used twice, so that an
-//! answer which comes after its operation has ended finds nothing.
+//! The operations that a shard has under way: a slab whose ids do not come again for long, so
+//! that an answer which comes after its operation has ended finds nothing.
 
 use alloc::vec::Vec;
 
-/// Names an operation of one shard, once and for ever.
+/// Names an operation of one shard. The same id comes again only after its slot was used 2^32 times,
+/// long after every answer to the first one has come or was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OperationId {
     slot: u32,

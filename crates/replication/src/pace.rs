@@ -1,18 +1,23 @@
-//! How fast hints go to one target: a window of outstanding ones that grows by one per delivered hint
-//! and is halved when the target cannot keep up, and pauses.
+//! How fast hints go to one target: a window of outstanding ones that grows while answers come as
+//! quickly as they ever did, shrinks while they do not, is halved when the target cannot keep up, and
+//! pauses.
 //!
-//! Additive increase and multiplicative decrease after Chiu and Jain (1989). **Never** lets memory
-//! grow with the number of hints or the size of their values.
+//! A low extra delay background transport (LEDBAT, RFC 6817) in miniature: whoever shares disks and
+//! links with the hints is served first. **Never** lets memory grow with the number of hints or the size
+//! of their values.
 
 use core::time::Duration;
 
-/// Hints outstanding at first and at most.
+/// Hints outstanding at first and at most, and how many delay alone does not reduce.
 const FIRST_WINDOW: usize = 16;
 const MAX_WINDOW: usize = 512;
+const MIN_WINDOW: usize = 8;
+/// What an answer may take beyond twice the quickest one before the hints are in somebody's way.
+const TARGET_DELAY: Duration = Duration::from_millis(1);
 /// Bytes outstanding, and bytes of one read from the store.
-const MAX_BYTES: usize = 8 * 1024 * 1024;
+pub(crate) const MAX_BYTES: usize = 8 * 1024 * 1024;
 /// Most hints of one read.
-const MAX_READ: usize = 256;
+pub(crate) const MAX_READ: usize = 256;
 
 /// How long a failure holds the target back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,37 +37,19 @@ pub(crate) struct Pace {
     window: usize,
     outstanding: usize,
     bytes: usize,
-    /// The largest mean weight of a hint in the reads so far, in bytes.
-    mean: usize,
+    /// What the quickest answer took; none before the first.
+    quickest: Option<Duration>,
     paused_until: Option<Duration>,
 }
 
 impl Pace {
     pub(crate) fn new() -> Self {
-        let (outstanding, bytes, paused_until) = (0, 0, None);
-        Self {
-            window: FIRST_WINDOW,
-            outstanding,
-            bytes,
-            mean: MAX_BYTES / FIRST_WINDOW,
-            paused_until,
-        }
+        let (quickest, paused_until) = (None, None);
+        Self { window: FIRST_WINDOW, outstanding: 0, bytes: 0, quickest, paused_until }
     }
 
     pub(crate) fn outstanding(&self) -> usize {
         self.outstanding
-    }
-
-    /// How many hints to read at once, by what the last ones weighed.
-    pub(crate) fn read_limit(&self) -> usize {
-        (MAX_BYTES / self.mean.max(1)).clamp(1, MAX_READ)
-    }
-
-    /// Hints were read.
-    pub(crate) fn read(&mut self, bytes: usize, count: usize) {
-        if let Some(mean) = bytes.checked_div(count) {
-            self.mean = mean;
-        }
     }
 
     /// Counts one more as outstanding; none where the window is full.
@@ -76,9 +63,16 @@ impl Pace {
         Some(())
     }
 
-    pub(crate) fn delivered(&mut self, bytes: usize) {
+    /// One was stored durably; its answer took so long.
+    pub(crate) fn delivered(&mut self, bytes: usize, took: Duration) {
         self.end(bytes);
-        self.window = (self.window + 1).min(MAX_WINDOW);
+        let quickest = self.quickest.map_or(took, |known| known.min(took));
+        self.quickest = Some(quickest);
+        if took <= quickest * 2 + TARGET_DELAY {
+            self.window = (self.window + 1).min(MAX_WINDOW);
+        } else if self.window > MIN_WINDOW {
+            self.window -= 1;
+        }
     }
 
     /// Halves the window, once per pause.
@@ -139,7 +133,7 @@ mod tests {
         let mut pace = Pace::new();
         (0..FIRST_WINDOW).for_each(|_| assert!(pace.send(1).is_some()));
         assert!(pace.send(1).is_none());
-        pace.delivered(1);
+        pace.delivered(1, Duration::ZERO);
         assert!(pace.send(1).is_some() && pace.send(1).is_some() && pace.send(1).is_none());
         pace.failed(NOW, 1, Pause::Short);
         pace.failed(NOW, 1, Pause::Short);
@@ -152,9 +146,22 @@ mod tests {
         let mut pace = Pace::new();
         assert!(pace.send(2 * MAX_BYTES).is_some());
         assert!(pace.send(1).is_none());
-        pace.read(1000 * MAX_BYTES, 1000);
-        assert_eq!(pace.read_limit(), 1);
-        pace.read(100_000, 1000);
-        assert_eq!(pace.read_limit(), MAX_READ);
+    }
+
+    #[test]
+    fn hints_make_room_where_answers_take_longer_than_they_did() {
+        let mut pace = Pace::new();
+        let mut deliver = |took| {
+            for _ in 0..100 {
+                pace.send(1);
+                pace.delivered(1, took);
+            }
+            pace.window
+        };
+        assert_eq!(deliver(Duration::from_micros(500)), FIRST_WINDOW + 100);
+        assert_eq!(deliver(2 * Duration::from_micros(500) + TARGET_DELAY), FIRST_WINDOW + 200);
+        deliver(Duration::from_millis(4));
+        deliver(Duration::from_millis(4));
+        assert_eq!(deliver(Duration::from_millis(4)), MIN_WINDOW, "and no further");
     }
 }

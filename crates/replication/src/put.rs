@@ -17,7 +17,7 @@ use paravon_ring::KeyHash;
 
 use crate::clock::Hold;
 use crate::event::{Effect, Hint, Now, Reply, RequestToken};
-use crate::linger::Lingering;
+use crate::linger::{self, Lingering};
 use crate::mutants::{self, Mutant};
 use crate::operations::OperationId;
 use crate::outgoing::Outgoing;
@@ -157,6 +157,13 @@ impl Shard {
         if write.phase == Phase::Lingers {
             return self.settle_write(now, id, Lingering::GoesOn, out);
         }
+        self.judge_write(now, id, out);
+    }
+
+    /// What the answers mean for the client, who waits.
+    fn judge_write(&mut self, now: Now, id: OperationId, out: &mut Vec<Effect>) {
+        let Some(Operation::Write(write)) = self.operations.get(id) else { return };
+        let Some(tally) = &write.tally else { return };
         match tally.verdict() {
             WriteVerdict::Pending => {}
             WriteVerdict::Done { acks } => self.acknowledge(now, id, acks, out),
@@ -173,23 +180,32 @@ impl Shard {
     }
 
     /// No answer will come to what was sent to this replica; it is sent again over the next link.
-    pub(crate) fn unask_write(&mut self, id: OperationId, peer: Ordinal) {
+    /// Where the others refused, that answer alone was worth the wait.
+    pub(crate) fn unask_write(
+        &mut self,
+        now: Now,
+        id: OperationId,
+        peer: Ordinal,
+        out: &mut Vec<Effect>,
+    ) {
         let Some(Operation::Write(write)) = self.operations.get_mut(id) else { return };
-        if let Some(tally) = &mut write.tally {
-            tally.answers_mut().unask(peer);
+        let Some(tally) = &mut write.tally else { return };
+        tally.answers_mut().unask(peer);
+        if write.phase != Phase::Lingers {
+            self.judge_write(now, id, out);
         }
     }
 
-    /// The replica knows another layout and did nothing: it is asked again at the next tick.
-    pub(crate) fn postpone_write(&mut self, id: OperationId, peer: Ordinal) {
+    /// The replica knows another layout and did nothing: it is asked again after a while.
+    pub(crate) fn postpone_write(&mut self, now: Now, id: OperationId, peer: Ordinal) {
         let Some(Operation::Write(write)) = self.operations.get_mut(id) else { return };
         if let Some(tally) = &mut write.tally {
             tally.answers_mut().postpone(peer);
-            self.postponed = true;
+            self.ask_again_later(now);
         }
     }
 
-    /// The next tick has come.
+    /// The while is over.
     pub(crate) fn ask_write_again(&mut self, now: Now, id: OperationId, out: &mut Vec<Effect>) {
         let Some(Operation::Write(write)) = self.operations.get_mut(id) else { return };
         if let Some(tally) = &mut write.tally {
@@ -246,6 +262,8 @@ impl Shard {
     ) {
         let Some(Operation::Write(write)) = self.operations.get_mut(id) else { return };
         let failure = match &write.tally {
+            // Answered under its first stamp while it waited for the second.
+            _ if write.phase == Phase::Lingers => return,
             Some(tally) => tally.failure(),
             None => failure.clone(),
         };
@@ -266,7 +284,7 @@ impl Shard {
         let reply = Ok(Reply::Written(Written { version, kind, acks, replicas }));
         out.push(Effect::Reply { request: write.request, reply });
         write.phase = Phase::Lingers;
-        let lingering = self.lingering.enter(weight(write));
+        let lingering = self.lingering.enter(linger::weight(&write.key, &write.body));
         self.settle_write(now, id, lingering, out);
     }
 
@@ -286,7 +304,7 @@ impl Shard {
         }
         write.keep_hints(lingering, &mut outgoing);
         let settled = write.tally.as_ref().is_none_or(|tally| tally.unsettled().next().is_none());
-        let weight = weight(write);
+        let weight = linger::weight(&write.key, &write.body);
         if settled || lingering == Lingering::Ends {
             self.lingering.leave(weight);
             self.operations.remove(id);
@@ -347,15 +365,6 @@ impl Write {
             }
         }
     }
-}
-
-/// What a write takes while it lingers, in bytes.
-fn weight(write: &Write) -> usize {
-    let value = match &write.body {
-        Body::Live(value) => value.bytes.len(),
-        Body::Tombstone => 0,
-    };
-    size_of::<Operation>() + write.key.encoded().len() + value
 }
 
 fn kind_of(body: &Body) -> Option<Kind> {

@@ -22,7 +22,7 @@ use crate::stores::Waiter;
 /// Stores under way, past which hints are refused: they yield to everything else.
 const MAX_FOREGROUND: usize = 1024;
 
-/// Requests of other coordinators under way, past which they are refused.
+/// Reads and stores of other coordinators under way, past which they are refused.
 const MAX_REPLICA_OPERATIONS: usize = 16_384;
 
 /// When a refused coordinator may try again.
@@ -80,7 +80,8 @@ impl Shard {
         let refusal = if !self.replicas(hash).contains(&self.ordinal) {
             Some(Failure::NotReady)
         } else {
-            (self.stores.asked() >= MAX_REPLICA_OPERATIONS).then_some(overloaded)
+            let under_way = self.stores.asked() + self.asked_reads;
+            (under_way >= MAX_REPLICA_OPERATIONS).then_some(overloaded)
         };
         match command {
             Command::Read { key } => match refusal {
@@ -88,6 +89,7 @@ impl Shard {
                 None => {
                     let read = Operation::Asked(AskedRead { token });
                     let operation = self.begin(read);
+                    self.asked_reads += 1;
                     out.push(Effect::Read { operation, hash, key });
                 }
             },
@@ -106,7 +108,8 @@ impl Shard {
         let stamp = record.version;
         let waiter = match purpose {
             Purpose::Write => {
-                if let Err(failure) = self.follow(now, stamp.hlc) {
+                if let Err(offset_ms) = self.clock.follow(stamp.hlc, now) {
+                    let failure = Failure::ClockSkew { offset_ms, outcome: Outcome::Refused };
                     return tell_stored(token, stamp, Err(failure), out);
                 }
                 Waiter::Peer(token)
@@ -129,16 +132,6 @@ impl Shard {
         }
     }
 
-    /// Holds another coordinator's fresh stamp against the wall clock, and moves the clock past it.
-    fn follow(&mut self, now: Now, stamp: Hlc) -> Result<(), Failure> {
-        let outcome = Outcome::Refused;
-        let refuse = |offset_ms| Failure::ClockSkew { offset_ms, outcome };
-        match self.clock.too_far_ahead(stamp, now) {
-            Some(ahead_ms) => Err(refuse(ahead_ms)),
-            None => self.clock.observe(stamp, now).map_err(refuse),
-        }
-    }
-
     /// The store of this node has answered a read of another coordinator.
     pub(crate) fn asked_read(
         &mut self,
@@ -149,6 +142,7 @@ impl Shard {
         let Some(Operation::Asked(AskedRead { token })) = self.operations.remove(id) else {
             return;
         };
+        self.asked_reads -= 1;
         tell_found(token, answer, out);
     }
 }

@@ -130,15 +130,29 @@ fn hints_yield_to_everything_else() {
 #[test]
 fn what_a_replica_has_under_way_is_bounded() {
     let mut cluster = Cluster::new(3);
-    let mut taken = 0;
-    let answer = loop {
-        match &ask(&mut cluster, 2, fence(1), store(START_MS, Purpose::Write))[..] {
-            [Effect::Store { .. }] => taken += 1,
-            effects => break stored(effects).clone(),
+    let read = || Command::Read { key: key("k") };
+    let mut reads = Vec::new();
+    for _ in 0..8192 {
+        let effects = ask(&mut cluster, 2, fence(1), store(START_MS, Purpose::Write));
+        assert!(matches!(effects[..], [Effect::Store { .. }]));
+        match ask(&mut cluster, 2, fence(1), read())[..] {
+            [Effect::Read { operation, .. }] => reads.push(operation),
+            ref effects => panic!("a read: {effects:?}"),
         }
+    }
+    let refused = ask(&mut cluster, 2, fence(1), store(START_MS, Purpose::Write));
+    assert!(matches!(stored(&refused), Err(Failure::Overloaded { .. })));
+    let refused = ask(&mut cluster, 2, fence(1), read());
+    let [Effect::Answer { reply: ReplicaReply::Found { answer }, .. }] = &refused[..] else {
+        panic!("an answer: {refused:?}")
     };
     assert!(matches!(answer, Err(Failure::Overloaded { .. })));
-    assert_eq!(taken, 16_384);
+
+    let (now, operation) = (cluster.now(1), reads[0]);
+    let event = Event::Read { operation, answer: Ok(None) };
+    cluster.node(1).shard.step(now, event, &mut Vec::new());
+    let effects = ask(&mut cluster, 2, fence(1), read());
+    assert!(matches!(effects[..], [Effect::Read { .. }]), "there is room again");
 }
 
 #[test]
@@ -177,7 +191,7 @@ fn a_coordinator_that_is_behind_learns_and_sends_again_to_the_new_sets() {
 }
 
 #[test]
-fn a_replica_that_is_behind_is_taught_and_asked_again_at_the_next_tick() {
+fn a_replica_that_is_behind_is_taught_and_asked_again_after_a_while() {
     let mut cluster = Cluster::new(3);
     cluster.step(1, Event::Layout { layout: layout(3, 2) });
     let put = cluster.begin_put(1, "k", "v", Consistency::Quorum);
@@ -186,7 +200,13 @@ fn a_replica_that_is_behind_is_taught_and_asked_again_at_the_next_tick() {
     assert!(cluster.said.contains(&(1, Effect::Teach { peer: Ordinal(2) })));
     assert!(cluster.said.contains(&(2, Effect::AskDocument { peer: Ordinal(1) })));
     cluster.step(2, Event::Layout { layout: layout(3, 2) });
+    for _ in 0..10 {
+        cluster.time += Duration::from_millis(1);
+        cluster.step(1, Event::Tick);
+        assert!(cluster.wire.is_empty(), "a document takes longer than a tick");
+    }
     assert_eq!((cluster.written(put), cluster.read(get)), (None, None));
+    assert!(cluster.node(1).shard.next_wake().unwrap() <= cluster.time + Duration::from_millis(40));
     cluster.pass(Duration::from_millis(50));
     assert!(cluster.written(put).unwrap().is_ok() && cluster.read(get).unwrap().is_ok());
 }

@@ -23,7 +23,7 @@ use crate::linger::{Lingerers, Lingering};
 use crate::operations::{OperationId, Operations};
 use crate::outgoing::Outgoing;
 use crate::pace::Pause;
-use crate::peers::{Peers, Reach, Teach};
+use crate::peers::{PATIENCE, Peers, Reach, Teach};
 use crate::put::{NewWrite, Write};
 use crate::replica::{AskedRead, tell_stored};
 use crate::stores::{Ended, Settled, Stores, Waiter};
@@ -58,14 +58,16 @@ pub struct Shard {
     /// Merges that the store of this node has not answered, whoever they are for.
     pub(crate) stores: Stores,
     pub(crate) handoffs: Handoffs,
+    /// Reads for other coordinators that the store of this node has not answered.
+    pub(crate) asked_reads: usize,
     pub(crate) hedge: Hedge,
     pub(crate) lingering: Lingerers,
     /// Writes that the clock could not stamp yet, in the order in which they came.
     pub(crate) waiting_for_ceiling: VecDeque<OperationId>,
     /// Reads begin at another of equally near replicas each time.
     pub(crate) rotation: usize,
-    /// Whether an operation is to ask somebody again at the next tick.
-    pub(crate) postponed: bool,
+    /// When operations are to ask again whoever knew another layout.
+    pub(crate) ask_again: Option<Duration>,
     /// When the last tick came, and the last one that looked at deadlines.
     ticked: Duration,
     looked: Option<Duration>,
@@ -99,11 +101,12 @@ impl Shard {
             operations: Operations::new(),
             stores: Stores::new(),
             handoffs: Handoffs::new(&settings.hinted),
+            asked_reads: 0,
             hedge: Hedge::new(),
             lingering: Lingerers::default(),
             waiting_for_ceiling: VecDeque::new(),
             rotation: 0,
-            postponed: false,
+            ask_again: None,
             ticked: Duration::ZERO,
             looked: None,
             earliest: None,
@@ -159,6 +162,17 @@ impl Shard {
             Event::CeilingRaised { ceiling } => self.ceiling_raised(now, ceiling, out),
             Event::CeilingRefused { failure } => self.ceiling_refused(&failure, out),
             Event::Tick => self.tick(now, out),
+            Event::Stop => {
+                self.lingering.stop();
+                for id in self.operations.select(Operation::is_coordinated) {
+                    match self.operations.get(id) {
+                        Some(Operation::Write(_)) => {
+                            self.settle_write(now, id, Lingering::Ends, out);
+                        }
+                        _ => self.stop_read(id),
+                    }
+                }
+            }
         }
     }
 
@@ -175,7 +189,8 @@ impl Shard {
     pub fn next_wake(&self) -> Option<Duration> {
         let beats = self.under_way() > 0 || self.layout.members().len() > 1;
         let beat = beats.then(|| self.ticked + BEAT);
-        [beat, self.hedge.next_wake(), self.handoff_wake()].into_iter().flatten().min()
+        let wakes = [beat, self.hedge.next_wake(), self.handoff_wake(), self.ask_again];
+        wakes.into_iter().flatten().min()
     }
 
     /// A replica has answered what was sent to it.
@@ -226,11 +241,17 @@ impl Shard {
     /// The replica knows another layout and did nothing (`EPOCH_FENCE`).
     fn postpone(&mut self, now: Now, id: OperationId, from: Ordinal, out: &mut Vec<Effect>) {
         match self.operations.get(id) {
-            Some(Operation::Write(_)) => self.postpone_write(id, from),
+            Some(Operation::Write(_)) => self.postpone_write(now, id, from),
             Some(Operation::Read(_)) => self.postpone_read(now, id, from, out),
             Some(Operation::HandOver(_)) => self.hint_failed(now, id, Pause::Long, out),
             Some(Operation::Asked(_)) | None => {}
         }
+    }
+
+    /// Somebody did nothing and is to be asked again, in the time that a document takes to one that
+    /// lacks it: ticks may follow one another at once. All who wait are asked together.
+    pub(crate) fn ask_again_later(&mut self, now: Now) {
+        self.ask_again.get_or_insert(now.monotonic + PATIENCE);
     }
 
     /// The store of this node has answered: the only source of an acknowledgement
@@ -273,7 +294,7 @@ impl Shard {
         self.peers.link_down(peer);
         for id in self.operations.select(Operation::is_coordinated) {
             match self.operations.get(id) {
-                Some(Operation::Write(_)) => self.unask_write(id, peer),
+                Some(Operation::Write(_)) => self.unask_write(now, id, peer, out),
                 _ => self.unask_read(now, id, peer, out),
             }
         }
@@ -337,7 +358,8 @@ impl Shard {
             self.peers.forgive(now.monotonic);
             self.expire(now, out);
         }
-        if core::mem::take(&mut self.postponed) {
+        if self.ask_again.is_some_and(|again| now.monotonic >= again) {
+            self.ask_again = None;
             for id in self.operations.select(Operation::is_coordinated) {
                 match self.operations.get(id) {
                     Some(Operation::Write(_)) => self.ask_write_again(now, id, out),
@@ -348,7 +370,7 @@ impl Shard {
         self.advance_handoffs(now, out);
         // Among others the ceiling is renewed although nothing is written (`DISK_NOT_OLDER`).
         if self.layout.members().len() > 1
-            && let Some(ceiling) = self.clock.wanted_ceiling(now)
+            && let Some(ceiling) = self.clock.idle_ceiling(now)
         {
             out.push(Effect::RaiseCeiling { ceiling });
         }
@@ -382,6 +404,11 @@ impl Shard {
                 Some(Operation::HandOver(_)) => self.hint_failed(now, id, Pause::Short, out),
                 Some(Operation::Asked(_)) | None => {}
             }
+        }
+        // While the log stands still nobody else takes them from the queue.
+        let operations = &self.operations;
+        while self.waiting_for_ceiling.front().is_some_and(|id| operations.get(*id).is_none()) {
+            self.waiting_for_ceiling.pop_front();
         }
     }
 
@@ -460,9 +487,9 @@ impl Operation {
         matches!(self, Self::Write(_) | Self::Read(_))
     }
 
-    /// Whether it is a read that still collects answers.
-    pub(crate) fn asks(&self) -> bool {
-        matches!(self, Self::Read(read) if read.asks())
+    /// Whether it is a read whose client waits.
+    pub(crate) fn may_be_late(&self) -> bool {
+        matches!(self, Self::Read(read) if read.is_awaited())
     }
 }
 

@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use paravon_model::{
-    Address, Body, ClusterId, Consistency, Delete, Document, Failure, Get, Hlc, Key, Kind, Member,
-    Merged, NodeId, Ordinal, Outcome, Phase, Put, Record, Size, Value, Version,
+    Address, Body, ClusterId, Consistency, Delete, Document, Failure, Fence, Get, Hlc, Key, Kind,
+    Member, Merged, NodeId, Ordinal, Outcome, Phase, Put, Record, Size, Value, Version,
 };
 use paravon_ring::{KeyHash, Layout};
 
@@ -15,6 +15,7 @@ use super::{Settings, Shard};
 use crate::clock::{ClockSettings, Permit};
 use crate::event::{Effect, Event, Now, Reply, RequestToken};
 use crate::operations::OperationId;
+use crate::test_cluster::{Cluster, layout};
 
 const DEADLINE: Duration = Duration::from_secs(5);
 const CLIENT: RequestToken = RequestToken(7);
@@ -271,4 +272,15 @@ fn nothing_is_stamped_after_the_deadline() {
     let superseded = Ok(Merged::Superseded { version });
     let late = reply_of(world.stored(operation, first.version, superseded)).unwrap_err();
     assert_eq!(late.outcome(), Outcome::Unknown);
+}
+
+#[test]
+fn an_older_document_changes_nothing() {
+    let mut cluster = Cluster::new(3);
+    cluster.step(1, Event::Layout { layout: layout(3, 5) });
+    cluster.said.clear();
+    cluster.step(1, Event::Layout { layout: layout(1, 4) });
+    assert!(cluster.said.is_empty(), "it is not settled: {:?}", cluster.said);
+    assert_eq!(cluster.node(1).shard.layout.fence(), Fence { generation: 0, number: 5 });
+    assert_eq!(cluster.node(1).shard.replicas(KeyHash(0)).len(), 3);
 }

@@ -6,13 +6,15 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use paravon_model::{Consistency, Failure, Ordinal, Outcome, Version};
+use paravon_ring::Layout;
 
-use crate::event::{Event, Reply};
-use crate::test_cluster::Cluster;
+use crate::event::{Effect, Event, Reply};
+use crate::test_cluster::{Cluster, layout};
 
 const NODES: u32 = 3;
 const KEYS: u64 = 3;
@@ -151,7 +153,35 @@ fn begin(dice: &mut Dice, cluster: &mut Cluster, oracle: &mut Oracle, number: u6
     }
 }
 
+/// A later document of the same members spreads: decided somewhere, told by whoever meets it.
+fn layouts(dice: &mut Dice, cluster: &mut Cluster) {
+    if dice.roll(200) == 0 {
+        let node = dice.node();
+        let fence = cluster.node(node).shard.layout.fence().number + 1;
+        if (1..=NODES).all(|other| cluster.node(other).shard.layout.fence().number < fence) {
+            cluster.step(node, Event::Layout { layout: layout(NODES, fence) });
+        }
+    }
+    for (node, said) in core::mem::take(&mut cluster.said) {
+        match said {
+            Effect::Learn { document } => {
+                let layout = Arc::new(Layout::of(document));
+                cluster.step(node, Event::Layout { layout });
+            }
+            Effect::Teach { peer } if dice.roll(3) > 0 => {
+                let layout = cluster.node(node).shard.layout.clone();
+                cluster.step(peer.0, Event::Layout { layout });
+            }
+            _ => {}
+        }
+    }
+}
+
 fn heal(cluster: &mut Cluster) {
+    let latest = (1..=NODES).map(|node| cluster.node(node).shard.layout.fence().number).max();
+    for node in 1..=NODES {
+        cluster.step(node, Event::Layout { layout: layout(NODES, latest.unwrap()) });
+    }
     for one in 1..=NODES {
         let node = cluster.node(one);
         (node.stalled, node.broken) = (false, None);
@@ -189,6 +219,7 @@ fn run(seed: u64) -> usize {
             }
             _ => traffic(&mut dice, &mut cluster, doubled),
         }
+        layouts(&mut dice, &mut cluster);
         if doubled > 0 {
             // A doubled copy may be refused once and stored once.
             oracle.refused.clear();

@@ -53,6 +53,8 @@ pub(crate) struct Node {
     queued: VecDeque<Queued>,
     /// Whether its disk confirms nothing for the time being.
     pub(crate) stalled: bool,
+    /// Whether its log makes no ceiling durable for the time being.
+    pub(crate) log_stalled: bool,
     /// What its store answers to every merge, where it fails.
     pub(crate) broken: Option<Failure>,
     /// Wall clock less true time, in milliseconds.
@@ -204,7 +206,7 @@ impl Cluster {
                 })
                 .or_insert(record);
             }
-            Effect::ReadHints { target, after, limit } => {
+            Effect::ReadHints { target, after, limit, .. } => {
                 let hints = &self.node(number).hints;
                 let behind = |place: &(Ordinal, KeyHash, Key)| match &after {
                     Some((hash, key)) => (place.1, &place.2) > (*hash, key),
@@ -226,7 +228,9 @@ impl Cluster {
                     hints.remove(&place);
                 }
             }
-            Effect::RaiseCeiling { ceiling } => return Some(Event::CeilingRaised { ceiling }),
+            Effect::RaiseCeiling { ceiling } if !self.node(number).log_stalled => {
+                return Some(Event::CeilingRaised { ceiling });
+            }
             other => self.said.push((number, other)),
         }
         None
@@ -388,6 +392,7 @@ impl Node {
             hints: BTreeMap::new(),
             queued: VecDeque::new(),
             stalled: false,
+            log_stalled: false,
             broken: None,
             skew_ms: 0,
             tokens: Vec::new(),

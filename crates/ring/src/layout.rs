@@ -36,9 +36,13 @@ impl Layout {
     /// The layout of `document`, from nothing. Costs a score, a bit more than a nanosecond, for every
     /// ticket of the cluster in every partition: at shift 16 a few milliseconds for three nodes of size
     /// L, and 0.7 s for a thousand, which is not for an event loop.
+    ///
+    /// # Panics
+    /// If the document's shift is out of range: whoever reads a document checks it, and any other
+    /// number of partitions would place keys where no other node looks for them (`LAYOUT_AGREES`).
     #[must_use]
     pub fn of(document: Arc<Document>) -> Self {
-        let shift = Shift::new(document.shift).unwrap_or(Shift::DEFAULT);
+        let shift = shift_of(&document);
         let table = Arc::new(Table::of(&document, shift));
         Self { document, shift, table }
     }
@@ -46,9 +50,15 @@ impl Layout {
     /// The layout of `document`, exactly as [`of`](Self::of) gives it, but from this one: only what
     /// the members that came, left or changed can change is computed. A document that changed no
     /// placement shares the table.
+    ///
+    /// Where the number of copies changes, which it does with each member up to the replication
+    /// factor, all is computed anew, and takes as long as [`of`](Self::of): not for an event loop.
+    ///
+    /// # Panics
+    /// As [`of`](Self::of).
     #[must_use]
     pub fn after(&self, document: Arc<Document>) -> Self {
-        let shift = Shift::new(document.shift).unwrap_or(Shift::DEFAULT);
+        let shift = shift_of(&document);
         let table = self.table.after(&document, shift);
         Self { document, shift, table }
     }
@@ -114,6 +124,10 @@ impl Layout {
     pub fn preference(&self, partition: Partition) -> Vec<Ordinal> {
         self.table.preference(partition)
     }
+}
+
+fn shift_of(document: &Document) -> Shift {
+    Shift::new(document.shift).expect("a document's shift is checked when it is read")
 }
 
 #[cfg(test)]

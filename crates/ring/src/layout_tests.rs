@@ -44,6 +44,12 @@ fn eight(zones: Option<u32>) -> Vec<Member> {
     (1..=8).map(|ordinal| member(ordinal, SIZES[ordinal as usize % 6], zone(ordinal))).collect()
 }
 
+#[test]
+#[should_panic(expected = "a document's shift is checked")]
+fn no_layout_is_made_with_another_number_of_partitions_than_the_document_s() {
+    let _ = Layout::of(document(&eight(None), 25, 3, 0));
+}
+
 /// Frozen, and computed by another program: a different set here means that every cluster moves its
 /// data.
 #[test]

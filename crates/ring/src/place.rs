@@ -3,6 +3,7 @@
 //! These numbers are on every disk and in every layout: they never change.
 
 use paravon_model::Key;
+use paravon_model::limits::MAX_SHIFT;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// The position of a key on the ring: 64-bit xxh3 of its encoded form, keyed by the layout's seed.
@@ -34,7 +35,7 @@ impl Shift {
     /// The smallest shift.
     pub const MIN: u8 = 1;
     /// The largest shift.
-    pub const MAX: u8 = 24;
+    pub const MAX: u8 = MAX_SHIFT;
 
     /// The checked shift; `None` outside `MIN..=MAX`.
     #[must_use]

@@ -4,7 +4,6 @@
 //! before it, which spreads the writing of a checkpoint. It never decides anything: the table holds
 //! what won its merge, and is newer than what redb holds, so records are stored unread.
 
-use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -265,6 +264,19 @@ impl Applier {
     }
 }
 
+/// Applies the table that waits, as an applier of its own would.
+#[cfg(test)]
+pub(crate) fn apply_at_once(mailbox: &Mailbox, engine: &Engine, progress: &Progress) {
+    let mut work = Work::new(mailbox.letters().frozen.take().expect("a table waits"));
+    while work.next < work.order.len() {
+        work.apply_records(engine, Durability::None).expect("a healthy engine");
+    }
+    while !work.is_done() {
+        work.apply_hints(engine, Durability::None).expect("a healthy engine");
+    }
+    progress.set_applied(&work.frozen);
+}
+
 fn give_way(at: usize) {
     if at.is_multiple_of(RECORDS_UNTIL_YIELD) {
         thread::yield_now();
@@ -302,14 +314,16 @@ impl Work {
     fn apply_hints(&mut self, engine: &Engine, durability: Durability) -> Result<(), EngineError> {
         let Hints::Behind(after) = &self.hints else { return Ok(()) };
         let (slice, is_last) = self.hint_slice(after.as_ref());
-        let none = BTreeSet::new();
-        let marks = if is_last { &self.frozen.hints.marks } else { &none };
         let last = slice.last().map(|(slot, _)| (*slot).clone());
         let slots = slice.into_iter().enumerate().map(|(at, hint)| {
             give_way(at);
             hint
         });
-        engine.apply_hints(slots, marks, durability)?;
+        let rest = is_last.then_some(&self.frozen.hints);
+        let removed = engine.apply_hints(slots, rest, durability)?;
+        if is_last {
+            self.frozen.removed.get_or_init(|| removed);
+        }
         self.hints = if is_last { Hints::Done } else { Hints::Behind(last) };
         Ok(())
     }

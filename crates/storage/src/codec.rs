@@ -4,7 +4,8 @@
 //! ```text
 //! record: version 1 | flags | hlc u64 | ordinal u32 | expiry u64, if flagged | value | checksum u64
 //! key:    key hash u64 | namespace length u8 | namespace | key
-//! hint:   as a record, under a slot: target u32 | key
+//! slot:   target u32 | key hash u64 | namespace length u8 | namespace | key
+//! hint:   as a record; stored under its slot
 //! ```
 //! Numbers are big-endian. The checksum is xxh3-64 of everything before it, seeded by the xxh3-64 of the
 //! encoded key, seeded by the key hash: a record under another key is caught too (`NO_SILENT_ROT`). A

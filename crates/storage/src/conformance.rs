@@ -5,12 +5,12 @@
 
 mod hints;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use paravon_model::{Body, Hlc, Key, Ordinal, Record, Value, Version};
 use paravon_ring::KeyHash;
 
-use crate::store::{Answer, Decision, Merged, Store, decide};
+use crate::store::{Answer, Completion, Decision, Group, Merged, Store, WriteError, decide};
 
 use hints::HintModel;
 pub use hints::check_hint_limit;
@@ -82,6 +82,8 @@ pub enum Act {
     },
     /// See [`Rig::sync`].
     Sync,
+    /// Let all groups fail for lack of space. A store that gives none has stored everything.
+    Fail,
     /// See [`Rig::settle`].
     Settle,
     /// See [`Store::end_batch`].
@@ -242,6 +244,7 @@ pub fn follow(rig: &mut impl Rig, script: &[Act]) {
                 model.hints.list(rig, target, after, usize::from(limit));
             }
             Act::Sync => model.sync(rig),
+            Act::Fail => model.fail(rig),
             Act::Settle => rig.settle(),
             Act::EndBatch => rig.store().end_batch(),
             Act::Flush => {
@@ -260,6 +263,8 @@ struct Model {
     durable: BTreeMap<u8, Record>,
     queued: BTreeMap<u8, Record>,
     expected: BTreeMap<u64, Merged>,
+    /// Those of them that what is queued decides.
+    queued_tickets: BTreeSet<u64>,
     tickets: u64,
     hints: HintModel,
 }
@@ -269,6 +274,9 @@ impl Model {
         self.tickets += 1;
         let present = self.queued.get(&number).or_else(|| self.durable.get(&number));
         let decision = decide(&record, present);
+        if self.queued.contains_key(&number) || matches!(decision, Decision::Store(_)) {
+            self.queued_tickets.insert(self.tickets);
+        }
         let (Decision::Store(merged) | Decision::Keep(merged)) = decision;
         if matches!(decision, Decision::Store(_)) {
             self.queued.insert(number, record.clone());
@@ -279,6 +287,30 @@ impl Model {
 
     fn sync(&mut self, rig: &mut impl Rig) {
         rig.sync();
+        self.synced(rig);
+    }
+
+    fn fail(&mut self, rig: &mut impl Rig) {
+        let groups: Vec<Group> = std::iter::from_fn(|| rig.store().take_group()).collect();
+        if groups.is_empty() {
+            return self.synced(rig);
+        }
+        for Group { shard, number, .. } in groups {
+            let result = Err(WriteError::StorageFull);
+            rig.store().complete(Completion::Synced { shard, group: number, result });
+        }
+        self.queued.clear();
+        self.hints.fail(rig);
+        let failed = std::mem::take(&mut self.queued_tickets);
+        for (ticket, result) in answers(rig) {
+            let expected = self.expected.remove(&ticket).filter(|_| !failed.contains(&ticket));
+            assert_eq!(result, expected.ok_or(WriteError::StorageFull), "ticket {ticket}");
+        }
+        assert!(self.expected.is_empty(), "unanswered: {:?}", self.expected);
+    }
+
+    fn synced(&mut self, rig: &mut impl Rig) {
+        self.queued_tickets.clear();
         self.durable.append(&mut self.queued);
         self.hints.sync();
         for (ticket, result) in answers(rig) {

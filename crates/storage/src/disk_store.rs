@@ -4,18 +4,19 @@
 //! request. It never answers a merge before the record that decided it is durable.
 
 mod hints;
+mod listing;
 
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 
 use paravon_model::{Key, Ordinal, Record, Version};
-use paravon_ring::KeyHash;
+use paravon_ring::{KeyHash, Shift};
 
 use crate::applier::{Mailbox, Progress};
 use crate::engine::{Engine, HintView, View};
-use crate::hint::{DirtyMark, HintTotals, KeptHint};
-use crate::hint_ledger::Ledger;
+use crate::hint::{DirtyMark, HintTotals, KeptHint, PageLimit};
+use crate::hint_ledger::{Change, Ledger};
 use crate::log::entry;
 use crate::position::Position;
 use crate::store::{
@@ -66,6 +67,8 @@ pub struct DiskStore {
     read_only: bool,
     full: bool,
     scratch: Vec<u8>,
+    /// Marks that failed groups have left, until a group holds them durably.
+    owed_marks: Vec<DirtyMark>,
 }
 
 /// A group whose fate is not known yet.
@@ -76,6 +79,8 @@ struct Pending {
     records: Vec<(Slot, Record)>,
     hints: Vec<HintChange>,
     marks: Vec<DirtyMark>,
+    /// Rows of the file to be removed wherever they lie, and in whose listing they were found.
+    rotten: Vec<(Box<[u8]>, Ordinal)>,
     /// Merges that this group decides.
     tickets: Vec<(u64, Merged)>,
     outcome: Option<Result<Position, WriteError>>,
@@ -89,6 +94,7 @@ impl Pending {
             records: Vec::new(),
             hints: Vec::new(),
             marks: Vec::new(),
+            rotten: Vec::new(),
             tickets: Vec::new(),
             outcome: None,
         }
@@ -126,6 +132,7 @@ impl DiskStore {
             read_only: false,
             full: false,
             scratch: Vec::new(),
+            owed_marks: Vec::new(),
         };
         // What recovery put there: get it out of memory.
         store.flush();
@@ -212,6 +219,9 @@ impl DiskStore {
                 self.table.hints.sync(slot, state, group.number);
             }
             group.marks.into_iter().for_each(|mark| self.table.hints.sync_mark(mark));
+            for (place, target) in group.rotten {
+                self.table.hints.sync_rotten(place, target);
+            }
             self.answers.extend(group.tickets.into_iter().map(|(t, merged)| (t, Ok(merged))));
             self.through = self.through.max(outcome.unwrap_or_default());
         }
@@ -226,20 +236,17 @@ impl DiskStore {
         for (slot, record) in &failed.records {
             self.table.forget(slot, record);
         }
-        for HintChange { target, slot, state, change } in failed.hints {
-            self.table.hints.forget(&slot, &state);
-            self.ledger.revert(target, change);
+        let (number, is_first) = (failed.number, failed.epoch == self.epoch);
+        if is_first {
+            self.uncount(&failed.hints);
         }
-        for mark in failed.marks {
-            self.table.hints.forget_mark();
-            self.ledger.unmark(mark);
-        }
-        if failed.epoch < self.epoch {
+        self.owe(failed.hints, failed.marks);
+        if !is_first {
             return;
         }
         self.epoch += 1;
         self.table.forget_decisions();
-        let open = self.pending.back().map_or(failed.number, |group| group.number);
+        let open = self.pending.back().map_or(number, |group| group.number);
         let never_sent = self.ready.front().map_or(open, |group| group.number);
         self.ready.clear();
         self.entries.clear();
@@ -252,6 +259,9 @@ impl DiskStore {
     /// Lets go of the frozen table when redb holds it.
     fn release(&mut self) {
         if let Some(frozen) = self.table.release(self.progress.tables()) {
+            for &(target, cost) in frozen.removed.get().into_iter().flatten() {
+                self.ledger.enter(target, Change { before: Some(cost), after: None });
+            }
             self.mailbox.retire(frozen);
             // The views may be older than what the frozen table held.
             self.view = None;
@@ -318,6 +328,9 @@ impl Store for DiskStore {
 
     fn take_group(&mut self) -> Option<Group> {
         if self.ready.is_empty() {
+            self.queue_owed_marks();
+        }
+        if self.ready.is_empty() {
             self.close_group();
         }
         self.ready.pop_front()
@@ -374,7 +387,7 @@ impl Store for DiskStore {
         &mut self,
         target: Ordinal,
         after: Option<&(KeyHash, Key)>,
-        limit: usize,
+        limit: PageLimit,
     ) -> Result<Vec<KeptHint>, ReadError> {
         self.list_hints(target, after, limit)
     }
@@ -383,8 +396,8 @@ impl Store for DiskStore {
         self.queue_drop(target, hash, key, version);
     }
 
-    fn hint_totals(&self) -> Vec<HintTotals> {
-        self.ledger.totals()
+    fn hint_totals(&self, shift: Shift) -> Vec<HintTotals> {
+        self.ledger.totals(shift)
     }
 
     fn end_batch(&mut self) {

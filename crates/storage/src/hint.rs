@@ -7,7 +7,7 @@
 use std::borrow::Borrow;
 
 use paravon_model::{Key, Ordinal, Record, Version};
-use paravon_ring::KeyHash;
+use paravon_ring::{KeyHash, Shift};
 
 use crate::codec;
 
@@ -22,6 +22,47 @@ pub struct KeptHint {
     pub record: Record,
 }
 
+/// Where a page of hints ends, whichever comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageLimit {
+    /// With so many hints.
+    pub hints: usize,
+    /// With the hint that makes it so many bytes, as [`HintTotals::bytes`] counts them. A page holds
+    /// one hint at least.
+    pub bytes: u64,
+}
+
+/// Hints on their way into a page.
+#[derive(Debug)]
+pub(crate) struct Page {
+    limit: PageLimit,
+    bytes: u64,
+    found: Vec<KeptHint>,
+}
+
+impl Page {
+    pub(crate) fn new(limit: PageLimit) -> Self {
+        Self { limit, bytes: 0, found: Vec::new() }
+    }
+
+    /// Whether nothing more goes in.
+    pub(crate) fn is_full(&self) -> bool {
+        let is_long = self.found.len() >= self.limit.hints;
+        is_long || (!self.found.is_empty() && self.bytes >= self.limit.bytes)
+    }
+
+    pub(crate) fn push(&mut self, slot: &HintSlot, record: &Record) {
+        if let Some(hint) = slot.with(record.clone()) {
+            self.bytes += cost(&hint.key, &hint.record);
+            self.found.push(hint);
+        }
+    }
+
+    pub(crate) fn into_hints(self) -> Vec<KeptHint> {
+        self.found
+    }
+}
+
 /// What one store keeps for one target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HintTotals {
@@ -31,9 +72,11 @@ pub struct HintTotals {
     pub count: u64,
     /// What they take of the limit, in bytes.
     pub bytes: u64,
-    /// Arcs of the ring with writes that the target may lack and no hint tells. There are 2^24, as
-    /// many as there can be partitions, so a dirty arc lies in one partition whatever the shift. Past
-    /// 65,536 the store stops telling them apart: then all 2^24 are dirty.
+    /// Partitions with writes that the target may lack and no hint tells. The store notes arcs of the
+    /// finest partitions that there can be, and one dirty arc makes its partition dirty, whatever the
+    /// shift; past 65,536 arcs it stops telling them apart, and all partitions are dirty. Only
+    /// anti-entropy may clear them, since it alone knows what the target lacks: until there is one
+    /// they stay.
     pub dirty: u64,
 }
 
@@ -54,7 +97,7 @@ pub(crate) fn cost_of(slot_bytes: usize, record_bytes: usize) -> u64 {
 /// Bytes of a slot before the key.
 const SLOT_HEAD: usize = 4 + 8;
 
-/// The place of a hint: target u32 | key hash u64 | key, in the order that all hints are kept in.
+/// The place of a hint, written as `codec.rs` says, in the order that all hints are kept in.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct HintSlot(Box<[u8]>);
 
@@ -128,14 +171,21 @@ impl DirtyMark {
     /// In place of an arc: every one.
     pub(crate) const ALL: u32 = u32::MAX;
 
-    /// As many arcs as the finest partitions that there can be.
-    pub(crate) const ARCS: u64 = 1 << 24;
+    /// An arc is one of the finest partitions that there can be. Frozen: arcs are on disks.
+    const SHIFT: u8 = 24;
 
     /// The arc that holds `hash`.
     pub(crate) fn arc_of(hash: KeyHash) -> u32 {
-        u32::try_from(hash.0 >> 40).expect("24 bits")
+        u32::try_from(hash.0 >> (64 - Self::SHIFT)).expect("24 bits")
+    }
+
+    /// The partition that holds `arc`.
+    pub(crate) fn partition_of(arc: u32, shift: Shift) -> u32 {
+        arc >> (Self::SHIFT - shift.get())
     }
 }
+
+const _: () = assert!(Shift::MAX == DirtyMark::SHIFT, "finer partitions need finer arcs");
 
 #[cfg(test)]
 mod tests {
@@ -165,6 +215,16 @@ mod tests {
         let slot = HintSlot::new(Ordinal(1), hash, &key);
         for len in 0..slot.as_bytes().len() - 2 {
             assert_eq!(HintSlot::from_bytes(&slot.as_bytes()[..len]), None, "{len}");
+        }
+    }
+
+    #[test]
+    fn an_arc_lies_in_the_partition_of_its_hashes() {
+        for shift in [1, 16, 24].map(|shift| Shift::new(shift).unwrap()) {
+            for hash in [0, 1 << 40, u64::MAX >> 3, u64::MAX].map(KeyHash) {
+                let arc = DirtyMark::arc_of(hash);
+                assert_eq!(DirtyMark::partition_of(arc, shift), hash.partition(shift).0);
+            }
         }
     }
 

@@ -1,12 +1,16 @@
 //! What a store keeps for each target, counted, against its limit.
 //!
-//! Counts what is queued too, so that a limit holds whatever is under way; what a failed group had
-//! changed is taken back. It must never say that something fits without counting it.
+//! Counts what is queued too, so that a limit holds whatever is under way; what failed groups had
+//! changed is taken back, the newest first. A mark is never taken back: it stays until it is stored
+//! (`HINT_NOT_LOST`). It must never say that something fits without counting it.
+//!
+//! The sums have a sign, because a row that rots in the file may leave under another name than it was
+//! counted under. What is below zero is shown as nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use paravon_model::Ordinal;
-use paravon_ring::KeyHash;
+use paravon_ring::{KeyHash, Shift};
 
 use crate::hint::{DirtyMark, HintTotals};
 
@@ -26,22 +30,43 @@ impl Change {
     fn reversed(self) -> Self {
         Self { before: self.after, after: self.before }
     }
+
+    fn bytes(self) -> i64 {
+        let signed = |bytes: Option<u64>| i64::try_from(bytes.unwrap_or(0)).unwrap_or(i64::MAX);
+        signed(self.after) - signed(self.before)
+    }
 }
 
 /// The accounts of one store's targets.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     limit_bytes: u64,
-    used_bytes: u64,
+    used_bytes: i64,
     accounts: BTreeMap<Ordinal, Account>,
 }
 
 #[derive(Debug, Default)]
 struct Account {
-    count: u64,
-    bytes: u64,
+    count: i64,
+    bytes: i64,
     arcs: BTreeSet<u32>,
     all_dirty: bool,
+}
+
+impl Account {
+    fn keeps(&self) -> bool {
+        self.count != 0 || self.bytes != 0
+    }
+
+    fn dirty(&self, shift: Shift) -> u64 {
+        if self.all_dirty {
+            return shift.partitions().into();
+        }
+        let mut partitions: Vec<u32> =
+            self.arcs.iter().map(|&arc| DirtyMark::partition_of(arc, shift)).collect();
+        partitions.dedup();
+        partitions.len() as u64
+    }
 }
 
 impl Ledger {
@@ -52,18 +77,22 @@ impl Ledger {
 
     /// Whether the limit allows `change`.
     pub(crate) fn allows(&self, change: Change) -> bool {
-        let Change { before, after } = change;
-        let kept = self.used_bytes - before.unwrap_or(0);
-        kept + after.unwrap_or(0) <= self.limit_bytes
+        let used = self.used_bytes + change.bytes();
+        u64::try_from(used).unwrap_or(0) <= self.limit_bytes
+    }
+
+    /// Whether anything is kept for `target`.
+    pub(crate) fn keeps_for(&self, target: Ordinal) -> bool {
+        self.accounts.get(&target).is_some_and(Account::keeps)
     }
 
     /// Counts `change`.
     pub(crate) fn enter(&mut self, target: Ordinal, change: Change) {
         let Change { before, after } = change;
         let account = self.accounts.entry(target).or_default();
-        account.count = account.count + u64::from(after.is_some()) - u64::from(before.is_some());
-        account.bytes = account.bytes + after.unwrap_or(0) - before.unwrap_or(0);
-        self.used_bytes = self.used_bytes + after.unwrap_or(0) - before.unwrap_or(0);
+        account.count += i64::from(after.is_some()) - i64::from(before.is_some());
+        account.bytes += change.bytes();
+        self.used_bytes += change.bytes();
         self.close_if_empty(target);
     }
 
@@ -95,32 +124,20 @@ impl Ledger {
         }
     }
 
-    /// Takes back a mark that could not be stored, so that the next hint that is not kept makes it.
-    pub(crate) fn unmark(&mut self, mark: DirtyMark) {
-        if let Some(account) = self.accounts.get_mut(&mark.target) {
-            if mark.arc == DirtyMark::ALL {
-                account.all_dirty = false;
-            } else {
-                account.arcs.remove(&mark.arc);
-            }
-        }
-        self.close_if_empty(mark.target);
-    }
-
     /// Ordinals are never given twice, so accounts of nothing would pile up.
     fn close_if_empty(&mut self, target: Ordinal) {
-        let is_empty = |a: &Account| a.count == 0 && a.arcs.is_empty() && !a.all_dirty;
+        let is_empty = |a: &Account| !a.keeps() && a.arcs.is_empty() && !a.all_dirty;
         if self.accounts.get(&target).is_some_and(is_empty) {
             self.accounts.remove(&target);
         }
     }
 
-    /// Every target with something kept or dirty, ascending.
-    pub(crate) fn totals(&self) -> Vec<HintTotals> {
+    /// Every target with something kept or dirty, ascending; dirty in partitions of `shift`.
+    pub(crate) fn totals(&self, shift: Shift) -> Vec<HintTotals> {
         let totals = |(&target, account): (&Ordinal, &Account)| {
-            let arcs = account.arcs.len() as u64;
-            let dirty = if account.all_dirty { DirtyMark::ARCS } else { arcs };
-            HintTotals { target, count: account.count, bytes: account.bytes, dirty }
+            let dirty = account.dirty(shift);
+            let shown = |sum: i64| u64::try_from(sum).unwrap_or(0);
+            HintTotals { target, count: shown(account.count), bytes: shown(account.bytes), dirty }
         };
         self.accounts.iter().map(totals).collect()
     }
@@ -131,6 +148,10 @@ mod tests {
     use super::*;
 
     const TARGET: Ordinal = Ordinal(4);
+
+    fn finest() -> Shift {
+        Shift::new(Shift::MAX).unwrap()
+    }
 
     fn hash(arc: u32) -> KeyHash {
         KeyHash(u64::from(arc) << 40)
@@ -147,21 +168,55 @@ mod tests {
         assert!(ledger.allows(replaced), "what is replaced makes room");
         ledger.enter(TARGET, replaced);
         let totals = HintTotals { target: TARGET, count: 1, bytes: 90, dirty: 0 };
-        assert_eq!(ledger.totals(), [totals]);
+        assert_eq!(ledger.totals(finest()), [totals]);
         ledger.revert(TARGET, replaced);
         ledger.revert(TARGET, kept);
-        assert_eq!(ledger.totals(), []);
+        assert_eq!(ledger.totals(finest()), []);
     }
 
     #[test]
-    fn an_arc_is_marked_once_until_the_mark_is_taken_back() {
+    fn what_is_taken_back_in_another_order_leaves_nothing_either() {
+        let mut ledger = Ledger::new(1000);
+        let kept = Change { before: None, after: Some(60) };
+        let replaced = Change { before: Some(60), after: Some(900) };
+        let dropped = Change { before: Some(900), after: None };
+        for change in [kept, replaced, dropped] {
+            ledger.enter(TARGET, change);
+        }
+        assert!(!ledger.keeps_for(TARGET));
+        ledger.revert(TARGET, kept);
+        assert_eq!(
+            (ledger.totals(finest())[0].count, ledger.totals(finest())[0].bytes),
+            (0, 0),
+            "not below zero"
+        );
+        assert!(ledger.allows(Change { before: None, after: Some(1000) }));
+        ledger.revert(TARGET, replaced);
+        ledger.revert(TARGET, dropped);
+        assert_eq!(ledger.totals(finest()), []);
+        assert!(!ledger.allows(Change { before: None, after: Some(1001) }));
+    }
+
+    #[test]
+    fn an_arc_is_marked_once() {
         let mut ledger = Ledger::new(0);
         let mark = ledger.mark(TARGET, hash(7)).unwrap();
         assert_eq!(mark, DirtyMark { target: TARGET, arc: 7 });
         assert_eq!(ledger.mark(TARGET, hash(7)), None);
-        ledger.unmark(mark);
-        assert_eq!(ledger.totals(), []);
-        assert_eq!(ledger.mark(TARGET, hash(7)), Some(mark));
+        assert!(!ledger.keeps_for(TARGET));
+    }
+
+    #[test]
+    fn arcs_of_one_partition_make_it_dirty_once() {
+        let mut ledger = Ledger::new(0);
+        for arc in [0, 1, 255, 256, 0x00ff_ffff] {
+            ledger.mark(TARGET, hash(arc));
+        }
+        let dirty = |shift| ledger.totals(Shift::new(shift).unwrap())[0].dirty;
+        assert_eq!([24, 16, 1].map(dirty), [5, 3, 2]);
+        ledger.restore(DirtyMark { target: TARGET, arc: DirtyMark::ALL });
+        let dirty = |shift| ledger.totals(Shift::new(shift).unwrap())[0].dirty;
+        assert_eq!([24, 16, 1].map(dirty), [1 << 24, 1 << 16, 2]);
     }
 
     #[test]
@@ -171,10 +226,10 @@ mod tests {
         for arc in 0..bound {
             assert_eq!(ledger.mark(TARGET, hash(arc)), Some(DirtyMark { target: TARGET, arc }));
         }
-        assert_eq!(ledger.totals()[0].dirty, u64::from(bound));
+        assert_eq!(ledger.totals(finest())[0].dirty, u64::from(bound));
         let all = DirtyMark { target: TARGET, arc: DirtyMark::ALL };
         assert_eq!(ledger.mark(TARGET, hash(bound)), Some(all));
         assert_eq!(ledger.mark(TARGET, hash(bound + 1)), None);
-        assert_eq!(ledger.totals()[0].dirty, DirtyMark::ARCS);
+        assert_eq!(ledger.totals(finest())[0].dirty, 1 << 24);
     }
 }

@@ -22,13 +22,16 @@ pub(crate) struct HintStage {
     pub(crate) slots: BTreeMap<HintSlot, HintState>,
     /// Arcs that have become dirty.
     pub(crate) marks: BTreeSet<DirtyMark>,
+    /// Rows of redb that no slot leads to, with the target in whose listing they were found. They go,
+    /// and the marks stand for them.
+    pub(crate) rotten: BTreeMap<Box<[u8]>, Ordinal>,
     bytes: usize,
 }
 
 impl HintStage {
     /// Whether redb lacks nothing of it.
     pub(crate) fn is_empty(&self) -> bool {
-        self.slots.is_empty() && self.marks.is_empty()
+        self.slots.is_empty() && self.marks.is_empty() && self.rotten.is_empty()
     }
 
     /// What it takes in memory.
@@ -86,8 +89,13 @@ impl HintTable {
     }
 
     /// What is synced for a slot and not frozen.
-    pub(crate) fn active(&self, slot: &HintSlot) -> Option<&HintState> {
+    pub(crate) fn active(&self, slot: &[u8]) -> Option<&HintState> {
         self.active.slots.get(slot)
+    }
+
+    /// Whether the row of these bytes is to go with what is synced and not frozen.
+    pub(crate) fn is_rotten(&self, place: &[u8]) -> bool {
+        self.active.rotten.contains_key(place)
     }
 
     /// Queues what a slot is to become, as part of `group`.
@@ -114,6 +122,14 @@ impl HintTable {
     pub(crate) fn sync_mark(&mut self, mark: DirtyMark) {
         self.queued_bytes -= MARK_WEIGHT;
         self.active.mark(mark);
+    }
+
+    /// Notes a row that is to go, where the mark that stands for it is synced.
+    pub(crate) fn sync_rotten(&mut self, place: Box<[u8]>, target: Ordinal) {
+        let bytes = MARK_WEIGHT + place.len();
+        if self.active.rotten.insert(place, target).is_none() {
+            self.active.bytes += bytes;
+        }
     }
 
     /// Forgets a state of a group that failed.
@@ -288,9 +304,10 @@ mod tests {
         let mut table = HintTable::default();
         log(&mut table);
         log(&mut table);
-        assert_eq!(table.active(&slot(1)), Some(&Some(record(2, Some(2)))));
-        assert_eq!(table.active(&slot(2)), Some(&None));
+        assert_eq!(table.active(slot(1).as_bytes()), Some(&Some(record(2, Some(2)))));
+        assert_eq!(table.active(slot(2).as_bytes()), Some(&None));
         table.recover_drop(slot(1), version(1));
-        assert_eq!(table.active(&slot(1)), Some(&Some(record(2, Some(2)))), "it is newer");
+        let newer = Some(record(2, Some(2)));
+        assert_eq!(table.active(slot(1).as_bytes()), Some(&newer), "it is newer");
     }
 }

@@ -53,7 +53,7 @@ mod threads;
 
 pub use disk_store::DiskStore;
 pub use error::Error;
-pub use hint::{HintTotals, KeptHint};
+pub use hint::{HintTotals, KeptHint, PageLimit};
 pub use host_disk::HostDisk;
 pub use journal::Journal;
 pub use memory_store::MemoryStore;

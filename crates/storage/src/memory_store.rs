@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
 use paravon_model::{Key, Ordinal, Record, Version};
-use paravon_ring::KeyHash;
+use paravon_ring::{KeyHash, Shift};
 
-use crate::hint::{self, HintSlot, HintTotals, KeptHint};
+use crate::hint::{self, HintSlot, HintTotals, KeptHint, Page, PageLimit};
 use crate::hint_ledger::{Change, Ledger};
 
 use crate::store::{
@@ -144,7 +144,7 @@ impl Store for MemoryStore {
         &mut self,
         target: Ordinal,
         after: Option<&(KeyHash, Key)>,
-        limit: usize,
+        limit: PageLimit,
     ) -> Result<Vec<KeptHint>, ReadError> {
         let prefix = hint::prefix(target);
         let after = after.map(|(hash, key)| HintSlot::new(target, *hash, key));
@@ -153,7 +153,14 @@ impl Store for MemoryStore {
             .map_or(Bound::Included(prefix.as_slice()), |slot| Bound::Excluded(slot.as_bytes()));
         let behind = self.hints.range::<[u8], _>((from, Bound::Unbounded));
         let of_target = behind.take_while(|(slot, _)| slot.as_bytes().starts_with(&prefix));
-        Ok(of_target.filter_map(|(slot, record)| slot.with(record.clone())).take(limit).collect())
+        let mut page = Page::new(limit);
+        for (slot, record) in of_target {
+            if page.is_full() {
+                break;
+            }
+            page.push(slot, record);
+        }
+        Ok(page.into_hints())
     }
 
     fn drop_hint(&mut self, target: Ordinal, hash: KeyHash, key: &Key, version: Version) {
@@ -166,8 +173,8 @@ impl Store for MemoryStore {
         }
     }
 
-    fn hint_totals(&self) -> Vec<HintTotals> {
-        self.ledger.totals()
+    fn hint_totals(&self, shift: Shift) -> Vec<HintTotals> {
+        self.ledger.totals(shift)
     }
 
     fn end_batch(&mut self) {}

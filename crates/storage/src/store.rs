@@ -7,9 +7,9 @@
 use std::cmp::Ordering;
 
 use paravon_model::{Body, Hlc, Key, Ordinal, Record, Version};
-use paravon_ring::KeyHash;
+use paravon_ring::{KeyHash, Shift};
 
-use crate::hint::{HintTotals, KeptHint};
+use crate::hint::{HintTotals, KeptHint, PageLimit};
 use crate::position::Position;
 
 /// The records of one shard. Owned by one thread; two engines, one conformance suite.
@@ -65,8 +65,9 @@ pub trait Store: Send {
     /// with its group; nothing answers (`HINT_NOT_LOST`).
     ///
     /// Where there is no room for it (the limit of hints, the disk, the table, a batch of the log),
-    /// and where the hint that is there cannot be read, the arc of `hash` is marked dirty for the
-    /// target instead, just as durably. See [`HintTotals::dirty`].
+    /// where the hint that is there cannot be read, and where the group of the hint fails, the arc of
+    /// `hash` is marked dirty for the target instead, just as durably: with the first group that does
+    /// not fail. See [`HintTotals::dirty`].
     ///
     /// # Errors
     /// Only [`Refusal::ReadOnly`]: neither was done.
@@ -78,11 +79,13 @@ pub trait Store: Send {
         record: Record,
     ) -> Result<(), Refusal>;
 
-    /// Durable hints for `target` in the order of (hash, key), strictly behind `after`, at most
-    /// `limit`. Fewer only where there are no more.
+    /// Durable hints for `target` in the order of (hash, key), strictly behind `after`, up to `limit`.
+    /// A caller that reads on begins behind the last one, and not anew: removals that the file lacks
+    /// are stepped over each time. The end is reached where a page has fewer hints than the limit says
+    /// and fewer bytes.
     ///
-    /// A hint that fails its checksum is left out and removed, and its arc marked dirty
-    /// (`NO_SILENT_ROT`).
+    /// A hint that fails its checksum is left out and removed, and its arc marked dirty; the whole
+    /// ring, where it cannot be told whose hint it was (`NO_SILENT_ROT`).
     ///
     /// # Errors
     /// The shard's file cannot be read.
@@ -90,7 +93,7 @@ pub trait Store: Send {
         &mut self,
         target: Ordinal,
         after: Option<&(KeyHash, Key)>,
-        limit: usize,
+        limit: PageLimit,
     ) -> Result<Vec<KeptHint>, ReadError>;
 
     /// Queues the removal of a hint, if its slot holds `version` or an older one; durable with its
@@ -99,9 +102,10 @@ pub trait Store: Send {
     /// Left out where nothing can be queued: the hint stays then, and is delivered once more.
     fn drop_hint(&mut self, target: Ordinal, hash: KeyHash, key: &Key, version: Version);
 
-    /// What is kept for each target that anything is kept or dirty for, ascending. Exact, also after
-    /// a restart.
-    fn hint_totals(&self) -> Vec<HintTotals>;
+    /// What is kept for each target that anything is kept or dirty for, ascending, where `shift` says
+    /// how many partitions there are. Exact, also after a restart. Nothing here clears what is dirty:
+    /// that comes with anti-entropy.
+    fn hint_totals(&self, shift: Shift) -> Vec<HintTotals>;
 
     /// Ends a batch of reads and merges: drops the read view, so that the engine can reuse pages.
     fn end_batch(&mut self);

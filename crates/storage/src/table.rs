@@ -10,12 +10,11 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::mem;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use paravon_model::{Key, Record};
+use paravon_model::{Key, Ordinal, Record};
 use paravon_ring::KeyHash;
 
-use crate::hint::HintSlot;
 use crate::hint_table::{HintStage, HintState, HintTable};
 use crate::position::Position;
 use crate::store::weight;
@@ -70,6 +69,8 @@ pub(crate) struct Frozen {
     pub(crate) through: Position,
     /// Counts the shard's frozen tables, from 1 at each start.
     pub(crate) sequence: u64,
+    /// Rotten rows that went, once it is applied: for whom they were counted, and with how many bytes.
+    pub(crate) removed: OnceLock<Vec<(Ordinal, u64)>>,
     bytes: usize,
 }
 
@@ -144,8 +145,14 @@ impl Table {
     }
 
     /// The newest synced state of a hint's slot that redb may lack.
-    pub(crate) fn synced_hint(&self, slot: &HintSlot) -> Option<&HintState> {
+    pub(crate) fn synced_hint(&self, slot: &[u8]) -> Option<&HintState> {
         self.hints.active(slot).or_else(|| self.frozen_hints()?.slots.get(slot))
+    }
+
+    /// Whether the row of these bytes is on its way out of the file.
+    pub(crate) fn is_rotten(&self, place: &[u8]) -> bool {
+        let frozen = self.frozen_hints().is_some_and(|hints| hints.rotten.contains_key(place));
+        frozen || self.hints.is_rotten(place)
     }
 
     /// The hints of the frozen table.
@@ -203,7 +210,8 @@ impl Table {
         let hints = self.hints.freeze();
         let bytes = mem::take(&mut self.active_bytes) + hints.bytes();
         self.sequence += 1;
-        let frozen = Arc::new(Frozen { records, hints, through, sequence: self.sequence, bytes });
+        let (sequence, removed) = (self.sequence, OnceLock::new());
+        let frozen = Arc::new(Frozen { records, hints, through, sequence, removed, bytes });
         self.frozen = Some(Arc::clone(&frozen));
         frozen
     }
@@ -219,7 +227,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use paravon_model::{Body, Hlc, Ordinal, Value, Version};
+    use paravon_model::{Body, Hlc, Value, Version};
 
     fn slot(name: &[u8]) -> Slot {
         let key = Key::new("default", name).unwrap();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use paravon_model::limits::MAX_SWIM_BYTES;
 use paravon_model::{ChangeId, ClusterMessage, JoinRefusal, JoinRequest};
 
 use super::fields::{
@@ -124,7 +125,7 @@ pub(super) fn read(tag: u8, items: &mut Items<'_, '_>) -> Result<ClusterMessage,
             items.end()?;
             ClusterMessage::AskDocument { known }
         }
-        tag::SWIM => ClusterMessage::Swim(items.at("swim")?.bytes()?.to_vec()),
+        tag::SWIM => ClusterMessage::Swim(read_swim(items.at("swim")?)?),
         tag::PING => {
             let nonce = items.at("nonce")?.unsigned()?;
             ClusterMessage::Ping { nonce, ceiling: read_hlc(items.at("ceiling")?)? }
@@ -155,6 +156,15 @@ pub(super) fn read(tag: u8, items: &mut Items<'_, '_>) -> Result<ClusterMessage,
             ClusterMessage::Emptiness { change, empty: items.at("empty")?.boolean()? }
         }
     })
+}
+
+/// Bounded before it is copied: what comes may be as long as the longest value.
+fn read_swim(reader: &mut Reader<'_>) -> Result<Vec<u8>, DecodeError> {
+    let bytes = reader.bytes()?;
+    if bytes.len() > MAX_SWIM_BYTES {
+        return reader.error(Problem::OutOfRange { expected: "a shorter message" });
+    }
+    Ok(bytes.to_vec())
 }
 
 fn read_refusal(reader: &mut Reader<'_>) -> Result<Option<JoinRefusal>, DecodeError> {

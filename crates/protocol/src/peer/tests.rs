@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use paravon_model::limits::{MAX_KEY_BYTES, MAX_REQUEST_TIMEOUT};
+use paravon_model::limits::{MAX_KEY_BYTES, MAX_REQUEST_TIMEOUT, MAX_SWIM_BYTES, MAX_VALUE_BYTES};
 use paravon_model::{
     Body, ClusterMessage, Command, Failure, Fence, Hlc, Key, Kind, Merged, Ordinal, Outcome,
     Purpose, Record, ReplicaReply, ReplicaRequest, Value, Version,
@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use super::samples::{document, encoded, failures, hellos, samples, version};
 use super::{PeerFrame, decode_peer_frame, is_peer_frame};
 use crate::envelope::Envelope;
-use crate::frame::{FrameLimit, HEADER_BYTES, MAX_VALUE_BYTES, split_frame};
+use crate::frame::{FrameLimit, HEADER_BYTES, split_frame};
 use crate::hello::{Hello, Limits, Welcome};
 use crate::reader::{DecodeError, Problem};
 use crate::vectors;
@@ -49,6 +49,14 @@ fn every_message_is_its_vector() {
     for (name, frame) in messages {
         assert_eq!(round_trip(&frame), frame, "{name}");
     }
+}
+
+#[test]
+fn a_failure_detector_s_message_is_bounded_before_it_is_copied() {
+    let swim = |bytes| PeerFrame::Cluster(ClusterMessage::Swim(vec![7; bytes]));
+    assert_eq!(round_trip(&swim(MAX_SWIM_BYTES)), swim(MAX_SWIM_BYTES));
+    let longer = encoded(&swim(MAX_SWIM_BYTES + 1));
+    assert_eq!(decode(&longer[HEADER_BYTES..]).unwrap_err().field, "swim");
 }
 
 #[test]

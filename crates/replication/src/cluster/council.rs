@@ -139,6 +139,14 @@ impl Council {
         true
     }
 
+    /// The document that votes are being asked for.
+    pub(super) fn asks_votes_for(&self) -> Option<&Document> {
+        match &self.attempt.as_ref()?.stage {
+            Stage::Promises { .. } => None,
+            Stage::Votes { value } => Some(value),
+        }
+    }
+
     /// Gives up a ballot under way: late votes decide nothing through this node any more.
     pub(super) fn give_up(&mut self) {
         self.attempt = None;

@@ -503,6 +503,23 @@ fn a_council_that_grows_from_three_to_five_agrees() {
 }
 
 #[test]
+fn only_the_next_version_is_voted_for() {
+    let base = Arc::new(document_of(&["a", "b", "c"]));
+    let next = add(&[("x", 11)]).successor(&base).expect("x joins");
+    let after = add(&[("y", 12)]).successor(&next).expect("y joins");
+    let ballot = Ballot { round: 1, proposer: 1 };
+    for (value, votes) in [((*base).clone(), 0), (after, 0), (next, 1)] {
+        let mut council = Council::new(Ordinal(2), Arc::clone(&base), VoteSlot::default());
+        let value = Arc::new(value);
+        let accept = CouncilMessage::Accept { base: Arc::clone(&base), ballot, value };
+        let mut out = Vec::new();
+        council.hear(&name("a"), accept, &mut out);
+        assert_eq!(out.len(), votes);
+        assert_eq!(council.vote().accepted.iter().count(), votes);
+    }
+}
+
+#[test]
 fn a_ballot_is_not_used_again_after_a_crash() {
     let document = Arc::new(document_of(&["a", "b", "c"]));
     let mut council = Council::new(Ordinal(2), Arc::clone(&document), VoteSlot::default());

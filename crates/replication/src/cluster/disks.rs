@@ -52,8 +52,8 @@ impl Disks {
         }
     }
 
-    /// A member told its ceiling in a heartbeat. That alone is not worth a write: it goes with the
-    /// next one.
+    /// A member told its ceiling in a heartbeat. That alone is worth a write only once it has risen
+    /// far: otherwise it goes with the next one.
     pub(super) fn raise(&mut self, ordinal: Ordinal, ceiling: Hlc) {
         if let Some(known) = self.remembered.get_mut(&ordinal) {
             known.ceiling = known.ceiling.max(ceiling);

@@ -17,9 +17,10 @@ use crate::event::Now;
 impl Cluster {
     /// Whether this node may become the founder of a cluster.
     pub(super) fn may_found(&self) -> bool {
+        // A cluster that it has asked may have taken it in, whatever the operator says.
         let has_asked = self.joiner.change().is_some();
-        !has_asked && !self.joiner.sees_cluster(&self.peers) && self.founding.waits_for().is_none()
-            || self.settings.found_anyway && !self.joiner.sees_cluster(&self.peers)
+        let is_free = self.founding.waits_for().is_none() || self.settings.found_anyway;
+        !has_asked && !self.joiner.sees_cluster(&self.peers) && is_free
     }
 
     /// Founds, waits or asks to be taken in.
@@ -37,9 +38,15 @@ impl Cluster {
                     }
                 }
             }
-        } else if !self.said_that_it_waits && !self.settings.auto_join {
-            self.said_that_it_waits = true;
-            self.notice(Notice::WaitsToJoin);
+        } else {
+            self.founding.stand_by(now.monotonic);
+            if !self.said_that_it_waits && !self.settings.auto_join {
+                self.said_that_it_waits = true;
+                self.notice(Notice::WaitsToJoin);
+            }
+        }
+        if self.holds_records {
+            return self.stay_outside();
         }
         let fresh = self.random.change();
         let asked = self.joiner.ask(now.monotonic, &self.settings, &self.peers, fresh);
@@ -48,6 +55,18 @@ impl Cluster {
         }
         let answers = self.joiner.answers(now.monotonic, &self.peers);
         self.answer(answers);
+    }
+
+    /// Records of its own would come into the cluster with it, also those that the cluster has deleted
+    /// (`NO_RESURRECTION`): it neither asks nor enters.
+    fn stay_outside(&mut self) {
+        if self.joiner.is_under_way() && !self.said_that_it_holds_records {
+            self.said_that_it_holds_records = true;
+            self.notice(Notice::HoldsRecords);
+        }
+        for token in self.joiner.waiting() {
+            self.answer([(token, Err(JoinFailure::HoldsRecords))]);
+        }
     }
 
     fn found(&mut self, now: Now) {
@@ -64,7 +83,9 @@ impl Cluster {
     pub(super) fn consider_entry(&mut self, now: Now, document: &Arc<Document>) {
         let member = document.member_named(&self.settings.node_id);
         match member.map(|member| member.ordinal) {
-            Some(ordinal) if self.joiner.is_taken_in_by(&self.settings, document) => {
+            Some(ordinal)
+                if !self.holds_records && self.joiner.is_taken_in_by(&self.settings, document) =>
+            {
                 self.notice(Notice::Joined { ordinal });
                 for token in self.joiner.waiting() {
                     self.answer([(token, Ok(JoinDone::Joined { ordinal }))]);
@@ -101,11 +122,15 @@ impl Cluster {
 
     /// A member says what became of the join.
     pub(super) fn join_answered(&mut self, change: ChangeId, refusal: Option<JoinRefusal>) {
-        if let Some(refusal) = refusal
-            && self.council.is_none()
-        {
-            let answers = self.joiner.refused(change, refusal);
-            self.answer(answers);
+        if self.council.is_some() {
+            return;
+        }
+        match refusal {
+            None => self.joiner.may_still_be(change),
+            Some(refusal) => {
+                let answers = self.joiner.refused(change, refusal);
+                self.answer(answers);
+            }
         }
     }
 

@@ -172,6 +172,8 @@ pub enum JoinFailure {
     AlreadyMember,
     /// No seed that is reached belongs to a cluster.
     NoCluster,
+    /// Its own stores hold records, which the cluster may have deleted (`NO_RESURRECTION`).
+    HoldsRecords,
     /// A member said no.
     Refused(JoinRefusal),
     /// It was not done in time; it may still be.
@@ -193,6 +195,8 @@ pub enum Notice {
     },
     /// This node waits for an administrator's `join`.
     WaitsToJoin,
+    /// This node does not join: its own stores hold records.
+    HoldsRecords,
     /// This node has become a member.
     Joined {
         /// Its number.

@@ -79,7 +79,8 @@ impl Founding {
         // Two that ask each other must not wait for each other: the smaller address goes on.
         let goes_first = self.may_ask(settings) && settings.address < *address;
         let waits_for_other = self.waits_for.as_ref().is_some_and(|name| name != from);
-        if goes_first || waits_for_other {
+        // One that founds whatever others say must not let another one found.
+        if goes_first || waits_for_other || settings.found_anyway {
             return ClusterMessage::MayNotFound;
         }
         self.waits_for = Some(from.clone());
@@ -132,6 +133,13 @@ impl Founding {
         let linked = others(settings).filter_map(|seed| peers.linked_at(seed));
         let missing = linked.filter(|hello| asks && !self.permitted_by.contains(&hello.node_id));
         FoundingStep::Ask { whom: missing.map(|hello| hello.node_id.clone()).collect(), silent }
+    }
+
+    /// This node is not to found now; it looks again after a while.
+    pub(super) fn stand_by(&mut self, now: Duration) {
+        if now >= self.next_ask {
+            self.next_ask = now.saturating_add(ASK_AGAIN);
+        }
     }
 
     /// When to try again.
@@ -227,6 +235,17 @@ mod tests {
         let mut peers = Peers::default();
         peers.linked(START, &hello_of("b"));
         assert_ne!(bound.tick(START, &settings, &peers), FoundingStep::Found);
+    }
+
+    #[test]
+    fn one_that_founds_anyway_permits_nobody() {
+        let mut settings = settings_of("b", &["a", "b"]);
+        settings.found_anyway = true;
+        for bound in [None, Some(name("a"))] {
+            let mut founding = Founding::new(START, bound);
+            let answer = founding.asked(&settings, &name("a"), &Address::new("a"));
+            assert_eq!(answer, ClusterMessage::MayNotFound);
+        }
     }
 
     #[test]

@@ -58,7 +58,7 @@ enum Stage {
 #[derive(Debug)]
 struct Asking {
     /// Names this round of questions.
-    change: ChangeId,
+    round: ChangeId,
     requests: Vec<JoinRequest>,
     empty: BTreeSet<Ordinal>,
     next_ask: Duration,
@@ -68,6 +68,8 @@ struct Asking {
 #[derive(Debug)]
 struct Deciding {
     requests: Vec<JoinRequest>,
+    /// Changes that votes were asked for.
+    voted_on: BTreeSet<ChangeId>,
     next_ballot: Duration,
     back_off: Duration,
     until: Duration,
@@ -77,11 +79,24 @@ struct Deciding {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum IntakeStep {
     /// Ask these members whether they are empty.
-    Ask { change: ChangeId, whom: Vec<NodeId> },
+    Ask { round: ChangeId, whom: Vec<NodeId> },
     /// Begin a ballot for this.
     Propose(Change),
-    /// These are members now, or were refused: tell them.
-    Done(Vec<(JoinRequest, Option<JoinRefusal>)>),
+    /// These are members already, or were refused before any ballot: tell them.
+    Done(Vec<(JoinRequest, Outcome)>),
+    /// Deciding about these has ended: give up the ballot under way, and tell them.
+    Ended(Vec<(JoinRequest, Outcome)>),
+}
+
+/// What has become of a wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The node is a member.
+    Joined,
+    /// It will not become one by this change.
+    Refused(JoinRefusal),
+    /// The council was asked for votes: somebody else may yet see it decided.
+    MayStillBe,
 }
 
 impl Intake {
@@ -111,9 +126,9 @@ impl Intake {
     }
 
     /// A member has said that it is empty.
-    pub(super) fn heard_empty(&mut self, change: ChangeId, member: Ordinal) {
+    pub(super) fn heard_empty(&mut self, round: ChangeId, member: Ordinal) {
         if let Stage::Asking(asking) = &mut self.stage
-            && asking.change == change
+            && asking.round == round
         {
             asking.empty.insert(member);
         }
@@ -141,7 +156,7 @@ impl Intake {
             Stage::Idle => None,
             Stage::Gathering { until } if now < *until => None,
             Stage::Gathering { .. } => {
-                self.begin_asking(now);
+                self.begin_asking(now, random.change());
                 self.tick_asking(now, document)
             }
             Stage::Asking(_) => self.tick_asking(now, document),
@@ -149,21 +164,21 @@ impl Intake {
         }
     }
 
-    fn begin_asking(&mut self, now: Duration) {
+    /// A new round of questions, by a name of its own: an answer to an earlier one says nothing now.
+    fn begin_asking(&mut self, now: Duration, round: ChangeId) {
         let mut requests = Vec::new();
         while requests.len() < MAX_TOGETHER
             && let Some((_, request)) = self.waiting.pop_first()
         {
             requests.push(request);
         }
-        let Some(first) = requests.first() else {
+        if requests.is_empty() {
             self.stage = Stage::Idle;
             return;
-        };
-        let change = first.change;
+        }
         let until = now.saturating_add(ANSWER);
         let empty = BTreeSet::new();
-        self.stage = Stage::Asking(Asking { change, requests, empty, next_ask: now, until });
+        self.stage = Stage::Asking(Asking { round, requests, empty, next_ask: now, until });
     }
 
     fn tick_asking(&mut self, now: Duration, document: &Document) -> Option<IntakeStep> {
@@ -174,8 +189,13 @@ impl Intake {
         if whom.is_empty() {
             let requests = core::mem::take(&mut asking.requests);
             let until = now.saturating_add(DECIDE);
-            let deciding = Deciding { requests, next_ballot: now, back_off: BACK_OFF, until };
-            self.stage = Stage::Deciding(deciding);
+            self.stage = Stage::Deciding(Deciding {
+                requests,
+                voted_on: BTreeSet::new(),
+                next_ballot: now,
+                back_off: BACK_OFF,
+                until,
+            });
             return None;
         }
         if now >= asking.until {
@@ -186,7 +206,7 @@ impl Intake {
             return None;
         }
         asking.next_ask = now.saturating_add(ASK_AGAIN);
-        Some(IntakeStep::Ask { change: asking.change, whom })
+        Some(IntakeStep::Ask { round: asking.round, whom })
     }
 
     fn tick_deciding(
@@ -199,14 +219,13 @@ impl Intake {
         let is_done = |request: &JoinRequest| result(document, request).is_some();
         if deciding.requests.iter().all(is_done) {
             let requests = core::mem::take(&mut deciding.requests);
-            return Some(self.end(now, requests, |request| result(document, request).flatten()));
+            let none = Outcome::MayStillBe;
+            return Some(self.end(now, requests, |r| result(document, r).unwrap_or(none)));
         }
         if now >= deciding.until {
             let requests = core::mem::take(&mut deciding.requests);
-            let refusal = Some(JoinRefusal::NoMajority);
-            return Some(
-                self.end(now, requests, |request| result(document, request).unwrap_or(refusal)),
-            );
+            let refused = Outcome::Refused(JoinRefusal::NoMajority);
+            return Some(self.end(now, requests, |r| result(document, r).unwrap_or(refused)));
         }
         if now < deciding.next_ballot {
             return None;
@@ -215,6 +234,17 @@ impl Intake {
         deciding.next_ballot = now.saturating_add(wait);
         deciding.back_off = deciding.back_off.saturating_mul(2).min(LONGEST_BACK_OFF);
         Some(IntakeStep::Propose(Change::AddMembers(deciding.requests.clone())))
+    }
+
+    /// The council is asked to vote for this document; which of the wishes nobody may call refused
+    /// from now on, each told once.
+    pub(super) fn asks_votes_for(&mut self, value: &Document) -> Vec<JoinRequest> {
+        let Stage::Deciding(deciding) = &mut self.stage else { return Vec::new() };
+        let voted_on = &mut deciding.voted_on;
+        let is_new = |request: &&JoinRequest| {
+            contains(value, request.change) && voted_on.insert(request.change)
+        };
+        deciding.requests.iter().filter(is_new).cloned().collect()
     }
 
     /// Somebody else's change was decided: this node's is derived anew from that, at once.
@@ -232,7 +262,7 @@ impl Intake {
         requests: Vec<JoinRequest>,
         refusal: JoinRefusal,
     ) -> IntakeStep {
-        self.end(now, requests, |_| Some(refusal))
+        self.end(now, requests, |_| Outcome::Refused(refusal))
     }
 
     /// Ends the round; those that came meanwhile go together next.
@@ -240,18 +270,36 @@ impl Intake {
         &mut self,
         now: Duration,
         requests: Vec<JoinRequest>,
-        result: impl Fn(&JoinRequest) -> Option<JoinRefusal>,
+        result: impl Fn(&JoinRequest) -> Outcome,
     ) -> IntakeStep {
-        self.stage = if self.waiting.is_empty() {
+        let next = if self.waiting.is_empty() {
             Stage::Idle
         } else {
             Stage::Gathering { until: now.saturating_add(GATHER) }
         };
+        let ended = core::mem::replace(&mut self.stage, next);
         let told = requests.into_iter().map(|request| {
-            let refusal = result(&request);
-            (request, refusal)
+            let outcome = result(&request);
+            (request, outcome)
         });
-        IntakeStep::Done(told.collect())
+        let Stage::Deciding(Deciding { voted_on, .. }) = ended else {
+            return IntakeStep::Done(told.collect());
+        };
+        let told = told.map(|(request, outcome)| match outcome {
+            Outcome::Refused(JoinRefusal::NoMajority | JoinRefusal::HoldsRecords { .. })
+                if voted_on.contains(&request.change) =>
+            {
+                (request, Outcome::MayStillBe)
+            }
+            outcome => (request, outcome),
+        });
+        IntakeStep::Ended(told.collect())
+    }
+
+    /// Whether the council is asked.
+    #[cfg(test)]
+    pub(super) fn is_deciding(&self) -> bool {
+        matches!(self.stage, Stage::Deciding(_))
     }
 
     /// The earliest moment at which a tick has something to do.
@@ -266,12 +314,12 @@ impl Intake {
 }
 
 /// What has become of a wish, where the document tells.
-fn result(document: &Document, request: &JoinRequest) -> Option<Option<JoinRefusal>> {
+fn result(document: &Document, request: &JoinRequest) -> Option<Outcome> {
     if contains(document, request.change) {
-        return Some(None);
+        return Some(Outcome::Joined);
     }
     let taken = document.member_named(&request.node_id)?;
-    Some(Some(JoinRefusal::NameTaken { member: taken.ordinal }))
+    Some(Outcome::Refused(JoinRefusal::NameTaken { member: taken.ordinal }))
 }
 
 #[cfg(test)]
@@ -291,21 +339,40 @@ mod tests {
         intake
     }
 
+    fn asked(step: Option<IntakeStep>) -> (ChangeId, Vec<NodeId>) {
+        let Some(IntakeStep::Ask { round, whom }) = step else { panic!("{step:?}") };
+        (round, whom)
+    }
+
+    #[test]
+    fn an_answer_to_an_earlier_round_does_not_count() {
+        let document = document_of(&["a"]);
+        let mut random = Random::new(1);
+        let mut intake = intake_of(&[("x", 7)], &document);
+        let (first, _) = asked(intake.tick(at(300), &document, &mut random));
+        intake.tick(at(5300), &document, &mut random);
+        intake.wish(at(6000), &document, join_request("x", 7));
+        let (second, _) = asked(intake.tick(at(6300), &document, &mut random));
+        assert_ne!(first, second, "it is the same wish again");
+        intake.heard_empty(first, Ordinal(1));
+        assert_eq!(intake.tick(at(6400), &document, &mut random), None);
+        assert!(!intake.is_deciding());
+    }
+
     #[test]
     fn those_that_come_together_join_together_once_all_are_empty() {
         let document = document_of(&["a", "b"]);
         let mut random = Random::new(1);
         let mut intake = intake_of(&[("x", 7), ("y", 8)], &document);
         assert_eq!(intake.tick(at(299), &document, &mut random), None);
-        let change = ChangeId(7);
-        let ask = IntakeStep::Ask { change, whom: [name("a"), name("b")].into() };
-        assert_eq!(intake.tick(at(300), &document, &mut random), Some(ask));
-        intake.heard_empty(change, Ordinal(1));
+        let (round, whom) = asked(intake.tick(at(300), &document, &mut random));
+        assert_eq!(whom, [name("a"), name("b")]);
+        intake.heard_empty(round, Ordinal(1));
         intake.heard_empty(ChangeId(6), Ordinal(2));
-        let ask = IntakeStep::Ask { change, whom: [name("b")].into() };
+        let ask = IntakeStep::Ask { round, whom: [name("b")].into() };
         assert_eq!(intake.tick(at(600), &document, &mut random), Some(ask), "b said nothing yet");
         intake.wish(at(610), &document, join_request("z", 9));
-        intake.heard_empty(change, Ordinal(2));
+        intake.heard_empty(round, Ordinal(2));
         intake.tick(at(620), &document, &mut random);
         let requests: Vec<JoinRequest> = [join_request("x", 7), join_request("y", 8)].into();
         let both = Change::AddMembers(requests.clone());
@@ -313,8 +380,8 @@ mod tests {
         assert_eq!(proposed, Some(IntakeStep::Propose(both.clone())));
         let decided = both.successor(&document).expect("they join");
         let done = intake.tick(at(630), &decided, &mut random);
-        let told = requests.into_iter().map(|request| (request, None)).collect();
-        assert_eq!(done, Some(IntakeStep::Done(told)));
+        let told = requests.into_iter().map(|request| (request, Outcome::Joined)).collect();
+        assert_eq!(done, Some(IntakeStep::Ended(told)));
         assert_eq!(intake.next_wake(), at(930), "z goes next");
     }
 
@@ -324,16 +391,40 @@ mod tests {
         let mut random = Random::new(1);
         let mut intake = intake_of(&[("x", 7)], &document);
         intake.tick(at(300), &document, &mut random);
-        let refusal = JoinRefusal::HoldsRecords { member: Ordinal(1) };
-        let done = IntakeStep::Done([(join_request("x", 7), Some(refusal))].into());
+        let refused = Outcome::Refused(JoinRefusal::HoldsRecords { member: Ordinal(1) });
+        let done = IntakeStep::Done([(join_request("x", 7), refused)].into());
         assert_eq!(intake.heard_records(at(310), Ordinal(1)), Some(done));
         assert_eq!(intake.next_wake(), Duration::MAX);
 
         let mut intake = intake_of(&[("x", 7)], &document);
         intake.tick(at(300), &document, &mut random);
-        let refusal = Some(JoinRefusal::NoMajority);
-        let done = IntakeStep::Done([(join_request("x", 7), refusal)].into());
+        let refused = Outcome::Refused(JoinRefusal::NoMajority);
+        let done = IntakeStep::Done([(join_request("x", 7), refused)].into());
         assert_eq!(intake.tick(at(5300), &document, &mut random), Some(done));
+    }
+
+    #[test]
+    fn what_was_voted_on_is_not_called_refused() {
+        let document = document_of(&["a"]);
+        let value = Change::AddMembers([join_request("x", 7)].into()).successor(&document);
+        let value = value.expect("x joins");
+        for (outcome, is_voted_on) in
+            [(Outcome::Refused(JoinRefusal::NoMajority), false), (Outcome::MayStillBe, true)]
+        {
+            let mut random = Random::new(1);
+            let mut intake = intake_of(&[("x", 7)], &document);
+            let (round, _) = asked(intake.tick(at(300), &document, &mut random));
+            assert_eq!(intake.asks_votes_for(&value), [], "nothing is proposed yet");
+            intake.heard_empty(round, Ordinal(1));
+            intake.tick(at(310), &document, &mut random);
+            if is_voted_on {
+                assert_eq!(intake.asks_votes_for(&document), []);
+                assert_eq!(intake.asks_votes_for(&value), [join_request("x", 7)]);
+                assert_eq!(intake.asks_votes_for(&value), [], "told once");
+            }
+            let ended = IntakeStep::Ended([(join_request("x", 7), outcome)].into());
+            assert_eq!(intake.tick(at(10_310), &document, &mut random), Some(ended));
+        }
     }
 
     #[test]
@@ -343,9 +434,9 @@ mod tests {
         let after = change.successor(&document).expect("x joins");
         let mut intake = Intake::default();
         let done =
-            |change, refusal| Some(IntakeStep::Done([(join_request("x", change), refusal)].into()));
-        assert_eq!(intake.wish(at(0), &after, join_request("x", 7)), done(7, None));
-        let taken = Some(JoinRefusal::NameTaken { member: Ordinal(2) });
+            |change, outcome| Some(IntakeStep::Done([(join_request("x", change), outcome)].into()));
+        assert_eq!(intake.wish(at(0), &after, join_request("x", 7)), done(7, Outcome::Joined));
+        let taken = Outcome::Refused(JoinRefusal::NameTaken { member: Ordinal(2) });
         assert_eq!(intake.wish(at(0), &after, join_request("x", 8)), done(8, taken));
     }
 }

@@ -2,13 +2,13 @@
 //! that contains its change.
 //!
 //! **Never:** becomes a member by a document that contains another change than its own: a node whose
-//! disk was lost must not take over its old number.
+//! disk was lost must not take over its old number. And never asks two clusters.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use paravon_model::{ChangeId, Document, JoinRefusal, JoinRequest, NodeId};
+use paravon_model::{ChangeId, ClusterId, Document, JoinRefusal, JoinRequest, NodeId, PeerHello};
 
 use super::change::contains;
 use super::event::{AdminToken, JoinDone, JoinFailure};
@@ -37,9 +37,13 @@ pub(super) struct Joiner {
     asks: Asks,
     next_ask: Duration,
     asked: usize,
+    /// The cluster that was seen first; only its members are asked.
+    cluster: Option<ClusterId>,
     /// A document that some member told, which does not name this node yet.
     seen: Option<Arc<Document>>,
     last_refusal: Option<JoinRefusal>,
+    /// Whether the council was asked to vote for its change: nobody's refusal settles it then.
+    may_still_be: bool,
 }
 
 /// An administrator's join.
@@ -77,8 +81,10 @@ impl Joiner {
             asks: if settings.auto_join { Asks::ByItself } else { Asks::WhenTold },
             next_ask: Duration::ZERO,
             asked: 0,
+            cluster: None,
             seen: None,
             last_refusal: None,
+            may_still_be: false,
         }
     }
 
@@ -101,15 +107,15 @@ impl Joiner {
     /// A member has told this document. Whether it makes this node a member.
     pub(super) fn is_taken_in_by(&self, settings: &ClusterSettings, document: &Document) -> bool {
         let is_contained = self.change.is_some_and(|change| contains(document, change));
-        is_contained && document.member_named(&settings.node_id).is_some()
+        let is_other = self.cluster.is_some_and(|cluster| cluster != document.cluster_id);
+        is_contained && !is_other && document.member_named(&settings.node_id).is_some()
     }
 
     /// Keeps a document of the cluster that is seen, to know its members.
     pub(super) fn sees(&mut self, document: &Arc<Document>) {
-        let is_later = |seen: &Arc<Document>| {
-            seen.cluster_id == document.cluster_id && seen.revision() < document.revision()
-        };
-        if self.seen.as_ref().is_none_or(is_later) {
+        let is_later = |seen: &Arc<Document>| seen.revision() < document.revision();
+        let cluster = *self.cluster.get_or_insert(document.cluster_id);
+        if cluster == document.cluster_id && self.seen.as_ref().is_none_or(is_later) {
             self.seen = Some(Arc::clone(document));
         }
     }
@@ -119,17 +125,30 @@ impl Joiner {
         self.seen.is_some() || peers.all_linked().any(|hello| hello.membership.is_some())
     }
 
+    /// The council was asked to vote for the join.
+    pub(super) fn may_still_be(&mut self, change: ChangeId) {
+        if self.change == Some(change) {
+            self.may_still_be = true;
+            self.last_refusal = None;
+        }
+    }
+
     /// A member has refused the join.
     pub(super) fn refused(&mut self, change: ChangeId, refusal: JoinRefusal) -> Vec<Answer> {
         if self.change != Some(change) {
             return Vec::new();
         }
-        self.last_refusal = Some(refusal);
+        let is_settled = match refusal {
+            JoinRefusal::NameTaken { .. } => true,
+            JoinRefusal::HoldsRecords { .. } | JoinRefusal::NoMajority => !self.may_still_be,
+        };
+        self.last_refusal = is_settled.then_some(refusal);
         if refusal == JoinRefusal::NoMajority {
             // It may go better with another member, until the administrator's patience ends.
             return Vec::new();
         }
-        let answer = |wish: Wish| (wish.token, Err(JoinFailure::Refused(refusal)));
+        let failure = self.failure();
+        let answer = |wish: Wish| (wish.token, Err(failure.clone()));
         self.take_wishes(|wish| wish.purpose == WishPurpose::Join).map(answer).collect()
     }
 
@@ -147,10 +166,14 @@ impl Joiner {
             let nobody = |wish: Wish| (wish.token, Err(JoinFailure::NoCluster));
             answers.extend(self.take_wishes(|wish| is_older(wish, SEARCH)).map(nobody));
         }
-        let failure = self.last_refusal.map_or(JoinFailure::TimedOut, JoinFailure::Refused);
+        let failure = self.failure();
         let too_late = |wish: Wish| (wish.token, Err(failure.clone()));
         answers.extend(self.take_wishes(|wish| is_older(wish, PATIENCE)).map(too_late));
         answers
+    }
+
+    fn failure(&self) -> JoinFailure {
+        self.last_refusal.map_or(JoinFailure::TimedOut, JoinFailure::Refused)
     }
 
     /// All who wait are to be told of the success.
@@ -165,6 +188,23 @@ impl Joiner {
         taken.into_iter()
     }
 
+    /// Whom of those that are reached to ask next.
+    fn next_member(&mut self, peers: &Peers) -> Option<NodeId> {
+        let told = |hello: &PeerHello| hello.membership.as_ref().map(|place| place.cluster_id);
+        let first = self.cluster.or_else(|| peers.all_linked().find_map(told))?;
+        self.cluster = Some(first);
+        let is_member = |hello: &&PeerHello| match told(hello) {
+            Some(cluster) => cluster == first,
+            None => {
+                let seen = self.seen.as_ref();
+                seen.is_some_and(|document| document.member_named(&hello.node_id).is_some())
+            }
+        };
+        let members: Vec<&PeerHello> = peers.all_linked().filter(is_member).collect();
+        let chosen = members.get(self.asked % members.len().max(1))?;
+        Some(chosen.node_id.clone())
+    }
+
     /// Whom to ask now, and what. `fresh` names the change where it has no name yet.
     pub(super) fn ask(
         &mut self,
@@ -176,16 +216,7 @@ impl Joiner {
         if !self.is_under_way() || now < self.next_ask {
             return None;
         }
-        let is_member = |name: &NodeId| {
-            let seen = self.seen.as_ref();
-            seen.is_some_and(|document| document.member_named(name).is_some())
-        };
-        let members: Vec<&NodeId> = peers
-            .all_linked()
-            .filter(|hello| hello.membership.is_some() || is_member(&hello.node_id))
-            .map(|hello| &hello.node_id)
-            .collect();
-        let whom = (*members.get(self.asked % members.len().max(1))?).clone();
+        let whom = self.next_member(peers)?;
         self.asked += 1;
         self.next_ask = now.saturating_add(ASK_AGAIN);
         let change = *self.change.get_or_insert(fresh);
@@ -207,7 +238,7 @@ mod tests {
     use crate::cluster::worlds::{
         document_of, hello_of, join_request, membership, name, settings_of,
     };
-    use paravon_model::PeerHello;
+    use paravon_model::{Membership, PeerHello};
 
     const START: Duration = Duration::ZERO;
 
@@ -236,6 +267,30 @@ mod tests {
         let second = joiner.ask(seconds(1), &settings, &peers, ChangeId(2)).expect("again");
         assert_eq!((first.0, second.0), (name("a"), name("b")));
         assert_eq!((first.1.change, second.1.change), (ChangeId(1), ChangeId(1)));
+    }
+
+    #[test]
+    fn it_asks_and_enters_one_cluster_alone() {
+        let settings = settings_of("x", &["a"]);
+        let mut peers = members(&["b", "c"]);
+        let mut joiner = Joiner::new(&settings, None);
+        joiner.wish(START, AdminToken(1), WishPurpose::Join);
+        let mut asked = Vec::new();
+        for second in 0..6 {
+            let ask = joiner.ask(seconds(second), &settings, &peers, ChangeId(5));
+            asked.extend(ask.map(|(whom, _)| whom));
+            let place = Membership { cluster_id: ClusterId(2), ..membership(1) };
+            peers.linked(START, &PeerHello { membership: Some(place), ..hello_of("a") });
+        }
+        assert_eq!(asked, ["b", "c", "b", "c", "b", "c"].map(name));
+
+        let change = Change::AddMembers([join_request("x", 5)].into());
+        let own = change.successor(&document_of(&["b", "c"])).expect("x joins");
+        let other = Document { cluster_id: ClusterId(2), ..own.clone() };
+        assert!(joiner.is_taken_in_by(&settings, &own));
+        assert!(!joiner.is_taken_in_by(&settings, &other));
+        joiner.sees(&Arc::new(other));
+        assert!(joiner.seen.is_none());
     }
 
     #[test]
@@ -274,5 +329,26 @@ mod tests {
         let taken = JoinRefusal::HoldsRecords { member: paravon_model::Ordinal(1) };
         let refused = joiner.refused(request.change, taken);
         assert_eq!(refused, [(AdminToken(4), Err(JoinFailure::Refused(taken)))]);
+    }
+
+    #[test]
+    fn what_the_council_was_asked_to_vote_for_may_still_be() {
+        let settings = settings_of("x", &["a"]);
+        let peers = members(&["a"]);
+        let mut joiner = Joiner::new(&settings, None);
+        joiner.wish(START, AdminToken(1), WishPurpose::Join);
+        joiner.ask(START, &settings, &peers, ChangeId(9)).expect("it asks");
+        joiner.refused(ChangeId(9), JoinRefusal::NoMajority);
+        joiner.may_still_be(ChangeId(9));
+        let timed_out = |token| [(AdminToken(token), Err(JoinFailure::TimedOut))];
+        assert_eq!(joiner.refused(ChangeId(9), JoinRefusal::NoMajority), []);
+        assert_eq!(joiner.answers(seconds(30), &peers), timed_out(1));
+        joiner.wish(START, AdminToken(2), WishPurpose::Join);
+        let holds = JoinRefusal::HoldsRecords { member: paravon_model::Ordinal(1) };
+        assert_eq!(joiner.refused(ChangeId(9), holds), timed_out(2));
+        joiner.wish(START, AdminToken(3), WishPurpose::Join);
+        let taken = JoinRefusal::NameTaken { member: paravon_model::Ordinal(1) };
+        let refused = [(AdminToken(3), Err(JoinFailure::Refused(taken)))];
+        assert_eq!(joiner.refused(ChangeId(9), taken), refused);
     }
 }

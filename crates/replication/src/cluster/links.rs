@@ -112,7 +112,7 @@ impl Cluster {
         }
     }
 
-    fn ping_all(&mut self, now: Now) {
+    pub(super) fn ping_all(&mut self, now: Now) {
         let Some(document) = self.document().cloned() else { return };
         for member in &document.current {
             if self.peers.is_linked(&member.node_id) {

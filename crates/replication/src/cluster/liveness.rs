@@ -4,7 +4,7 @@
 //! **Never:** changes the layout. And never judges others right after a pause of its own: what they
 //! said meanwhile is heard first.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::num::{NonZeroU8, NonZeroUsize};
 use core::time::Duration;
@@ -123,7 +123,7 @@ impl FailureDetector {
 
     /// These are the members now.
     pub(super) fn members(&mut self, now: Duration, members: impl Iterator<Item = Ordinal>) {
-        let wanted: Vec<Ordinal> = members.filter(|&ordinal| ordinal != self.own).collect();
+        let wanted: BTreeSet<Ordinal> = members.filter(|&ordinal| ordinal != self.own).collect();
         self.beliefs.retain(|ordinal, _| wanted.contains(ordinal));
         for ordinal in wanted {
             let fresh = Belief { liveness: Liveness::Alive, was_heard: Heard::NotSince(now) };
@@ -180,7 +180,7 @@ impl FailureDetector {
     /// Tells linked members that are not known to be up of this node: one that came back is known
     /// within moments, and two that both were alone find each other.
     fn announce_to_missing(&mut self) {
-        let active: Vec<Ordinal> = self.active().collect();
+        let active: BTreeSet<Ordinal> = self.active().collect();
         for (ordinal, &life) in &self.linked {
             if !active.contains(ordinal) {
                 let _ = self.detector.announce(life, &mut self.wires);
@@ -199,7 +199,7 @@ impl FailureDetector {
 
     /// Beliefs that have changed.
     pub(super) fn take_changes(&mut self, now: Duration) -> Vec<(Ordinal, Liveness)> {
-        let active: Vec<Ordinal> = self.active().collect();
+        let active: BTreeSet<Ordinal> = self.active().collect();
         let mut changes = Vec::new();
         for (&ordinal, belief) in &mut self.beliefs {
             let liveness = if active.contains(&ordinal) {

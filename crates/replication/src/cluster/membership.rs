@@ -12,7 +12,7 @@ use paravon_model::{
 
 use super::council::Speech;
 use super::event::{ClusterEffect, Notice};
-use super::intake::IntakeStep;
+use super::intake::{IntakeStep, Outcome};
 use super::{Cluster, Service};
 use crate::event::Now;
 
@@ -30,12 +30,19 @@ impl Cluster {
             // Its disk may be an old copy, whose vote slot has forgotten a vote (`DISK_NOT_OLDER`).
             return;
         }
+        if self.holds_records && raises_fence(&message) {
+            // This version moves no records: where there are some, replica sets stay as they are.
+            return;
+        }
         let Some(council) = &mut self.council else { return };
         let before = council.document().revision();
         let is_vote = matches!(message, CouncilMessage::Vote { .. });
         let mut speeches = Vec::new();
         council.hear(from, message, &mut speeches);
         let has_changed = council.document().revision() != before;
+        let voted_on = council.asks_votes_for().map(|value| self.intake.asks_votes_for(value));
+        let outcome = |request| (request, Outcome::MayStillBe);
+        self.tell_results(voted_on.into_iter().flatten().map(outcome).collect());
         self.speak(speeches);
         if has_changed {
             if is_vote {
@@ -176,9 +183,9 @@ impl Cluster {
 
     fn do_intake(&mut self, step: IntakeStep) {
         match step {
-            IntakeStep::Ask { change, whom } => {
+            IntakeStep::Ask { round, whom } => {
                 for name in whom {
-                    self.outgoing.tell(&name, ClusterMessage::AskEmpty { change });
+                    self.outgoing.tell(&name, ClusterMessage::AskEmpty { change: round });
                 }
             }
             IntakeStep::Propose(change) => {
@@ -188,20 +195,34 @@ impl Cluster {
                 }
                 self.speak(speeches);
             }
-            IntakeStep::Done(results) => {
+            IntakeStep::Done(results) => self.tell_results(results),
+            IntakeStep::Ended(results) => {
+                // Only here: a late retry must not end the ballot of another join.
                 if let Some(council) = &mut self.council {
                     council.give_up();
                 }
-                for (request, refusal) in results {
-                    let change = request.change;
-                    match refusal {
-                        None => self.tell_document(&request.node_id, None),
-                        Some(_) => self
-                            .outgoing
-                            .tell(&request.node_id, ClusterMessage::Joined { change, refusal }),
-                    }
-                }
+                self.tell_results(results);
             }
         }
     }
+
+    fn tell_results(&mut self, results: Vec<(JoinRequest, Outcome)>) {
+        for (request, outcome) in results {
+            let refusal = match outcome {
+                Outcome::Joined => {
+                    self.tell_document(&request.node_id, None);
+                    continue;
+                }
+                Outcome::Refused(refusal) => Some(refusal),
+                Outcome::MayStillBe => None,
+            };
+            let message = ClusterMessage::Joined { change: request.change, refusal };
+            self.outgoing.tell(&request.node_id, message);
+        }
+    }
+}
+
+/// Whether a vote is asked for that would change replica sets (`EPOCH_FENCE`).
+fn raises_fence(message: &CouncilMessage) -> bool {
+    matches!(message, CouncilMessage::Accept { base, value, .. } if value.fence() > base.fence())
 }

@@ -98,6 +98,7 @@ pub struct Cluster {
     dialled: Vec<Address>,
     next_round: Duration,
     said_that_it_waits: bool,
+    said_that_it_holds_records: bool,
 }
 
 /// Whether the node serves.
@@ -154,6 +155,7 @@ impl Cluster {
             dialled: Vec::new(),
             next_round: now.monotonic,
             said_that_it_waits: false,
+            said_that_it_holds_records: false,
             settings,
         };
         cluster.watch_members(now);
@@ -163,7 +165,12 @@ impl Cluster {
     /// Takes an event and appends what it wants done.
     pub fn step(&mut self, now: Now, event: ClusterEvent, out: &mut Vec<ClusterEffect>) {
         if let ClusterEvent::Persisted { number } = event {
+            let was_silent = self.outgoing.durable_membership().is_none();
             self.outgoing.persisted(number);
+            if was_silent && self.outgoing.durable_membership().is_some() {
+                // A member that serves has to know what time it is for the others.
+                self.ping_all(now);
+            }
         } else if !self.service.has_ended() {
             self.take(now, event);
         }
@@ -188,7 +195,11 @@ impl Cluster {
             ClusterEvent::Told { from, message } => self.told(now, &from, message),
             ClusterEvent::Settled { fence } => self.stored = self.stored.max(Some(fence)),
             ClusterEvent::CeilingRaised { ceiling } => self.ceiling = self.ceiling.max(ceiling),
-            ClusterEvent::HoldsRecords => self.holds_records = true,
+            ClusterEvent::HoldsRecords => {
+                self.holds_records = true;
+                // A ballot under way ends before another vote is heard.
+                self.take_in(now);
+            }
             ClusterEvent::Join { token, dry_run } => self.wish_to_join(now, token, dry_run),
             ClusterEvent::Learned { document } => self.learn(now, &document),
             ClusterEvent::Teach { peer } => self.teach(peer),

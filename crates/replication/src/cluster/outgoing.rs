@@ -102,8 +102,12 @@ impl Outgoing {
     }
 }
 
+/// How far, in milliseconds, a remembered ceiling may rise before that alone is worth a write.
+const CEILING_RISE_MS: u64 = 60_000;
+
 /// Whether the disk must hear of the difference. Ceilings that were only heard of go with later
-/// writes.
+/// writes, or once one of them has risen far: a restart must not forget more than that
+/// (`DISK_NOT_OLDER`).
 fn is_worth_writing(written: &ClusterState, state: &ClusterState) -> bool {
     let rest = |state: &ClusterState| (state.ordinal, state.waits_for.clone(), state.joining);
     let disks = |state: &ClusterState| -> Vec<_> {
@@ -114,6 +118,16 @@ fn is_worth_writing(written: &ClusterState, state: &ClusterState) -> bool {
         || written.vote != state.vote
         || rest(written) != rest(state)
         || disks(written) != disks(state)
+        || has_risen_far(written, state)
+}
+
+/// Of the same disks.
+fn has_risen_far(written: &ClusterState, state: &ClusterState) -> bool {
+    let pairs = written.remembered.iter().zip(&state.remembered);
+    pairs.into_iter().any(|((_, before), (_, now))| {
+        let rise = now.ceiling.physical_ms().saturating_sub(before.ceiling.physical_ms());
+        rise >= CEILING_RISE_MS
+    })
 }
 
 fn membership_of(state: &ClusterState) -> Option<Membership> {
@@ -152,6 +166,7 @@ fn rests_on_state(effect: &ClusterEffect) -> bool {
 mod tests {
     use super::*;
     use crate::cluster::worlds::name;
+    use paravon_model::{Hlc, Ordinal, RememberedDisk};
 
     fn told(effects: &[ClusterEffect]) -> usize {
         effects.iter().filter(|effect| matches!(effect, ClusterEffect::Tell { .. })).count()
@@ -194,6 +209,22 @@ mod tests {
         outgoing.persisted(1);
         outgoing.flush(state, &mut out);
         assert_eq!(told(&out), 2);
+    }
+
+    #[test]
+    fn a_remembered_ceiling_is_written_once_it_has_risen_by_a_minute() {
+        let mut state = ClusterState::new(name("b"));
+        let disk = |ms| RememberedDisk { start: 1, run: 1, ceiling: Hlc::new(ms, 0) };
+        state.remembered = [(Ordinal(1), disk(1000)), (Ordinal(3), disk(1000))].into();
+        let mut outgoing = Outgoing::new(state.clone());
+        let mut written = Vec::new();
+        for ms in (1000..=201_000).step_by(10_000) {
+            state.remembered[1].1 = disk(ms);
+            let mut out = Vec::new();
+            outgoing.flush(state.clone(), &mut out);
+            written.extend(out.iter().map(|_| ms));
+        }
+        assert_eq!(written, [61_000, 121_000, 181_000]);
     }
 
     #[test]

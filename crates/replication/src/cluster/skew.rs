@@ -31,6 +31,8 @@ pub(super) struct Skew {
     /// Wall clock less monotonic clock at the last measurement; none before any.
     reference_ms: Option<i64>,
     given: Option<(Duration, Permit)>,
+    /// Whether something was measured since then.
+    is_renewed: bool,
 }
 
 #[derive(Debug)]
@@ -64,6 +66,7 @@ impl Skew {
             offsets: BTreeMap::new(),
             reference_ms: None,
             given: None,
+            is_renewed: false,
         }
     }
 
@@ -83,10 +86,16 @@ impl Skew {
         if millis(round_trip) > self.max_skew_ms {
             return;
         }
+        // The wall clock jumped meanwhile: the answer says nothing, and must not hide the jump.
+        let before_ms = self.reference_ms.unwrap_or_else(|| wall_less_monotonic_ms(sent));
+        if self.has_jumped(before_ms, now) || self.has_jumped(wall_less_monotonic_ms(sent), now) {
+            return;
+        }
         let midpoint = i128::from(sent.wall_ms).midpoint(i128::from(now.wall_ms));
         let ms = i64::try_from(i128::from(wall_ms) - midpoint).unwrap_or(i64::MAX / 2);
         self.offsets.insert(from.clone(), Offset { ms, measured: now.monotonic });
         self.reference_ms = Some(wall_less_monotonic_ms(now));
+        self.is_renewed = true;
     }
 
     /// A member cannot be measured any more.
@@ -99,8 +108,7 @@ impl Skew {
     pub(super) fn watch(&mut self, now: Now) -> WallClock {
         self.offsets.retain(|_, offset| now.monotonic.saturating_sub(offset.measured) <= FRESH);
         let Some(reference_ms) = self.reference_ms else { return WallClock::Steady };
-        let moved_ms = wall_less_monotonic_ms(now).saturating_sub(reference_ms);
-        if moved_ms.saturating_abs() <= self.max_skew_ms / 2 {
+        if !self.has_jumped(reference_ms, now) {
             return WallClock::Steady;
         }
         self.pings.clear();
@@ -109,19 +117,28 @@ impl Skew {
         WallClock::Jumped
     }
 
+    /// Whether the wall clock has moved against the monotonic one since it was so far ahead of it.
+    fn has_jumped(&self, before_ms: i64, now: Now) -> bool {
+        let moved_ms = wall_less_monotonic_ms(now).saturating_sub(before_ms);
+        moved_ms.saturating_abs() > self.max_skew_ms / 2
+    }
+
     /// Whether stamps may be given, where that is to be told: when its kind changes, and with fresh
-    /// measurements about every second, so that a slow drift is followed. `members` counts this node.
+    /// measurements about every second, so that a slow drift is followed, and so that a shard which saw
+    /// a jump that was over before this machine looked may stamp again. `members` counts this node.
     pub(super) fn permit(&mut self, now: Now, members: usize) -> Option<Permit> {
         let permit = self.judge(members);
         let is_due = match &self.given {
             None => true,
             Some((at, given)) => {
                 let is_old = now.monotonic.saturating_sub(*at) >= AGAIN;
-                kind(given) != kind(&permit) || (is_old && *given != permit)
+                let is_new = self.is_renewed || *given != permit;
+                kind(given) != kind(&permit) || (is_old && is_new)
             }
         };
         if is_due {
             self.given = Some((now.monotonic, permit));
+            self.is_renewed = false;
         }
         is_due.then_some(permit)
     }
@@ -223,6 +240,19 @@ mod tests {
         assert_eq!(skew.permit(at(22), 3), None, "nobody says otherwise");
         measure(&mut skew, 30, "b", 10);
         assert!(matches!(skew.permit(at(50), 3), Some(Permit::Measured { .. })));
+    }
+
+    #[test]
+    fn an_answer_does_not_hide_a_jump_since_its_ping() {
+        let mut skew = skew();
+        measure(&mut skew, 0, "b", 0);
+        measure(&mut skew, 0, "c", 0);
+        skew.permit(at(20), 3);
+        let nonce = skew.ping(at(100), &name("b"));
+        let jumped = Now { wall_ms: at(120).wall_ms + 100_000, ..at(120) };
+        skew.pong(jumped, &name("b"), nonce, at(110).wall_ms);
+        assert_eq!(skew.watch(jumped), WallClock::Jumped);
+        assert_eq!(skew.permit(jumped, 3), Some(Permit::Held { offset_ms: 0 }));
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! What every store must do with hints, beside a model of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use paravon_model::{Key, Ordinal, Record, Version};
-use paravon_ring::KeyHash;
+use paravon_ring::{KeyHash, Shift};
 
 use super::{Rig, key, record};
-use crate::hint::{self, HintTotals, KeptHint};
+use crate::hint::{self, DirtyMark, HintTotals, KeptHint, PageLimit};
 
 const TARGET: Ordinal = Ordinal(40);
 
@@ -16,6 +16,7 @@ pub(super) fn check<R: Rig>(fresh: &mut impl FnMut() -> R) {
     a_drop_leaves_a_newer_hint(&mut fresh());
     a_hint_dropped_before_it_is_durable_was_never_there(&mut fresh());
     hints_come_in_order_and_page_by_page(&mut fresh());
+    a_page_is_bounded_in_bytes(&mut fresh());
     hints_survive_applying_and_drops_too(&mut fresh());
     hints_are_no_records(&mut fresh());
 }
@@ -28,17 +29,17 @@ pub fn check_hint_limit<R: Rig>(mut fresh: impl FnMut(u64) -> R) {
         keep(rig, TARGET, number, record(1, Some(1)));
     }
     let full = HintTotals { target: TARGET, count: 3, bytes: 3 * cost, dirty: 2 };
-    assert_eq!(rig.store().hint_totals(), [full], "what does not fit is not lost silently");
+    assert_eq!(totals(rig), [full], "what does not fit is not lost silently");
     rig.sync();
     assert_eq!(list(rig, TARGET).len(), 3);
     // A newer record of the same size takes the place of the older.
     keep(rig, TARGET, 0, record(2, Some(2)));
-    assert_eq!(rig.store().hint_totals(), [full]);
+    assert_eq!(totals(rig), [full]);
     // The limit is for all targets together, and an arc is dirty once.
     keep(rig, Ordinal(41), 0, record(1, Some(1)));
     keep(rig, Ordinal(41), 0, record(2, Some(1)));
     let other = HintTotals { target: Ordinal(41), count: 0, bytes: 0, dirty: 1 };
-    assert_eq!(rig.store().hint_totals(), [full, other]);
+    assert_eq!(totals(rig), [full, other]);
     drop_up_to(rig, TARGET, 1, 1);
     keep(rig, Ordinal(41), 1, record(1, Some(1)));
     rig.sync();
@@ -46,13 +47,13 @@ pub fn check_hint_limit<R: Rig>(mut fresh: impl FnMut(u64) -> R) {
     rig.settle();
     let two = HintTotals { count: 2, bytes: 2 * cost, ..full };
     let one = HintTotals { count: 1, bytes: cost, ..other };
-    assert_eq!(rig.store().hint_totals(), [two, one]);
+    assert_eq!(totals(rig), [two, one]);
 
     let rig = &mut fresh(0);
     keep(rig, TARGET, 0, record(1, Some(1)));
     rig.sync();
     let none = HintTotals { target: TARGET, count: 0, bytes: 0, dirty: 1 };
-    assert_eq!((list(rig, TARGET), rig.store().hint_totals()), (vec![], vec![none]));
+    assert_eq!((list(rig, TARGET), totals(rig)), (vec![], vec![none]));
 }
 
 fn keep(rig: &mut impl Rig, target: Ordinal, number: u8, record: Record) {
@@ -69,11 +70,17 @@ fn page(
     rig: &mut impl Rig,
     target: Ordinal,
     after: Option<&(KeyHash, Key)>,
-    limit: usize,
+    hints: usize,
 ) -> Vec<KeptHint> {
+    let limit = PageLimit { hints, bytes: u64::MAX };
     let found = rig.store().hints(target, after, limit).expect("nothing is damaged here");
     rig.store().end_batch();
     found
+}
+
+/// With as many partitions as there can be, so that no two keys are of one.
+fn totals(rig: &mut impl Rig) -> Vec<HintTotals> {
+    rig.store().hint_totals(Shift::new(Shift::MAX).expect("the largest shift is one"))
 }
 
 fn list(rig: &mut impl Rig, target: Ordinal) -> Vec<KeptHint> {
@@ -114,14 +121,14 @@ fn a_drop_leaves_a_newer_hint(rig: &mut impl Rig) {
     assert_eq!(list(rig, TARGET).len(), 1, "the removal is not durable");
     rig.sync();
     assert_eq!(list(rig, TARGET), []);
-    assert_eq!(rig.store().hint_totals(), []);
+    assert_eq!(totals(rig), []);
 }
 
 fn a_hint_dropped_before_it_is_durable_was_never_there(rig: &mut impl Rig) {
     keep(rig, TARGET, 1, record(1, Some(1)));
     drop_up_to(rig, TARGET, 1, 9);
     drop_up_to(rig, TARGET, 1, 9);
-    assert_eq!(rig.store().hint_totals(), []);
+    assert_eq!(totals(rig), []);
     keep(rig, TARGET, 2, record(1, Some(1)));
     drop_up_to(rig, TARGET, 2, 1);
     keep(rig, TARGET, 2, record(1, Some(1)));
@@ -169,6 +176,33 @@ fn hints_come_in_order_and_page_by_page(rig: &mut impl Rig) {
     assert_eq!(page(rig, TARGET, None, 0), []);
 }
 
+fn a_page_is_bounded_in_bytes(rig: &mut impl Rig) {
+    for number in 0..20 {
+        keep(rig, TARGET, number, record(1, Some(1)));
+        if number == 9 {
+            rig.sync();
+            rig.store().flush();
+            rig.settle();
+        }
+    }
+    rig.sync();
+    let all = list(rig, TARGET);
+    let cost = hint::cost(&key(0).1, &record(1, Some(1)));
+    for (bytes, count) in [(0, 1), (1, 1), (cost, 1), (3 * cost - 1, 3), (3 * cost + 1, 4)] {
+        let limit = PageLimit { hints: usize::MAX, bytes };
+        let mut paged: Vec<KeptHint> = Vec::new();
+        while paged.len() < all.len() {
+            let after = paged.last().map(|last| (last.hash, last.key.clone()));
+            let next =
+                rig.store().hints(TARGET, after.as_ref(), limit).expect("nothing is damaged");
+            rig.store().end_batch();
+            assert_eq!(next.len(), count.min(all.len() - paged.len()), "{bytes}");
+            paged.extend(next);
+        }
+        assert_eq!(paged, all);
+    }
+}
+
 fn hints_survive_applying_and_drops_too(rig: &mut impl Rig) {
     for round in 1..=4 {
         for number in 0..30 {
@@ -187,7 +221,7 @@ fn hints_survive_applying_and_drops_too(rig: &mut impl Rig) {
         rig.settle();
         assert_eq!(list(rig, TARGET).len(), 15);
     }
-    assert_eq!(rig.store().hint_totals()[0].count, 15);
+    assert_eq!(totals(rig)[0].count, 15);
     assert!(rig.store().flush(), "nothing is left to apply");
 }
 
@@ -217,6 +251,9 @@ type Hints<T> = BTreeMap<(Ordinal, KeyHash, Key), T>;
 pub(super) struct HintModel {
     durable: Hints<Record>,
     queued: Hints<Option<Record>>,
+    /// Arcs of the hints that are queued, also of those that have been replaced since.
+    queued_arcs: BTreeSet<(Ordinal, u32)>,
+    dirty: BTreeSet<(Ordinal, u32)>,
 }
 
 impl HintModel {
@@ -230,6 +267,7 @@ impl HintModel {
         let slot = (target, hash, key);
         if self.present(&slot).is_none_or(|present| record.precedence(present).is_gt()) {
             self.queued.insert(slot, Some(record.clone()));
+            self.queued_arcs.insert((target, DirtyMark::arc_of(hash)));
         }
         keep(rig, target, number, record);
         self.compare_totals(rig);
@@ -252,7 +290,14 @@ impl HintModel {
         self.compare_totals(rig);
     }
 
+    pub(super) fn fail(&mut self, rig: &mut impl Rig) {
+        self.queued.clear();
+        self.dirty.append(&mut self.queued_arcs);
+        self.compare_totals(rig);
+    }
+
     pub(super) fn sync(&mut self) {
+        self.queued_arcs.clear();
         for (slot, state) in std::mem::take(&mut self.queued) {
             match state {
                 Some(record) => self.durable.insert(slot, record),
@@ -264,7 +309,8 @@ impl HintModel {
     pub(super) fn list(&self, rig: &mut impl Rig, target: u8, after: u8, limit: usize) {
         let target = Ordinal(target.into());
         let after = key(after);
-        let found = rig.store().hints(target, Some(&after), limit).expect("nothing is damaged");
+        let page = PageLimit { hints: limit, bytes: u64::MAX };
+        let found = rig.store().hints(target, Some(&after), page).expect("nothing is damaged");
         let expected = self
             .durable
             .iter()
@@ -286,13 +332,16 @@ impl HintModel {
                 None => present.remove(slot),
             };
         }
-        let mut totals: BTreeMap<Ordinal, HintTotals> = BTreeMap::new();
+        let none = |target| HintTotals { target, count: 0, bytes: 0, dirty: 0 };
+        let mut expected: BTreeMap<Ordinal, HintTotals> = BTreeMap::new();
         for ((target, _, key), record) in present {
-            let none = HintTotals { target, count: 0, bytes: 0, dirty: 0 };
-            let total = totals.entry(target).or_insert(none);
+            let total = expected.entry(target).or_insert(none(target));
             total.count += 1;
             total.bytes += hint::cost(&key, record);
         }
-        assert_eq!(rig.store().hint_totals(), totals.into_values().collect::<Vec<_>>());
+        for &(target, _) in &self.dirty {
+            expected.entry(target).or_insert(none(target)).dirty += 1;
+        }
+        assert_eq!(totals(rig), expected.into_values().collect::<Vec<_>>());
     }
 }

@@ -7,21 +7,20 @@
 //! The tables are made by the first hint, so that a shard without one pays nothing. A hint is
 //! believed only under its own checksum.
 
-use std::collections::BTreeSet;
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use paravon_model::{Ordinal, Record};
 use redb::{
-    Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
-    TableError,
+    Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, Table,
+    TableDefinition, TableError,
 };
 
 use super::{Engine, EngineError};
 use crate::codec::{self, BadRecord};
 use crate::hint::{self, DirtyMark, HintSlot};
 use crate::hint_ledger::{Change, Ledger};
-use crate::hint_table::HintState;
+use crate::hint_table::{HintStage, HintState};
 use crate::store::ReadError;
 
 const HINTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("hints");
@@ -39,7 +38,8 @@ pub(crate) struct HintRow {
 }
 
 impl HintRow {
-    fn new(place: &[u8], stored: &[u8]) -> Self {
+    /// The row of these bytes.
+    pub(crate) fn new(place: &[u8], stored: &[u8]) -> Self {
         let slot = HintSlot::from_bytes(place).ok_or(BadRecord::Damaged);
         Self {
             place: place.into(),
@@ -70,29 +70,29 @@ impl Engine {
         found.map_err(|_| ReadError::Unavailable)
     }
 
-    /// At most `limit` hints of `target` in `view` behind `after`, in order.
-    pub(crate) fn hint_rows(
+    /// Hands `visit` the rows of `view` behind `after`, else from the first of `target` on, until it
+    /// breaks: the bytes of the slot and those of the hint. One pass, so a row whose slot has rotten is
+    /// met where it lies and leads nowhere else.
+    pub(crate) fn visit_hints(
         &self,
         view: &HintView,
         target: Ordinal,
         after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<HintRow>, ReadError> {
-        let Some(table) = &view.table else { return Ok(Vec::new()) };
+        mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        let Some(table) = &view.table else { return Ok(()) };
         let prefix = hint::prefix(target);
         let from = after.map_or(Bound::Included(prefix.as_slice()), Bound::Excluded);
-        let rows = self.guarded(|_| {
-            let mut rows = Vec::new();
-            for row in table.range::<&[u8]>((from, Bound::Unbounded))?.take(limit) {
+        let visited = self.guarded(|_| {
+            for row in table.range::<&[u8]>((from, Bound::Unbounded))? {
                 let (place, stored) = row?;
-                if !place.value().starts_with(&prefix) {
+                if visit(place.value(), stored.value()).is_break() {
                     break;
                 }
-                rows.push(HintRow::new(place.value(), stored.value()));
             }
-            Ok(rows)
+            Ok(())
         });
-        rows.map_err(|_| ReadError::Unavailable)
+        visited.map_err(|_| ReadError::Unavailable)
     }
 
     /// Counts everything that the file holds, without judging whether it can be read.
@@ -117,13 +117,15 @@ impl Engine {
         })
     }
 
-    /// Stores a slice of slots, in order, and marks. As [`Engine::apply`].
+    /// Stores a slice of slots, in order, and with the last slice the `rest` of its stage: marks, and
+    /// the rotten rows to be removed. Gives whom those that went were counted for, with their bytes.
+    /// As [`Engine::apply`].
     pub(crate) fn apply_hints<'a>(
         &self,
         slots: impl Iterator<Item = (&'a HintSlot, &'a HintState)>,
-        marks: &BTreeSet<DirtyMark>,
+        rest: Option<&HintStage>,
         durability: Durability,
-    ) -> Result<(), EngineError> {
+    ) -> Result<Vec<(Ordinal, u64)>, EngineError> {
         self.space.settle().map_err(|error| self.space_error(&error))?;
         let mut stored = Vec::new();
         self.guarded(|database| {
@@ -139,9 +141,13 @@ impl Engine {
                     hints.remove(slot.as_bytes())?;
                 }
             }
+            let removed = match rest {
+                Some(stage) if !stage.rotten.is_empty() => remove_rotten(&mut hints, stage)?,
+                _ => Vec::new(),
+            };
             drop(hints);
             let mut dirty = transaction.open_table(DIRTY)?;
-            for mark in marks {
+            for mark in rest.iter().flat_map(|stage| &stage.marks) {
                 if mark.arc == DirtyMark::ALL {
                     let arcs = DirtyMark { arc: 0, ..*mark };
                     dirty.retain_in(number_of(arcs)..number_of(*mark), |_, ()| false)?;
@@ -149,9 +155,29 @@ impl Engine {
                 dirty.insert(number_of(*mark), ())?;
             }
             drop(dirty);
-            Ok(transaction.commit()?)
+            transaction.commit()?;
+            Ok(removed)
         })
     }
+}
+
+/// Removes rows by the way that finds them: through all of the table, since no search by their bytes
+/// may lead to them. Long, and as rare as rot.
+fn remove_rotten(
+    hints: &mut Table<'_, &'static [u8], &'static [u8]>,
+    stage: &HintStage,
+) -> Result<Vec<(Ordinal, u64)>, redb::Error> {
+    let mut removed = Vec::new();
+    hints.retain(|place, stored| {
+        let Some(&target) = stage.rotten.get(place) else { return true };
+        let row = HintRow::new(place, stored);
+        let goes = row.hint == Err(BadRecord::Damaged);
+        if goes {
+            removed.push((target, row.cost));
+        }
+        !goes
+    })?;
+    Ok(removed)
 }
 
 /// The table, if it has been made.
@@ -204,13 +230,18 @@ mod tests {
     const TARGET: Ordinal = Ordinal(3);
 
     impl Engine {
-        /// Puts hints there as they are, whole or not.
-        pub(crate) fn put_hints(&self, rows: &[(HintSlot, Vec<u8>)]) {
+        /// Reads what the disk says, rotten or not.
+        pub(crate) fn blind(&self) {
+            self.space.blind();
+        }
+
+        /// Puts rows there as they are, whole or not.
+        pub(crate) fn put_hints(&self, rows: &[(Vec<u8>, Vec<u8>)]) {
             let put = self.guarded(|database| {
                 let transaction = database.begin_write()?;
                 let mut hints = transaction.open_table(HINTS)?;
-                for (slot, stored) in rows {
-                    hints.insert(slot.as_bytes(), stored.as_slice())?;
+                for (place, stored) in rows {
+                    hints.insert(place.as_slice(), stored.as_slice())?;
                 }
                 drop(hints);
                 Ok(transaction.commit()?)
@@ -233,28 +264,37 @@ mod tests {
     fn count(engine: &Engine) -> Vec<HintTotals> {
         let mut ledger = Ledger::new(u64::MAX);
         engine.count_hints(&mut ledger).unwrap();
-        ledger.totals()
+        ledger.totals(paravon_ring::Shift::new(24).unwrap())
+    }
+
+    fn rows(engine: &Engine, after: Option<&[u8]>, count: usize) -> Vec<HintRow> {
+        let (view, mut rows) = (engine.hint_view().unwrap(), Vec::new());
+        let visit = |place: &[u8], stored: &[u8]| {
+            rows.push(HintRow::new(place, stored));
+            if rows.len() < count { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        };
+        engine.visit_hints(&view, TARGET, after, visit).unwrap();
+        rows
     }
 
     #[test]
-    fn rows_are_of_one_target_and_in_order() {
+    fn rows_come_in_order_from_the_first_of_a_target_on() {
         let engine = engine();
-        let view = engine.hint_view().unwrap();
-        assert!(engine.hint_rows(&view, TARGET, None, 9).unwrap().is_empty());
+        assert!(rows(&engine, None, 9).is_empty());
         let kept = Some(record(1, Some(1)));
         let slots: Vec<HintSlot> = [Ordinal(2), TARGET, Ordinal(4)]
             .into_iter()
             .flat_map(|target| (0..5).map(move |number| slot(target, number)))
             .collect();
         let states = slots.iter().map(|slot| (slot, &kept));
-        engine.apply_hints(states, &BTreeSet::new(), Durability::None).unwrap();
-        let view = engine.hint_view().unwrap();
-        let rows = engine.hint_rows(&view, TARGET, None, 9).unwrap();
-        assert_eq!(rows.len(), 5);
-        assert!(rows.is_sorted_by_key(|row| row.place.clone()));
-        let rest = engine.hint_rows(&view, TARGET, Some(&rows[1].place), 2).unwrap();
-        assert_eq!([&rest[0].place, &rest[1].place], [&rows[2].place, &rows[3].place]);
-        let totals = HintTotals { target: TARGET, count: 5, bytes: 5 * rows[0].cost, dirty: 0 };
+        engine.apply_hints(states, None, Durability::None).unwrap();
+        let all = rows(&engine, None, 9);
+        let places = |rows: &[HintRow]| rows.iter().map(|r| r.place.clone()).collect::<Vec<_>>();
+        assert!(places(&all).is_sorted());
+        assert_eq!(all.len(), 9, "from the first of the target on, until the visitor ends it");
+        assert!(all[..5].iter().all(|row| hint::place_of(&row.place).unwrap().0 == TARGET));
+        assert_eq!(places(&rows(&engine, Some(&all[1].place), 2)), places(&all[2..4]));
+        let totals = HintTotals { target: TARGET, count: 5, bytes: 5 * all[0].cost, dirty: 0 };
         assert_eq!(count(&engine)[1], totals);
     }
 
@@ -264,13 +304,15 @@ mod tests {
         let none = || std::iter::empty();
         let arcs = (0..9).map(|arc| DirtyMark { target: TARGET, arc });
         let other = DirtyMark { target: Ordinal(4), arc: 5 };
-        let marks = arcs.chain([other]).collect();
-        engine.apply_hints(none(), &marks, Durability::None).unwrap();
+        let mut stage = HintStage::default();
+        stage.marks.extend(arcs.chain([other]));
+        engine.apply_hints(none(), Some(&stage), Durability::None).unwrap();
         let dirty = |engine: &Engine| count(engine).iter().map(|t| t.dirty).collect::<Vec<_>>();
         assert_eq!(dirty(&engine), [9, 1]);
-        let all = BTreeSet::from([DirtyMark { target: TARGET, arc: DirtyMark::ALL }]);
-        engine.apply_hints(none(), &all, Durability::None).unwrap();
-        assert_eq!(dirty(&engine), [DirtyMark::ARCS, 1]);
+        let mut stage = HintStage::default();
+        stage.marks.insert(DirtyMark { target: TARGET, arc: DirtyMark::ALL });
+        engine.apply_hints(none(), Some(&stage), Durability::None).unwrap();
+        assert_eq!(dirty(&engine), [1 << 24, 1]);
         let rows = engine.guarded(|database| {
             let dirty = database.begin_read()?.open_table(DIRTY)?;
             let rows: Result<Vec<_>, _> = dirty.iter()?.map(|row| Ok(row?.0.value())).collect();

@@ -60,6 +60,7 @@ fn act() -> impl Strategy<Value = Act> {
         3 => (0..3u8, 0..12u8, 0..9u8)
             .prop_map(|(target, after, limit)| Act::List { target, after, limit }),
         3 => Just(Act::Sync),
+        1 => Just(Act::Fail),
         1 => Just(Act::Settle),
         1 => Just(Act::EndBatch),
         1 => Just(Act::Flush),

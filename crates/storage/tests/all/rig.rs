@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use paravon_model::{Hlc, Ordinal, Record, Version};
+use paravon_ring::Shift;
 use paravon_storage::conformance::{Rig, key};
 use paravon_storage::crash_disk::{CrashDisk, Image};
 use paravon_storage::{
-    Answer, Completion, Completions, Error, KeptHint, Options, ReadError, Refusal, Stepped, Store,
-    WriteError,
+    Answer, Completion, Completions, Error, KeptHint, Options, PageLimit, ReadError, Refusal,
+    Stepped, Store, WriteError,
 };
 
 /// Collects what the storage threads would tell the loops.
@@ -93,7 +94,8 @@ impl Node {
     pub(crate) fn hints(&mut self, target: u32) -> Result<Vec<KeptHint>, ReadError> {
         let mut all = Vec::new();
         for store in &mut self.stepped.stores {
-            all.extend(store.hints(Ordinal(target), None, usize::MAX)?);
+            let all_of_them = PageLimit { hints: usize::MAX, bytes: u64::MAX };
+            all.extend(store.hints(Ordinal(target), None, all_of_them)?);
             store.end_batch();
         }
         Ok(all)
@@ -101,7 +103,8 @@ impl Node {
 
     /// How many hints and how many dirty arcs all shards count for a target.
     pub(crate) fn hint_totals(&self, target: u32) -> (usize, u64) {
-        let totals = self.stepped.stores.iter().flat_map(|store| store.hint_totals());
+        let finest = Shift::new(Shift::MAX).unwrap();
+        let totals = self.stepped.stores.iter().flat_map(|store| store.hint_totals(finest));
         let own = totals.filter(|total| total.target == Ordinal(target));
         own.fold((0, 0), |sum, own| {
             (sum.0 + usize::try_from(own.count).unwrap(), sum.1 + own.dirty)
