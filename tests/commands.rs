@@ -8,7 +8,7 @@ use paravon_transport::issue::Subject;
 use rmpv::Value;
 use serde_json::{Value as Json, json};
 
-use crate::support::{Folder, Node, Ran, Raw, binary, message, wait_until};
+use crate::support::{Cluster, Folder, Node, Ran, Raw, binary, message, wait_until};
 
 /// A running node, and a configuration with which `paractl` reaches it as an administrator.
 fn started() -> (Folder, Node) {
@@ -340,9 +340,16 @@ fn every_shell_gets_its_completions() {
 fn help_names_every_command() {
     let folder = Folder::new();
     let help = Ran::of(&mut folder.paravon(&["--help"])).done();
-    for word in
-        ["dev", "check-config", "cert", "--config", "--log-level", "--log-format", "PARANODECONFIG"]
-    {
+    for word in [
+        "dev",
+        "check-config",
+        "cert",
+        "--config",
+        "--found",
+        "--log-level",
+        "--log-format",
+        "PARANODECONFIG",
+    ] {
         assert!(help.contains(word), "{word} is not in: {help}");
     }
     let help = folder.paractl(&["--help"]).done();
@@ -359,8 +366,79 @@ fn help_names_every_command() {
     ] {
         assert!(help.contains(word), "{word} is not in: {help}");
     }
+    let help = Ran::of(&mut folder.paravon(&["dev", "--help"])).done();
+    for word in ["--nodes", "1 to 9", "--base-port", "--dir", "--clean"] {
+        assert!(help.contains(word), "{word} is not in: {help}");
+    }
+    let help = folder.paractl(&["admin", "--help"]).done();
+    for word in ["node-status", "cluster-status", "join", "reload"] {
+        assert!(help.contains(word), "{word} is not in: {help}");
+    }
+    let help = folder.paractl(&["admin", "join", "--help"]).done();
+    for word in ["--dry-run", "--wait", "--server"] {
+        assert!(help.contains(word), "{word} is not in: {help}");
+    }
     let wrong = Ran::of(&mut folder.paravon(&["--confg", "x"]));
     wrong.failed(2, &["--confg", "--config"]);
+}
+
+#[test]
+fn numbers_of_nodes_and_ports_that_cannot_be_are_refused_with_the_range() {
+    let folder = Folder::new();
+    for (option, wrong, range) in [
+        ("--nodes", "0", "1..=9"),
+        ("--nodes", "10", "1..=9"),
+        ("--nodes", "three", "invalid digit"),
+        ("--base-port", "0", "1..=61527"),
+        ("--base-port", "61528", "1..=61527"),
+    ] {
+        Ran::of(&mut folder.paravon(&["dev", option, wrong])).failed(2, &[option, wrong, range]);
+    }
+    folder.paractl(&["admin", "join", "--wait", "--dry-run"]).failed(2, &["--wait", "--dry-run"]);
+    assert!(!folder.path("paravon-dev").exists(), "nothing was made");
+}
+
+#[test]
+fn a_cluster_of_one_is_shown_with_what_it_lacks_and_joins_nobody() {
+    let (folder, node) = started();
+    let status = json_of(folder.paractl(&["admin", "cluster-status", "-o", "json"]));
+    assert_eq!(status["under_replicated"], json!("under-replicated: 1 of 3 copies"));
+    assert_eq!(status["members"][0]["node_id"], json!("node-1"));
+    assert_eq!(status["members"][0]["state"], json!("self"));
+    let table = folder.paractl(&["admin", "cluster-status", "-o", "table"]).done();
+    let lines: Vec<&str> = table.lines().collect();
+    assert!(lines[0].starts_with("cluster ") && lines[0].contains("version 1"), "{table}");
+    assert_eq!(lines[1], "under-replicated: 1 of 3 copies");
+    assert!(lines[2].starts_with("NODE ") && lines[3].starts_with("node-1 "), "{table}");
+    let refused = folder.paractl(&["admin", "join"]);
+    assert_eq!(refused.code, 3, "{refused:?}");
+    folder.write_paraconf(&node, "client");
+    folder.paractl(&["admin", "join"]).failed(3, &["forbidden", "no administrator"]);
+}
+
+#[test]
+fn a_join_is_planned_and_what_stands_in_its_way_is_said() {
+    let mut cluster = Cluster::prepare(2);
+    cluster.launch(2);
+    let join = |cluster: &Cluster, more: &[&str]| {
+        cluster.paractl("admin", &[2], &[&["admin", "join"], more].concat())
+    };
+    join(&cluster, &[]).failed(3, &["no seed", "belongs to a cluster"]);
+    let table = cluster.paractl("client", &[2], &["admin", "cluster-status", "-o", "table"]).done();
+    assert_eq!(table, "this node belongs to no cluster yet\n");
+    cluster.serve(1);
+    let mut planned = Json::Null;
+    wait_until("the node sees the cluster", || {
+        let ran = join(&cluster, &["--dry-run", "-o", "json"]);
+        planned = serde_json::from_slice(&ran.out).unwrap_or_default();
+        ran.code == 0
+    });
+    assert_eq!(planned["would_join"], json!(cluster.peer_address(2)));
+    assert_eq!(planned["members"], json!(2));
+    assert_eq!(cluster.phase(2), "waiting", "nothing was changed");
+    cluster.client(1).put("k", b"v");
+    join(&cluster, &[]).failed(3, &["before the first write only"]);
+    join(&cluster, &["--wait"]).failed(3, &["before the first write only"]);
 }
 
 #[test]

@@ -5,10 +5,14 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
+use paravon_model::{ClusterState, Document};
+use paravon_protocol::{StoredState, decode_cluster_state};
+use paravon_storage::{Completion, Completions, Options, Storage};
 use rmpv::Value;
 
-use crate::support::{Folder, Image, Node, Ran, Raw, message, node_subject};
+use crate::support::{Folder, Image, Node, PATIENCE, Ran, Raw, message, node_subject};
 
 /// Changes one line of the configuration of a folder.
 fn edit(folder: &Folder, from: &str, to: &str) {
@@ -127,6 +131,56 @@ fn a_data_directory_of_another_node_is_refused_and_kept() {
     let node = folder.start();
     let reply = Raw::connect(&folder, "client", node.api).get("k");
     assert_eq!(reply["data"]["versions"][0]["value"], Value::from(&b"v"[..]), "{reply}");
+}
+
+/// What the first version wrote into a data directory about its cluster.
+fn first_format(document: &Document) -> Vec<u8> {
+    let cluster_id = document.cluster_id.0.to_be_bytes();
+    let fields = Value::Map(vec![
+        ("cluster_id".into(), Value::Array(cluster_id.map(Value::from).to_vec())),
+        ("node_id".into(), "node-1".into()),
+        ("ordinal".into(), 1.into()),
+        ("hash_seed".into(), document.hash_seed.into()),
+        ("shift".into(), document.shift.into()),
+        ("replication_factor".into(), document.replication_factor.into()),
+    ]);
+    let mut bytes = vec![1];
+    rmpv::encode::write_value(&mut bytes, &fields).expect("written to memory");
+    bytes
+}
+
+/// Nobody listens.
+struct Ignored;
+
+impl Completions for Ignored {
+    fn deliver(&self, _: Vec<Completion>) {}
+}
+
+#[test]
+fn a_data_directory_of_the_first_version_goes_on_as_a_cluster_of_one() {
+    let folder = Folder::new();
+    let node = folder.start();
+    Raw::connect(&folder, "client", node.api).put("k", b"v");
+    assert!(node.stop().success());
+    let options = Options::new(folder.path("data"));
+    let storage = Storage::open(&options, Arc::new(Ignored)).expect("it opens");
+    let state = decode_cluster_state(&storage.recovered.document).expect("its state");
+    let StoredState::Current(ClusterState { document: Some(document), .. }) = state else {
+        panic!("{state:?}")
+    };
+    storage.documents.replace(first_format(&document)).expect("written");
+    drop((storage.journal, storage.documents));
+    storage.closer.close(storage.stores, PATIENCE).expect("closed");
+
+    for _ in 0..2 {
+        let node = folder.start();
+        let reply = Raw::connect(&folder, "client", node.api).get("k");
+        assert_eq!(reply["data"]["versions"][0]["value"], Value::from(&b"v"[..]), "{reply}");
+        folder.write_paraconf(&node, "client");
+        let status = folder.paractl(&["admin", "node-status"]).done();
+        assert!(status.contains(&document.cluster_id.to_string()), "{status}");
+        assert!(node.stop().success());
+    }
 }
 
 #[test]

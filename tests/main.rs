@@ -7,9 +7,11 @@
 mod support;
 
 mod certificates;
+mod cluster;
 mod commands;
 mod files;
 mod protocol_bytes;
 mod quick_start;
+mod retries;
 mod signals;
 mod tidy;

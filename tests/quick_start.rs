@@ -6,14 +6,15 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 
 use tempfile::TempDir;
 
-use crate::support::{PATIENCE, Ran, binary, wait_until};
+use crate::support::{PATIENCE, Ran, binary, free_ports, wait_until};
 
 const QUICK_START: &str = "## Quick start with certificates of your own";
+
+const THREE_NODES: &str = "## Three nodes";
 
 /// How far the peer port of `paravon dev` is above the client port.
 const PEER_OFFSET: u16 = 4000;
@@ -42,18 +43,18 @@ fn below<'a>(readme: &'a str, heading: &str) -> &'a str {
     rest.split("\n## ").next().unwrap_or(rest)
 }
 
-/// A client port that is free, and so is the peer port above it. The system does not give out ports this
-/// low by itself.
+/// The first of ten client ports that are free, and so are the peer ports above them; it ends in 0.
 fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = u16::try_from(std::process::id() % 1000).expect("small") * 16;
-    let is_free = |port: &u16| {
-        let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-        bind(*port) && bind(port + PEER_OFFSET)
-    };
-    let candidates =
-        std::iter::repeat_with(|| 10_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 18_000);
-    candidates.take(1000).find(is_free).expect("a free port")
+    let distances: Vec<u16> = (0..10).flat_map(|node| [node, node + PEER_OFFSET]).collect();
+    free_ports(&distances)
+}
+
+/// A text of the README with the ports from `port` on in place of those from 2000 on, which it uses.
+fn with_ports(text: &str, port: u16) -> String {
+    let (api, peer) = (port / 10, (port + PEER_OFFSET) / 10);
+    let ports = text.replace("port: 200", &format!("port: {api}"));
+    let ports = ports.replace("port: 600", &format!("port: {peer}"));
+    ports.replace(":200", &format!(":{api}")).replace(":600", &format!(":{peer}"))
 }
 
 /// The value of what differs from run to run, put out of sight.
@@ -61,12 +62,28 @@ fn masked(line: &str) -> String {
     const VARYING: [&str; 6] =
         ["physical", "logical", "cluster_id", "uptime_seconds", "connections", "storage_shards"];
     if let Some((_, message)) = line.split_once("  INFO ") {
-        return format!("TIME  INFO {message}");
+        let id = message.strip_prefix("founded cluster ");
+        return format!("TIME  INFO {}", id.map_or(message, |_| "founded cluster ..."));
+    }
+    if let Some((start, _milliseconds)) =
+        line.strip_suffix(" ms").and_then(|row| row.rsplit_once("  "))
+    {
+        return format!("{start}  ... ms");
     }
     match line.split_once(": ") {
         Some((name, _)) if VARYING.contains(&name.trim()) => format!("{name}: ..."),
+        Some((name, rest)) if name.starts_with("cluster ") => format!("cluster ...: {rest}"),
         _ => line.to_owned(),
     }
+}
+
+/// Lines as they are compared. Log lines of one moment come from several threads, so that their order among
+/// each other varies.
+fn comparable<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut lines: Vec<String> = lines.map(masked).collect();
+    let is_log = |line: &String| line.starts_with("TIME ");
+    lines.chunk_by_mut(|one, next| is_log(one) && is_log(next)).for_each(<[String]>::sort);
+    lines
 }
 
 /// A shell that is given one block after the other. When it is dropped, it ends with all that it started.
@@ -101,9 +118,11 @@ impl Bash {
         while !has_ended || printed.len() < lines {
             let line = self.printed.recv_timeout(PATIENCE);
             let line = line.unwrap_or_else(|_| panic!("{block}printed only {printed:#?}"));
-            match line == END {
-                true => has_ended = true,
-                false => printed.push(line),
+            match line.as_str() {
+                END => has_ended = true,
+                // A shell says this of a job in its own words, sooner or later.
+                notice if notice.contains(" Killed ") => {}
+                _ => printed.push(line),
             }
         }
         printed
@@ -145,31 +164,36 @@ fn absolute(path: PathBuf) -> PathBuf {
     path.canonicalize().expect("the binary is there")
 }
 
-#[test]
-fn the_quick_start_prints_what_the_readme_shows() {
+/// Runs what stands below `heading` block by block, and compares what is printed. Returns the lines shown.
+#[track_caller]
+fn run_section(heading: &str) -> usize {
     let port = free_port();
-    let (api, peer) = (format!(":{port}"), format!(":{}", port + PEER_OFFSET));
-    let as_here = |text: String| {
-        let ports = text.replace("port: 2000", &format!("port: {port}"));
-        let ports = ports.replace("port: 6000", &format!("port: {}", port + PEER_OFFSET));
-        ports.replace(":2000", &api).replace(":6000", &peer)
-    };
     let folder = built();
     let mut bash = Bash::start(folder.path());
     let readme = readme();
-    let mut blocks = fenced(below(&readme, QUICK_START)).into_iter().peekable();
+    let mut blocks = fenced(below(&readme, heading)).into_iter().peekable();
     let mut shown = 0;
     while let Some((language, block)) = blocks.next() {
         assert_eq!(language, "sh", "output without its command: {block}");
         let expected = blocks.next_if(|(language, _)| *language == "text");
-        let expected = expected.map(|(_, text)| as_here(text)).unwrap_or_default();
-        let expected: Vec<String> = expected.lines().map(masked).collect();
+        let expected = expected.map(|(_, text)| with_ports(&text, port)).unwrap_or_default();
+        let expected = comparable(expected.lines());
         shown += expected.len();
-        let printed = bash.run(&as_here(block.clone()), expected.len());
-        let printed: Vec<String> = printed.iter().map(|line| masked(line)).collect();
+        let printed = bash.run(&with_ports(&block, port), expected.len());
+        let printed = comparable(printed.iter().map(String::as_str));
         assert_eq!(printed, expected, "{}\n printed\n{}", block, printed.join("\n"));
     }
-    assert!(shown > 40, "the README shows what is printed");
+    shown
+}
+
+#[test]
+fn the_quick_start_prints_what_the_readme_shows() {
+    assert!(run_section(QUICK_START) > 40, "the README shows what is printed");
+}
+
+#[test]
+fn three_nodes_print_what_the_readme_shows() {
+    assert!(run_section(THREE_NODES) > 20, "the README shows what is printed");
 }
 
 #[test]
@@ -180,9 +204,10 @@ fn the_readme_names_the_two_commands() {
         .filter(|(language, _)| *language == "sh")
         .map(|(_, block)| block)
         .collect();
-    for command in
-        ["cargo build --release && target/release/paravon dev\n", "cargo test --workspace\n"]
-    {
+    for command in [
+        "cargo build --release && target/release/paravon dev --nodes 3\n",
+        "cargo test --workspace\n",
+    ] {
         assert!(commands.iter().any(|block| block == command), "{command}");
     }
 }
@@ -203,17 +228,26 @@ struct Dev {
     port: u16,
     /// What it printed.
     text: String,
+    /// Where its log goes.
+    log: PathBuf,
 }
 
 impl Dev {
     /// Runs it in `folder` and waits until it has printed its last line.
     fn start(folder: &Path, port: u16, more: &[&str]) -> Self {
-        let mut child =
-            command(folder, port, more).stdout(Stdio::piped()).spawn().expect("it runs");
+        let log = folder.join("dev.log");
+        let file = fs::File::create(&log).expect("a file");
+        let mut child = command(folder, port, more)
+            .stdout(Stdio::piped())
+            .stderr(file)
+            .spawn()
+            .expect("it runs");
         let printed = lines_of(child.stdout.take().expect("piped"));
-        let mut dev = Self { child, port, text: String::new() };
+        let mut dev = Self { child, port, text: String::new(), log };
         while !dev.text.contains("Ctrl-C stops it") {
-            dev.text += &printed.recv_timeout(PATIENCE).expect("it prints what to do");
+            let line = printed.recv_timeout(PATIENCE);
+            dev.text +=
+                &line.unwrap_or_else(|_| panic!("it did not print what to do: {}", dev.said()));
             dev.text.push('\n');
         }
         dev
@@ -224,12 +258,32 @@ impl Dev {
         self.text.lines().filter_map(|line| line.strip_prefix("  ")).collect()
     }
 
+    /// What it and its nodes have said.
+    fn said(&self) -> String {
+        fs::read_to_string(&self.log).expect("a file")
+    }
+
+    /// The process of its node of this name.
+    fn node(&self, name: &str) -> u32 {
+        let pid = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let children = children.expect("a running process");
+        let mut children = children.split_whitespace().map(|pid| pid.parse().expect("a number"));
+        let is_it = |pid: &u32| {
+            let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.contains(&format!("/{name}/"))
+        };
+        children.find(is_it).expect("it runs")
+    }
+
     /// Ends it with a signal; its exit code, where it has one.
-    fn end(mut self, signal: &str) -> Option<i32> {
-        let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill").args(["-s", signal, &pid]).status().expect("kill runs").success()
-        );
+    fn end(self, signal: &str) -> Option<i32> {
+        send(signal, self.child.id());
+        self.wait()
+    }
+
+    /// Waits until it and its nodes have ended; its exit code, where it has one.
+    fn wait(mut self) -> Option<i32> {
         let mut status = None;
         wait_until("paravon dev ends", || {
             status = self.child.try_wait().expect("our child");
@@ -239,8 +293,15 @@ impl Dev {
         wait_until("its node has ended", || {
             TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err()
         });
+        // Shown where the test fails.
+        eprintln!("{}", self.said());
         status.and_then(|status| status.code())
     }
+}
+
+fn send(signal: &str, pid: u32) {
+    let status = Command::new("kill").args(["-s", signal, &pid.to_string()]).status();
+    assert!(status.expect("kill runs").success());
 }
 
 impl Drop for Dev {
@@ -267,21 +328,25 @@ fn paste(line: &str) -> Ran {
 fn what_dev_prints_is_what_the_readme_shows_and_works_when_pasted() {
     let folder = tempfile::tempdir().expect("a folder");
     let place = folder.path().canonicalize().expect("a folder");
-    let dev = Dev::start(&place, free_port(), &[]);
+    let port = free_port();
+    let dev = Dev::start(&place, port, &["--nodes", "3"]);
     let binaries = absolute(binary("paractl")).parent().expect("a folder").display().to_string();
     let printed = dev.text.replace(&binaries, ".../target/release");
     let printed = printed.replace(&place.display().to_string(), "...");
     let readme = readme();
     let shown = fenced(below(&readme, "## Start\n"));
     assert!(
-        shown.iter().any(|(language, text)| *language == "text" && *text == printed),
+        shown
+            .iter()
+            .any(|(language, text)| *language == "text" && with_ports(text, port) == printed),
         "{printed}"
     );
 
     let [put, get, status, delete] = dev.lines()[..] else { panic!("{}", dev.text) };
     assert!(paste(put).done().starts_with("key: greeting\nversion:"));
     assert!(paste(get).done().contains("\nvalue: hello\n"));
-    assert!(paste(status).done().contains("\nphase: ready\n"));
+    let status = paste(status).done();
+    assert!(["node-1", "node-2", "node-3"].iter().all(|name| status.contains(name)), "{status}");
     assert!(paste(delete).done().starts_with("key: greeting\nversion:"));
     paste(get).failed(1, &["greeting is absent"]);
 }
@@ -319,6 +384,38 @@ fn a_second_run_goes_on_with_the_data_and_clean_begins_anew() {
 }
 
 #[test]
+fn dev_goes_on_with_three_nodes_and_ends_when_one_of_them_does() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let port = free_port();
+    let dev = Dev::start(folder.path(), port, &["--nodes", "3"]);
+    paste(dev.lines()[0]).done();
+    assert_eq!(dev.end("INT"), Some(0));
+    Ran::of(&mut command(folder.path(), port, &["--nodes", "2"]))
+        .failed(2, &["3 nodes", "--clean"]);
+    let dev = Dev::start(folder.path(), port, &[]);
+    assert!(paste(dev.lines()[1]).done().contains("\nvalue: hello\n"));
+    send("KILL", dev.node("node-2"));
+    let log = dev.log.clone();
+    assert_eq!(dev.wait(), Some(1));
+    let said = fs::read_to_string(log).expect("a file");
+    assert!(said.contains("error: node-2 ended by itself (signal: 9"), "{said}");
+}
+
+#[test]
+fn dev_grows_before_the_first_write_and_not_after_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let port = free_port();
+    assert_eq!(Dev::start(folder.path(), port, &[]).end("INT"), Some(0));
+    let dev = Dev::start(folder.path(), port, &["--nodes", "3"]);
+    paste(dev.lines()[0]).done();
+    assert_eq!(dev.end("INT"), Some(0));
+    let more = Ran::of(&mut command(folder.path(), port, &["--nodes", "4"]));
+    more.failed(1, &["node-4 did not join", "before the first write only"]);
+    let dev = Dev::start(folder.path(), port, &[]);
+    assert!(paste(dev.lines()[1]).done().contains("\nvalue: hello\n"), "it is as before");
+}
+
+#[test]
 fn dev_says_what_stands_in_its_way() {
     let folder = tempfile::tempdir().expect("a folder");
     let port = free_port();
@@ -327,9 +424,9 @@ fn dev_says_what_stands_in_its_way() {
     fs::write(folder.path().join("mine/file"), "precious").expect("written");
     run(&["--dir", "mine", "--clean"]).failed(2, &["mine", "was not made by `paravon dev`"]);
     assert_eq!(fs::read(folder.path().join("mine/file")).expect("still there"), b"precious");
-    run(&["--nodes", "3"]).failed(2, &["this version runs single nodes"]);
-    for taken in [port, port + PEER_OFFSET] {
+    run(&["--dir", "mine"]).failed(2, &["mine", "is not empty"]);
+    for taken in [port, port + 2, port + PEER_OFFSET, port + PEER_OFFSET + 2] {
         let _listener = TcpListener::bind((Ipv4Addr::LOCALHOST, taken)).expect("free");
-        run(&[]).failed(1, &[&format!("port {taken}"), "--base-port"]);
+        run(&["--nodes", "3"]).failed(1, &[&format!("port {taken}"), "--base-port"]);
     }
 }

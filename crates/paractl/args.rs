@@ -47,7 +47,7 @@ pub(crate) struct Global {
     /// How many replicas must answer: one, quorum, all or a number [default: quorum]
     #[arg(long, global = true, value_name = "LEVEL", value_parser = consistency)]
     pub(crate) consistency: Option<Consistency>,
-    /// How long a request may take, such as 500ms or 5s [default: the context's, or 5s]
+    /// How long a request may take, such as 500ms or 5s [default: the context's, or 5s; 40s for a join]
     #[arg(long, global = true, value_name = "TIME", value_parser = time)]
     pub(crate) timeout: Option<Duration>,
 }
@@ -128,8 +128,35 @@ pub(crate) struct KeyArgs {
 pub(crate) enum AdminCommand {
     /// What a node is and how it fares
     NodeStatus,
+    /// The members of the cluster, as a node sees them; -o table has a row for each
+    ClusterStatus(ClusterStatusArgs),
+    /// Take a node that waits into the cluster of its seeds; needs an administrator's certificate
+    ///
+    /// It is asked of the node that waits: name its peer port with --server. Several, with commas, come in
+    /// together, which is quicker than one after the other.
+    Join(JoinArgs),
     /// Make a node read its certificates anew; needs an administrator's certificate
     Reload,
+}
+
+/// `admin cluster-status`.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct ClusterStatusArgs {
+    /// Wait until the node reaches every member and has nothing left to hand over, as between the restarts
+    /// of two nodes
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
+
+/// `admin join`.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct JoinArgs {
+    /// Say what would come of it, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Wait for the node to start, if need be, and until it is a member and serves
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) wait: bool,
 }
 
 /// `config`.

@@ -139,12 +139,24 @@ impl Context {
         self.servers.iter().map(|server| Self { servers: vec![server.clone()], ..self.clone() })
     }
 
+    /// This context with another deadline of requests.
+    pub(crate) fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
     /// A client for somebody who waits at a terminal: every server once, and twice more in case one just
     /// restarts.
     pub(crate) fn client(&self) -> Result<Client, Error> {
         let mut options = self.options(0);
         let attempts = u32::try_from(self.servers.len()).unwrap_or(u32::MAX).saturating_add(2);
         options.max_attempts = attempts;
+        Ok(Client::new(options)?)
+    }
+
+    /// A client that tries once: for requests that the server itself takes its time for.
+    pub(crate) fn client_of_one_attempt(&self) -> Result<Client, Error> {
+        let mut options = self.options(0);
+        options.max_attempts = 1;
         Ok(Client::new(options)?)
     }
 

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use paravon_client::{ClientError, InvalidKey, Outcome};
 
@@ -105,6 +106,14 @@ pub(crate) enum Error {
         /// The key, as typed.
         key: String,
     },
+    /// A node did not come to where `--wait` would have it.
+    #[error("{missing} after {after:?}; `admin node-status` and the nodes' logs say why")]
+    NotSettled {
+        /// What there was to wait for.
+        missing: String,
+        /// How long it was waited for.
+        after: Duration,
+    },
     /// The server, or the way to it.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -143,6 +152,7 @@ impl Error {
         match self {
             Self::Absent { .. } => Exit::Absent,
             Self::Client(error) => client_exit(error),
+            Self::NotSettled { .. } => Exit::Unknown,
             _ => Exit::Usage,
         }
     }

@@ -46,6 +46,11 @@ impl Output {
         write_out(render(tree, self.form).as_bytes())
     }
 
+    /// Prints a table with lines above it.
+    pub(crate) fn print_rows(&self, head: &[String], items: &Json) -> Result<(), Error> {
+        write_out(rows(head, items).as_bytes())
+    }
+
     /// Prints a value alone: exactly its bytes, and for people the end of the line.
     pub(crate) fn print_raw(&self, bytes: &[u8]) -> Result<(), Error> {
         write_out(bytes)?;
@@ -79,6 +84,13 @@ pub(crate) fn render(tree: &Json, form: Form) -> String {
         // A tree of plain values can always be written; JSON is YAML too.
         Form::Yaml => serde_yaml::to_string(tree).unwrap_or_else(|_| format!("{tree}\n")),
     }
+}
+
+/// Lines, and below them a table with a row for each item.
+pub(crate) fn rows(head: &[String], items: &Json) -> String {
+    let lines: String = head.iter().map(|line| escape(line) + "\n").collect();
+    let has_rows = items.as_array().is_some_and(|items| !items.is_empty());
+    if has_rows { lines + &table(items) } else { lines }
 }
 
 /// A list of maps has a row for each; a map has a row for each field.

@@ -32,6 +32,9 @@ pub(crate) struct RunArgs {
     /// The form of log lines, which go to standard error
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
+    /// Found a cluster although seeds are silent; only where none of them can be up again
+    #[arg(long)]
+    pub(crate) found: bool,
     /// Stop when standard input ends: for a parent process whose end must be the node's
     #[arg(long, hide = true)]
     pub(crate) until_stdin_ends: bool,
@@ -54,7 +57,7 @@ pub(crate) enum LogFormat {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Run a throwaway local node with nothing to prepare
+    /// Run a throwaway local cluster with nothing to prepare
     Dev(DevArgs),
     /// Validate a configuration, and the certificates it names, without starting
     CheckConfig {
@@ -66,30 +69,22 @@ pub(crate) enum Command {
     Cert(CertCommand),
 }
 
-/// Where and how to run a throwaway node.
+/// Where and how to run a throwaway cluster.
 #[derive(clap::Args)]
 pub(crate) struct DevArgs {
-    /// How many nodes
-    #[arg(long, default_value_t = 1, value_parser = one_node)]
-    pub(crate) nodes: u32,
+    /// How many nodes, 1 to 9 [default: as many as DIR has, else 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=9))]
+    pub(crate) nodes: Option<u16>,
     /// Where certificates, configurations and data are kept
     #[arg(long, default_value = "paravon-dev")]
     pub(crate) dir: PathBuf,
-    /// The client port of the first node; its peer port is 4000 above
-    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u16).range(1..=61_535))]
-    pub(crate) base_port: u16,
+    /// The client port of the first node; the others follow, peer ports are 4000 above [default: that of
+    /// DIR, else 2000]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..=61_527))]
+    pub(crate) base_port: Option<u16>,
     /// Remove what an earlier run left in DIR first
     #[arg(long)]
     pub(crate) clean: bool,
-}
-
-/// This version runs single nodes.
-fn one_node(text: &str) -> Result<u32, String> {
-    match text.parse() {
-        Ok(1) => Ok(1),
-        Ok(_) => Err("this version runs single nodes; give 1".to_owned()),
-        Err(_) => Err("give a number of nodes".to_owned()),
-    }
 }
 
 #[derive(Subcommand)]

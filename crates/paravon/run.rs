@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Read, stderr, stdin};
 
 use paravon_node::config::Config;
-use paravon_node::{Server, StartError};
+use paravon_node::{Founding, Server, StartError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tracing_subscriber::filter::LevelFilter;
@@ -27,15 +27,21 @@ async fn serve(config: Config, args: &RunArgs) -> Result<(), Failure> {
     let node_id = config.node.id.clone();
     // Before anything is opened: a signal during the start must not kill half a founding.
     let mut signals = Signals::listen().map_err(|error| Failure::Node(error.to_string()))?;
-    let server = Server::start(config).await.map_err(|error| match error {
+    let founding = if args.found { Founding::Anyway } else { Founding::WhenAllAnswer };
+    let server = Server::start(config, founding).await.map_err(|error| match error {
         StartError::Configuration { .. } => Failure::Usage(error.to_string()),
         error => Failure::Node(error.to_string()),
     })?;
     for warning in server.warnings() {
         tracing::warn!("{warning}");
     }
+    // That it serves, the node says itself, once it belongs to a cluster.
     let addresses = server.addresses();
-    tracing::info!("{node_id} serves clients on {} and peers on {}", addresses.api, addresses.peer);
+    tracing::info!(
+        "{node_id} listens for clients on {} and for peers on {}",
+        addresses.api,
+        addresses.peer
+    );
     let (reload, reloads) = mpsc::channel(1);
     let parent = args.until_stdin_ends.then(end_of_stdin);
     let stop = signals.until_stopped(reload, parent);

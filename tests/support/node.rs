@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 /// How long anything may take before a test gives up; long, because machines may be busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What a node says once its ports are open.
+const LISTENS: &str = "listens for clients on ";
+
 /// Waits until `condition` holds.
 pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
@@ -34,7 +37,18 @@ impl Node {
     }
 
     /// Starts a node and waits until it serves, or has ended: then what it said.
-    pub(crate) fn try_start(mut command: Command) -> Result<Self, String> {
+    pub(crate) fn try_start(command: Command) -> Result<Self, String> {
+        Self::try_launch(command, "serves clients on ")
+    }
+
+    /// Starts a node and waits until it listens; whether it will serve is another question.
+    pub(crate) fn launch(command: Command) -> Self {
+        Self::try_launch(command, LISTENS)
+            .unwrap_or_else(|said| panic!("it does not listen:\n{said}"))
+    }
+
+    /// Starts a node and waits until its log has a line with `last`.
+    fn try_launch(mut command: Command, last: &str) -> Result<Self, String> {
         let mut child = command.spawn().expect("the node runs");
         let log = lines_of(child.stderr.take().expect("piped"));
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
@@ -47,10 +61,13 @@ impl Node {
                 Err(RecvTimeoutError::Disconnected) => return Err(said),
                 Err(RecvTimeoutError::Timeout) => panic!("neither serves nor ends:\n{said}"),
             };
-            if let Some((_, addresses)) = text.split_once("serves clients on ") {
-                let (api, peer) = addresses.split_once(" and peers on ").expect("two addresses");
+            if let Some((_, addresses)) = text.split_once(LISTENS) {
+                let (api, peer) =
+                    addresses.split_once(" and for peers on ").expect("two addresses");
                 let address = |text: &str| text.trim().parse().expect("an address");
                 (node.api, node.peer) = (address(api), address(peer));
+            }
+            if text.contains(last) {
                 node.said_before_it_served = said;
                 return Ok(node);
             }
@@ -66,6 +83,9 @@ impl Node {
 
     /// Waits until the log has a line with `text`.
     pub(crate) fn wait_for_log(&self, text: &str) -> String {
+        if let Some(line) = self.said_before_it_served.lines().find(|line| line.contains(text)) {
+            return line.to_owned();
+        }
         loop {
             let line = self.log.recv_timeout(PATIENCE);
             let line = line.unwrap_or_else(|_| panic!("the log never said {text:?}"));

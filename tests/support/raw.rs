@@ -42,7 +42,7 @@ pub(crate) fn message(kind: &str, fields: &[(&str, Value)]) -> Vec<u8> {
 /// The certificate files of `who` in `folder`.
 fn files_of(folder: &Folder, who: &str) -> TlsFiles {
     let file = |name: &str| -> PathBuf { folder.path(name) };
-    let stem = if who == "node" { "server" } else { "client" };
+    let stem = if who.starts_with("node") { "server" } else { "client" };
     TlsFiles {
         certfile: file(&format!("{who}/{stem}.crt")),
         keyfile: file(&format!("{who}/{stem}.key")),
@@ -52,7 +52,7 @@ fn files_of(folder: &Folder, who: &str) -> TlsFiles {
 }
 
 impl Raw {
-    /// Connects with the certificate of `who`: `client`, `admin` or `node`.
+    /// Connects with the certificate of `who`: `client`, `admin`, or a node's folder.
     pub(crate) fn connect(folder: &Folder, who: &str, address: SocketAddr) -> Self {
         let credentials = Credentials::load(&files_of(folder, who), SystemTime::now());
         let config = credentials.and_then(|c| c.client_config()).expect("good certificates");

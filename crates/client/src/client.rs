@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use paravon_model::{Delete, Get, Key, Outcome, Put, Value};
 use paravon_protocol::{
-    AdminRequest, ClientMessage, Hello, NodeStatus, PROTOCOL_VERSION, Replied, decode_reply,
+    AdminRequest, ClientMessage, ClusterStatus, Hello, JoinReply, NodeStatus, PROTOCOL_VERSION,
+    Replied, decode_reply,
 };
 use paravon_transport::{Credentials, TlsError, TlsWarning};
 use tokio_rustls::TlsConnector;
@@ -188,6 +189,45 @@ impl Client {
         let (index, data) = self.call(message, None).await?;
         NodeStatus::decode(&data)
             .map_err(|_| self.garbage(index, Outcome::Refused, Violation::Incomplete))
+    }
+
+    /// The cluster as this node sees it. For a peer port.
+    ///
+    /// # Errors
+    /// No server answered, or the node belongs to no cluster yet.
+    pub async fn cluster_status(&self) -> Result<ClusterStatus, ClientError> {
+        let message = Message::Admin(AdminRequest::ClusterStatus);
+        let (index, data) = self.call(message, None).await?;
+        ClusterStatus::decode(&data)
+            .map_err(|_| self.garbage(index, Outcome::Refused, Violation::Incomplete))
+    }
+
+    /// Makes a node that waits join the cluster of its seeds. For the peer port of that very node, with an
+    /// administrator's certificate.
+    ///
+    /// # Errors
+    /// The join was refused, and the message says why; or its answer was lost, and the node may have
+    /// joined: [`node_status`](Self::node_status) says so.
+    pub async fn join(&self) -> Result<JoinReply, ClientError> {
+        self.join_or_plan(AdminRequest::Join { dry_run: false }, Outcome::Unknown).await
+    }
+
+    /// What [`join`](Self::join) would do. Changes nothing.
+    ///
+    /// # Errors
+    /// The join would be refused, and the message says why.
+    pub async fn plan_join(&self) -> Result<JoinReply, ClientError> {
+        self.join_or_plan(AdminRequest::Join { dry_run: true }, Outcome::Refused).await
+    }
+
+    /// `outcome` is what an answer that cannot be read leaves.
+    async fn join_or_plan(
+        &self,
+        request: AdminRequest,
+        outcome: Outcome,
+    ) -> Result<JoinReply, ClientError> {
+        let (index, data) = self.call(Message::Admin(request), None).await?;
+        JoinReply::decode(&data).map_err(|_| self.garbage(index, outcome, Violation::Incomplete))
     }
 
     /// Makes the node read its certificates, key and authorities anew. For a peer port, with an

@@ -38,6 +38,9 @@ pub use client::Client;
 pub use error::{ClientError, Violation};
 pub use options::{ClientOptions, PutOptions, RequestOptions, ServerOrder};
 pub use paravon_model::{Consistency, Hlc, InvalidKey, Key, Kind, Outcome, Value, limits};
-pub use paravon_protocol::{Code, ListenerStatus, MAX_VALUE_DEPTH, NodeStatus, PeerStatus};
+pub use paravon_protocol::{
+    ClusterStatus, Code, JoinReply, ListenerStatus, MAX_VALUE_DEPTH, MemberStatus, NodeStatus,
+    PeerStatus,
+};
 pub use paravon_transport::{TlsError, TlsFiles, TlsWarning};
 pub use result::{Found, Version, Written};

@@ -30,7 +30,7 @@ impl Message {
         match self {
             Self::Data(ClientMessage::Get(_)) => Effect::None,
             Self::Data(ClientMessage::Put(_) | ClientMessage::Delete(_)) => Effect::Change,
-            Self::Admin(request) if request.changes_something() => Effect::Change,
+            Self::Admin(request) if request.needs_administrator() => Effect::Change,
             Self::Admin(_) => Effect::None,
         }
     }

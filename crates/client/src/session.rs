@@ -16,6 +16,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use paravon_model::Outcome;
+use paravon_model::limits::MAX_VALUE_BYTES;
 use paravon_protocol::{FrameLimit, split_frame};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -29,9 +30,6 @@ const READ_BYTES: usize = 32 * 1024;
 
 /// Encoded requests beyond which no more are taken from the queue until the network has taken these.
 const OUTGOING_BYTES: usize = 256 * 1024;
-
-/// The longest value that any server may be configured to take; longer answers are garbage.
-const MAX_VALUE_BYTES: usize = 8 * 1024 * 1024;
 
 /// How long the end of a connection is said politely.
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(500);
@@ -56,7 +54,7 @@ pub(crate) struct Heard {
     pub(crate) goaway: AtomicBool,
 }
 
-/// The longest frame that a client reads.
+/// The longest frame that a client reads; longer answers are garbage.
 pub(crate) fn frame_limit() -> FrameLimit {
     FrameLimit::for_values(MAX_VALUE_BYTES)
 }

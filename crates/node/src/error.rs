@@ -41,14 +41,6 @@ pub enum StartError {
     /// The node's document in the data directory has an unknown form.
     #[error("the data directory was written by a newer version of paravon; start that version")]
     UnknownDocument,
-    /// The configuration wants a cluster.
-    #[error(
-        "server.peer.seeds names {seed}, but this version runs single nodes and cannot join others; remove the seeds"
-    )]
-    Seeds {
-        /// The first seed that is not this node.
-        seed: String,
-    },
     /// A host name has no address.
     #[error("{key} '{host}' has no address: {source}; give an address of this machine")]
     Resolve {

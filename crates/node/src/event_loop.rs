@@ -1,10 +1,13 @@
 //! One event loop: a thread with a single-threaded runtime that owns some shards and the sessions
 //! that were handed to it.
 //!
-//! Its tasks: one per connection, one that commits, one that lets deadlines pass, one that drops read
-//! views, one that sends old connections elsewhere, and the loop over the inbox that ends them all.
+//! Its tasks: one per connection, one per link to another node, one that keeps those links, one that
+//! commits, one that lets deadlines pass, one that drops read views, one that sends old connections
+//! elsewhere, and the loop over the inbox that ends them all. On the first loop two more: one saves the
+//! cluster's state, one makes layouts.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::resume_unwind;
@@ -13,8 +16,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use paravon_model::Hlc;
-use paravon_storage::Store;
+use paravon_model::{Address, Hlc};
+use paravon_protocol::encode_cluster_state;
+use paravon_replication::cluster::Cluster;
+use paravon_storage::{Documents, Store};
 use paravon_transport::{Identity, SCRATCH_BYTES};
 use slab::Slab;
 use tokio::net::TcpStream;
@@ -25,11 +30,23 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::core::{Core, Uncommitted};
 use crate::inbox::Message;
+use crate::links::Link;
+use crate::peer_link;
+use crate::placed::Placed;
 use crate::session::{Port, Session, SessionTask};
 use crate::shared::Shared;
 
 /// How often deadlines are looked at while operations are under way.
 const TICK: Duration = Duration::from_millis(20);
+
+/// How often time passes in a node that is not alone.
+const IDLE_TICK: Duration = Duration::from_millis(100);
+
+/// A clock that is asked for a moment beyond this may overflow.
+const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+
+/// How long after a failed save of the cluster's state it is tried again.
+const SAVE_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a read view is kept at most: it pins the pages that it shows.
 const VIEW_LIFETIME: Duration = Duration::from_millis(5);
@@ -51,8 +68,17 @@ pub(crate) struct Local {
     drained: Notify,
     /// Merges wait for a commit.
     commit: Notify,
-    /// Operations are under way.
-    busy: Notify,
+    /// Something is due before the next tick.
+    due: Notify,
+    /// When the last tick was, and when the next one is.
+    ticked: Cell<Duration>,
+    next_tick: Cell<Duration>,
+    /// Other links are wanted.
+    linking: Notify,
+    /// The disk is to hold another state of the cluster.
+    saving: Notify,
+    /// Another layout is to be made.
+    placing: Notify,
     /// Read views may be open.
     viewing: Cell<bool>,
     viewed: Notify,
@@ -64,13 +90,43 @@ impl Local {
         if !core.uncommitted().is_empty() {
             self.commit.notify_one();
         }
-        if core.under_way() > 0 {
-            self.busy.notify_one();
+        if self.next_tick.get() > self.wanted_tick(core) {
+            self.due.notify_one();
+        }
+        if core.has_wanted_links() {
+            self.linking.notify_one();
+        }
+        if core.has_unsaved() {
+            self.saving.notify_one();
+        }
+        if core.has_unplaced() {
+            self.placing.notify_one();
         }
         if !self.viewing.replace(true) {
             self.viewed.notify_one();
         }
     }
+
+    /// When time is to pass in the core next, in [`Now::monotonic`](paravon_replication::Now).
+    fn wanted_tick(&self, core: &Core) -> Duration {
+        let after = match core.under_way() {
+            0 if core.is_among_others() => IDLE_TICK,
+            0 => Duration::MAX,
+            _ => TICK,
+        };
+        let regular = self.ticked.get().saturating_add(after);
+        core.next_wake().map_or(regular, |wake| wake.min(regular))
+    }
+}
+
+/// What a loop is made of.
+pub(crate) struct Parts {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) stores: Vec<Box<dyn Store>>,
+    /// The ceiling of stamps that the disk holds.
+    pub(crate) ceiling: Hlc,
+    /// The cluster machine, with what keeps its state; for the first loop alone.
+    pub(crate) cluster: Option<(Cluster, Documents)>,
 }
 
 /// Starts loop `index`. It ends after [`Message::Drain`] or [`Message::Abort`] and gives its stores
@@ -78,29 +134,32 @@ impl Local {
 ///
 /// # Errors
 /// The system gives no thread or no event queue.
-pub(crate) fn spawn(
-    index: usize,
-    shared: Arc<Shared>,
-    stores: Vec<Box<dyn Store>>,
-    ceiling: Hlc,
-) -> io::Result<JoinHandle<Vec<Box<dyn Store>>>> {
+pub(crate) fn spawn(index: usize, parts: Parts) -> io::Result<JoinHandle<Vec<Box<dyn Store>>>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let name = format!("loop-{index}");
+    let Parts { shared, stores, ceiling, cluster } = parts;
+    let (cluster, documents) = cluster.unzip();
     std::thread::Builder::new().name(name).spawn(move || {
         let local = Rc::new(Local {
-            core: RefCell::new(Core::new(index, shared.clone(), stores, ceiling)),
+            core: RefCell::new(Core::new(index, shared.clone(), stores, ceiling, cluster)),
             shared,
             scratch: RefCell::new(vec![0; SCRATCH_BYTES].into()),
             sessions: RefCell::default(),
             drained: Notify::new(),
             commit: Notify::new(),
-            busy: Notify::new(),
+            due: Notify::new(),
+            ticked: Cell::default(),
+            next_tick: Cell::new(Duration::MAX),
+            linking: Notify::new(),
+            saving: Notify::new(),
+            placing: Notify::new(),
             viewing: Cell::new(false),
             viewed: Notify::new(),
         });
         let tasks = LocalSet::new();
-        tasks.block_on(&runtime, run(index, local.clone()));
+        tasks.block_on(&runtime, run(index, local.clone(), documents));
         drop(tasks);
+        keep_last_hints(&local);
         match Rc::try_unwrap(local) {
             Ok(local) => local.core.into_inner().into_stores(),
             Err(_) => unreachable!("all tasks have been dropped"),
@@ -108,13 +167,28 @@ pub(crate) fn spawn(
     })
 }
 
+/// What answered writes still lack elsewhere goes to the log before it is closed.
+fn keep_last_hints(local: &Local) {
+    let mut core = local.core.borrow_mut();
+    core.stop(local.shared.now());
+    let (groups, _) = core.take_uncommitted();
+    local.shared.journal.submit(groups);
+}
+
 /// Serves the inbox until the loop is to end.
-async fn run(index: usize, local: Rc<Local>) {
+async fn run(index: usize, local: Rc<Local>, documents: Option<Documents>) {
     let mut tasks = JoinSet::new();
     tasks.spawn_local(commit_when_wanted(local.clone()));
-    tasks.spawn_local(tick_while_busy(local.clone()));
+    tasks.spawn_local(tick_when_due(local.clone()));
+    tasks.spawn_local(keep_links(local.clone()));
     tasks.spawn_local(drop_views_soon(local.clone()));
     tasks.spawn_local(retire_old_connections(local.clone()));
+    if let Some(documents) = documents {
+        tasks.spawn_local(save_states(local.clone(), documents));
+        tasks.spawn_local(make_layouts(local.clone()));
+        // The cluster machine begins with this.
+        tick(&local);
+    }
     let shared = local.shared.clone();
     let inbox = shared.inboxes.of_loop(index);
     let mut draining = false;
@@ -241,15 +315,105 @@ async fn commit_when_wanted(local: Rc<Local>) {
     }
 }
 
-/// Lets deadlines pass while there are any.
-async fn tick_while_busy(local: Rc<Local>) {
+/// Lets time pass whenever something is due.
+async fn tick_when_due(local: Rc<Local>) {
     loop {
-        local.busy.notified().await;
-        while local.core.borrow().under_way() > 0 {
-            sleep(TICK).await;
+        let next = local.wanted_tick(&local.core.borrow());
+        local.next_tick.set(next);
+        let now = local.shared.now().monotonic;
+        if next > now {
+            let sleeping = sleep(next.saturating_sub(now).min(LONGEST_SLEEP));
+            tokio::select! {
+                () = sleeping => {}
+                () = local.due.notified() => continue,
+            }
+        }
+        tick(&local);
+        // Others get their turn also where the next tick is due at once.
+        yield_now().await;
+    }
+}
+
+fn tick(local: &Local) {
+    let mut core = local.core.borrow_mut();
+    let now = local.shared.now();
+    local.ticked.set(now.monotonic);
+    core.tick(now);
+    local.wake_after_batch(&core);
+}
+
+/// Keeps a link to each address that the core wants one to. They end with this task.
+async fn keep_links(local: Rc<Local>) {
+    let mut tasks = JoinSet::new();
+    let mut links: HashMap<Address, Rc<Link>> = HashMap::new();
+    loop {
+        tokio::select! {
+            () = local.linking.notified() => {}
+            Some(ended) = tasks.join_next() => {
+                fail_with(ended);
+                continue;
+            }
+        }
+        let Some(wanted) = local.core.borrow_mut().take_wanted_links() else { continue };
+        links.retain(|address, link| {
+            let kept = wanted.contains(address);
+            if !kept {
+                link.stop();
+            }
+            kept
+        });
+        for address in wanted {
+            links.entry(address).or_insert_with_key(|address| {
+                let link = Rc::new(Link::default());
+                tasks.spawn_local(peer_link::keep(local.clone(), link.clone(), address.clone()));
+                link
+            });
+        }
+    }
+}
+
+/// Makes the cluster's state durable, in order; where several wait, the last one stands for all.
+async fn save_states(local: Rc<Local>, documents: Documents) {
+    loop {
+        local.saving.notified().await;
+        while let Some((number, state)) = { local.core.borrow_mut().take_unsaved() } {
+            let state = Arc::new(state);
+            loop {
+                let (state, documents) = (state.clone(), documents.clone());
+                let save = move || documents.replace(encode_cluster_state(&state));
+                match tokio::task::spawn_blocking(save).await {
+                    Ok(Ok(())) => break,
+                    Ok(Err(error)) => tracing::error!(
+                        "the cluster's state cannot be saved, so this node takes no part in changes \
+                         of the cluster: {error}"
+                    ),
+                    Err(failed) => fail_with(Err(failed)),
+                }
+                sleep(SAVE_PAUSE).await;
+            }
             let mut core = local.core.borrow_mut();
-            core.tick(local.shared.now());
+            core.saved(local.shared.now(), number);
             local.wake_after_batch(&core);
+        }
+    }
+}
+
+/// Makes the layouts of documents, in order.
+async fn make_layouts(local: Rc<Local>) {
+    let mut present: Option<Arc<Placed>> = None;
+    loop {
+        local.placing.notified().await;
+        while let Some((document, own)) = { local.core.borrow_mut().take_unplaced() } {
+            let previous = present.as_ref().map(|placed| placed.layout.clone());
+            let place = move || Placed::of(document, previous.as_deref(), own);
+            match tokio::task::spawn_blocking(place).await {
+                Ok(placed) => {
+                    let placed = Arc::new(placed);
+                    local.core.borrow().placed(&placed);
+                    present = Some(placed);
+                }
+                Err(failed) => fail_with(Err(failed)),
+            }
         }
     }
 }
@@ -272,7 +436,8 @@ async fn retire_old_connections(local: Rc<Local>) {
     loop {
         sleep(AGE_CHECK).await;
         for (entry, session) in &*local.sessions.borrow() {
-            if session.greeted.get() && session.age() > jittered(limit, entry) {
+            let is_old = || session.age() > jittered(limit, entry);
+            if session.greeted.get() && !session.is_of_a_node() && is_old() {
                 session.leave();
             }
             if session.left_before(grace) {

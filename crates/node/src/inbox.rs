@@ -4,12 +4,24 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use paravon_model::Failure;
-use paravon_replication::{Event, Reply, RequestToken};
+use paravon_model::{Failure, Fence, NodeId, Ordinal, PeerHello, ReplicaReply};
+use paravon_replication::cluster::{ClusterEvent, HelloRefusal};
+use paravon_replication::{Event, PeerToken, Permit, Reply, RequestToken};
 use paravon_storage::{Completion, Completions};
 use tokio::sync::Notify;
 
+use crate::administration::{Answer, Question};
+use crate::placed::Placed;
 use crate::session::Port;
+
+/// Something on a loop that waits for an answer from another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Asker {
+    /// The loop.
+    pub(crate) index: usize,
+    /// Its slot there.
+    pub(crate) slot: usize,
+}
 
 /// What an event loop is told by another thread.
 #[derive(Debug)]
@@ -18,10 +30,34 @@ pub(crate) enum Message {
     Connection { stream: std::net::TcpStream, peer: SocketAddr, port: Port },
     /// An event for a shard of this loop, from a session of another one.
     Event { shard: u16, event: Event },
-    /// The answer to an [`Event`](Self::Event) that this loop sent.
+    /// The answer to a client's [`Event`](Self::Event) that this loop sent.
     Reply { request: RequestToken, reply: Result<Reply, Failure> },
+    /// The answer to a peer's [`Event`](Self::Event) that this loop sent.
+    PeerReply { token: PeerToken, reply: ReplicaReply },
     /// News from the storage threads.
     Completions(Vec<Completion>),
+    /// The layout to use from now on: its document is durable.
+    Layout(Arc<Placed>),
+    /// The node serves nothing any more, until there is another layout.
+    Withdraw,
+    /// This member is believed to be up.
+    Alive { peer: Ordinal },
+    /// This member is believed to be down.
+    Dead { peer: Ordinal },
+    /// Whether stamps may be given.
+    Clock { permit: Permit },
+    /// For the cluster machine.
+    Cluster(ClusterEvent),
+    /// A shard has ended all stores of earlier layouts. For the cluster machine.
+    Settled { shard: u16, fence: Fence },
+    /// Whether a node is spoken to. For the cluster machine.
+    Admit { asker: Asker, certificate: NodeId, hello: PeerHello },
+    /// The answer to [`Admit`](Self::Admit): what this node says of itself, or why not.
+    Admitted { slot: usize, admitted: Result<PeerHello, HelloRefusal> },
+    /// An administrator's question goes round the loops.
+    Question(Box<Question>),
+    /// The answer to it.
+    Answer { slot: usize, answer: Answer },
     /// Finish what is in flight, take nothing new, end when all sessions have.
     Drain,
     /// End now.
@@ -55,7 +91,8 @@ impl Inbox {
     }
 }
 
-/// The inboxes of all event loops; shard `s` lives on loop `s mod loops`.
+/// The inboxes of all event loops; shard `s` lives on loop `s mod loops`, the cluster machine on the
+/// first.
 #[derive(Clone, Debug)]
 pub(crate) struct Inboxes(Arc<[Inbox]>);
 

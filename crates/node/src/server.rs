@@ -7,20 +7,23 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use paravon_storage::{Closer, Durability, Options, Storage, Store};
-use paravon_transport::listen;
+use paravon_model::{ClusterId, ClusterState};
+use paravon_protocol::encode_cluster_state;
+use paravon_replication::cluster::{Cluster, ClusterSettings};
+use paravon_storage::{Closer, Durability, Options, Recovered, Storage, Store};
+use paravon_transport::{listen, random_bytes};
 use tokio::net::{TcpListener, lookup_host};
 use tokio::time::{sleep, timeout};
 
 use crate::config::{self, Address, Config, Engine};
-use crate::document::Document;
 use crate::error::StartError;
 use crate::event_loop;
 use crate::inbox::{Inboxes, Message};
 use crate::session::Port;
-use crate::shared::{Parts, Shared};
+use crate::shared::{Parts, Records, Shared, now_since};
+use crate::stored_state;
 
 /// Most shards that a data directory is founded with.
 const MAX_SHARDS: usize = 16;
@@ -55,6 +58,16 @@ pub struct Addresses {
     pub peer: SocketAddr,
 }
 
+/// Whether a node with seeds may found a cluster although some of them are silent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Founding {
+    /// Only where every seed has answered that there is no cluster.
+    #[default]
+    WhenAllAnswer,
+    /// The operator says that there is none (`--found`).
+    Anyway,
+}
+
 /// How a node ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Stopped {
@@ -84,8 +97,7 @@ impl Server {
     ///
     /// # Errors
     /// Says what cannot be used and what to do about it.
-    pub async fn start(config: Config) -> Result<Self, StartError> {
-        refuse_seeds(&config)?;
+    pub async fn start(config: Config, founding: Founding) -> Result<Self, StartError> {
         let report = config.check(SystemTime::now());
         if !report.problems.is_empty() {
             return Err(StartError::Configuration { problems: report.problems });
@@ -96,37 +108,53 @@ impl Server {
         let api = bind("server.api", &config.server.api.bind, backlog).await?;
         let peer = bind("server.peer", &config.server.peer.bind, backlog).await?;
         let system = |what| move |source| StartError::System { what, source };
+        let api_address = api.local_addr().map_err(system("the client port"))?;
+        let peer_address = peer.local_addr().map_err(system("the peer port"))?;
 
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let loops = config.server.event_loops.map_or(cores.saturating_sub(1), usize::from);
         let inboxes = Inboxes::new(loops.max(1));
-        let storage = open_storage(&config, cores, &inboxes)?;
-        let document = match config.storage.engine {
-            Engine::Memory => Document::found(&config),
-            Engine::Disk => Document::decode(&storage.recovered.document)?,
+        let Storage { mut stores, journal, recovered, closer, documents } =
+            open_storage(&config, cores, &inboxes)?;
+        let advertised = config.server.peer.advertised(peer_address.port());
+        let advertised = paravon_model::Address::new(&advertised.to_string());
+        let state = match config.storage.engine {
+            Engine::Memory => ClusterState::new(config.node.id.clone()),
+            Engine::Disk => stored_state::read(&recovered.document, &config, &advertised)?,
         };
-        check_owner(&config, &document)?;
-        warnings.extend(document.differences(&config));
-
-        let Storage { stores, journal, recovered, closer, documents: _ } = storage;
+        if let Some(document) = &state.document {
+            warnings.extend(stored_state::differences(document, &config));
+        }
+        // A store that cannot be read may hold records.
+        let holds_any = stores.iter_mut().any(|store| !store.is_empty().unwrap_or(false));
+        let records = if holds_any { Records::Some } else { Records::None };
+        let started = Instant::now();
+        let settings = cluster_settings(&config, founding, advertised, &recovered, records);
+        let cluster = Cluster::new(settings, state, now_since(started));
         let shared = Arc::new(Shared::new(Parts {
-            document,
             shards: u16::try_from(stores.len()).unwrap_or(u16::MAX),
             inboxes: inboxes.clone(),
             journal,
-            api_address: api.local_addr().map_err(system("the client port"))?,
-            peer_address: peer.local_addr().map_err(system("the peer port"))?,
-            tls: credentials.server_config()?,
+            api_address,
+            peer_address,
+            credentials,
+            hello: cluster.hello(),
+            records,
+            started,
             config,
-        }));
+        })?);
         let mut by_loop: Vec<Stores> = (0..inboxes.loops()).map(|_| Vec::new()).collect();
         for store in stores {
             by_loop[inboxes.loop_of(store.shard())].push(store);
         }
         let mut loops = Vec::with_capacity(by_loop.len());
+        let mut cluster = Some((cluster, documents));
         for (index, stores) in by_loop.into_iter().enumerate() {
-            let started = event_loop::spawn(index, shared.clone(), stores, recovered.ceiling);
-            loops.push(started.map_err(system("an event loop"))?);
+            let (shared, ceiling) = (shared.clone(), recovered.ceiling);
+            // The first loop has the cluster machine.
+            let cluster = cluster.take();
+            let parts = event_loop::Parts { shared, stores, ceiling, cluster };
+            loops.push(event_loop::spawn(index, parts).map_err(system("an event loop"))?);
         }
         Ok(Self { shared, api, peer, loops, closer, warnings })
     }
@@ -158,6 +186,7 @@ impl Server {
             tokio::join!(
                 accept(&shared, &self.api, Port::Api),
                 accept(&shared, &self.peer, Port::Peer),
+                report_serving(&shared),
                 async {
                     while reload.recv().await.is_some() {
                         report_reload(&shared);
@@ -187,25 +216,34 @@ impl Server {
     }
 }
 
-/// Joining comes with clusters: a node that silently served alone would split the data.
-fn refuse_seeds(config: &Config) -> Result<(), StartError> {
-    let peer = &config.server.peer;
-    let own = [Some(&peer.bind), peer.listener.as_ref()];
-    match peer.seeds.iter().find(|seed| !own.contains(&Some(seed))) {
-        Some(seed) => Err(StartError::Seeds { seed: seed.to_string() }),
-        None => Ok(()),
+/// What the cluster machine is made with: the configuration, what the disk says, and chance.
+fn cluster_settings(
+    config: &Config,
+    founding: Founding,
+    address: paravon_model::Address,
+    recovered: &Recovered,
+    records: Records,
+) -> ClusterSettings {
+    let seeds = config.server.peer.seeds.iter();
+    ClusterSettings {
+        node_id: config.node.id.clone(),
+        address,
+        size: config.node.size,
+        zone: config.node.zone.clone(),
+        seeds: seeds.map(|seed| paravon_model::Address::new(&seed.to_string())).collect(),
+        auto_join: config.node.auto_join,
+        found_anyway: founding == Founding::Anyway,
+        shift: config.placement.shift.get(),
+        replication_factor: config.placement.replication_factor,
+        new_cluster_id: ClusterId(u128::from_be_bytes(random_bytes())),
+        new_hash_seed: u64::from_be_bytes(random_bytes()),
+        max_skew: config.clock.max_skew,
+        start: recovered.start_counter,
+        run: u64::from_be_bytes(random_bytes()),
+        ceiling: recovered.ceiling,
+        seed: u128::from_be_bytes(random_bytes()),
+        holds_records: records == Records::Some,
     }
-}
-
-fn check_owner(config: &Config, document: &Document) -> Result<(), StartError> {
-    if document.node_id == config.node.id {
-        return Ok(());
-    }
-    Err(StartError::OtherNode {
-        path: config.storage.data_dir.clone(),
-        owner: document.node_id.clone(),
-        configured: config.node.id.clone(),
-    })
 }
 
 async fn bind(
@@ -233,7 +271,7 @@ fn open_storage(config: &Config, cores: usize, inboxes: &Inboxes) -> Result<Stor
     };
     let options = Options {
         shards,
-        document: Document::found(config).encode(),
+        document: encode_cluster_state(&ClusterState::new(config.node.id.clone())),
         cache_bytes: bytes,
         hint_bytes: config.handoff.max_bytes,
         durability,
@@ -276,6 +314,14 @@ async fn broken(shared: &Shared) {
     while !shared.is_broken() {
         sleep(LOOP_CHECK).await;
     }
+}
+
+/// Says once when the node serves.
+async fn report_serving(shared: &Shared) {
+    shared.until_it_serves().await;
+    let node_id = &shared.config.node.id;
+    let (api, peer) = (shared.api_address, shared.peer_address);
+    tracing::info!("{node_id} serves clients on {api} and peers on {peer}");
 }
 
 fn report_reload(shared: &Shared) {

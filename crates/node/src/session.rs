@@ -2,17 +2,22 @@
 //!
 //! The task decodes all complete frames, hands them to the core as one batch, and sends all replies
 //! with one TLS write. It stops reading while the connection has as many requests in flight, or as
-//! many unsent bytes, as it may.
+//! many unsent bytes, as it may. Connections of other nodes have no bound of requests here: their
+//! lane has its own.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
-use paravon_protocol::{Code, Refusal, RequestId, TooLarge, encode_goaway, encode_refusal};
+use paravon_model::{NodeId, Ordinal};
+use paravon_protocol::{
+    Code, FrameLimit, Refusal, RequestId, TooLarge, encode_goaway, encode_refusal,
+};
 use paravon_transport::{FrameStream, Identity};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -39,6 +44,15 @@ pub(crate) enum Port {
     Peer = 1,
 }
 
+/// A node at the other end, whose hello was admitted (`NO_STRANGER`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PeerNode {
+    /// Its name, proved by its certificate.
+    pub(crate) node_id: NodeId,
+    /// The number that it says it has.
+    pub(crate) ordinal: Option<Ordinal>,
+}
+
 /// What the core knows of a connection.
 pub(crate) struct Session {
     pub(crate) identity: Identity,
@@ -46,6 +60,12 @@ pub(crate) struct Session {
     pub(crate) port: Port,
     /// Whether it said `hello`, and so understands `goaway`.
     pub(crate) greeted: Cell<bool>,
+    /// What it calls itself; empty before its `hello`.
+    pub(crate) client_id: RefCell<Arc<str>>,
+    /// The node at the other end; none for everybody else.
+    pub(crate) node: RefCell<Option<PeerNode>>,
+    /// Whether nothing more of it is wanted.
+    expelled: Cell<bool>,
     born: Instant,
     /// Since when it is to close.
     leaving: Cell<Option<Instant>>,
@@ -61,6 +81,9 @@ impl Session {
             peer,
             port,
             greeted: Cell::new(false),
+            client_id: RefCell::new("".into()),
+            node: RefCell::default(),
+            expelled: Cell::new(false),
             born: Instant::now(),
             leaving: Cell::new(None),
             in_flight: Cell::new(0),
@@ -82,6 +105,23 @@ impl Session {
         self.reply(to, |out, id| encode_refusal(out, id, why, request_id));
     }
 
+    /// Adds frames that answer a peer.
+    pub(crate) fn append(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.outbox.borrow_mut().announce(write);
+    }
+
+    /// Refuses the connection as a whole: what it is told last is `why`.
+    pub(crate) fn expel(&self, to: Correlation, why: &Refusal) {
+        self.refuse(to, why, None);
+        self.expelled.set(true);
+        self.wake();
+    }
+
+    /// Whether another node is at the other end.
+    pub(crate) fn is_of_a_node(&self) -> bool {
+        self.node.borrow().is_some()
+    }
+
     /// A request has gone to a shard.
     pub(crate) fn began(&self) {
         self.in_flight.set(self.in_flight.get() + 1);
@@ -101,13 +141,14 @@ impl Session {
 
     /// Asks the client to finish and connect elsewhere. Its requests that are on their way are still
     /// answered, until it closes or its time is over. A client that never said `hello` would take
-    /// `goaway` for a reply, so its connection just closes at its first rest.
+    /// `goaway` for a reply, so its connection just closes at its first rest; and so does a node's,
+    /// which has nowhere else to go.
     pub(crate) fn leave(&self) {
         if self.leaving.get().is_some() {
             return;
         }
         self.leaving.set(Some(Instant::now()));
-        if self.greeted.get() {
+        if self.greeted.get() && !self.is_of_a_node() {
             self.outbox.borrow_mut().announce(encode_goaway);
         }
         self.wake();
@@ -158,7 +199,7 @@ impl SessionTask {
     pub(crate) async fn run(mut self) -> io::Result<()> {
         poll_fn(|cx| self.poll_serve(cx)).await?;
         timeout(CLOSE_LIMIT, poll_fn(|cx| self.frames.poll_close(cx))).await??;
-        if self.refused {
+        if self.refused || self.session.expelled.get() {
             // Closing with bytes unread resets the connection, and the refusal might never arrive.
             timeout(CLOSE_LIMIT, poll_fn(|cx| self.poll_discard(cx))).await??;
         }
@@ -185,7 +226,7 @@ impl SessionTask {
         }
         for _ in 0..TURNS {
             let sending = self.poll_send(cx)?;
-            if self.at_end && self.session.in_flight.get() == 0 {
+            if self.is_over() {
                 return sending.map(Ok);
             }
             if self.may_read() {
@@ -210,16 +251,35 @@ impl SessionTask {
         Poll::Pending
     }
 
+    /// Whether nothing is to be done but to send what waits. A node that has gone waits for nothing.
+    fn is_over(&self) -> bool {
+        let session = &self.session;
+        if session.expelled.get() {
+            return true;
+        }
+        let awaited = session.in_flight.get() > 0;
+        let gone = session.is_of_a_node() && session.leaving.get().is_none();
+        self.at_end && (!awaited || gone)
+    }
+
     /// Whether a connection on which nothing comes in is to be closed from this side.
     fn is_to_close(&self) -> bool {
-        self.session.leaving.get().is_some() && !self.session.greeted.get()
+        let session = &self.session;
+        session.leaving.get().is_some() && (!session.greeted.get() || session.is_of_a_node())
     }
 
     fn may_read(&self) -> bool {
         let server = &self.local.shared.config.server;
+        let session = &self.session;
         !self.at_end
-            && self.session.in_flight.get() < server.limit_concurrency
+            && !session.expelled.get()
+            && (session.in_flight.get() < server.limit_concurrency || session.is_of_a_node())
             && self.unsent() < server.max_buffer_size
+    }
+
+    /// The longest frame that is taken.
+    fn frame_limit(&self) -> FrameLimit {
+        if self.session.is_of_a_node() { FrameLimit::PEER } else { self.local.shared.frame_limit() }
     }
 
     /// Bytes of replies that have not left, in whatever place they wait.
@@ -230,7 +290,7 @@ impl SessionTask {
     /// Sends what the outbox holds.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
         self.session.outbox.borrow_mut().drain_to(self.frames.outgoing());
-        if self.frames.unsent() == 0 {
+        if !self.frames.wants_to_send() {
             return Ok(Poll::Ready(()));
         }
         match self.frames.poll_send(cx) {
@@ -255,7 +315,7 @@ impl SessionTask {
     /// Hands the frames that are whole to the core, as one batch; whether there were any.
     fn take_frames(&mut self) -> bool {
         let local = self.local.clone();
-        let limit = local.shared.frame_limit();
+        let limit = self.frame_limit();
         let mut core = local.core.borrow_mut();
         let now = local.shared.now();
         let mut any = false;

@@ -1,35 +1,47 @@
 //! What all threads of a node know: who it is, its limits, its counters.
 //!
-//! **Never:** holds data of a shard. What changes here changes rarely and is read without waiting.
+//! **Never:** holds data of a shard, or the layout: each loop has its own. What changes here changes
+//! rarely and is read without waiting.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
+use paravon_model::{Address, PeerHello};
 use paravon_protocol::{FrameLimit, Limits, PROTOCOL_VERSION, Welcome};
-use paravon_replication::Now;
-use paravon_ring::Layout;
+use paravon_replication::{Now, Remembered, RequestKey};
 use paravon_storage::Journal;
-use rustls::ServerConfig;
+use paravon_transport::Credentials;
+use rustls::{ClientConfig, ServerConfig};
+use tokio::sync::watch;
 
 use crate::config::Config;
-use crate::document::Document;
 use crate::error::StartError;
 use crate::inbox::Inboxes;
 use crate::session::Port;
 
+/// Parts of what is remembered of request ids, each behind a lock of its own.
+const REMEMBERED_PARTS: usize = 16;
+
 /// One per node.
 pub(crate) struct Shared {
     pub(crate) config: Config,
-    pub(crate) document: Document,
-    pub(crate) layout: Arc<Layout>,
     pub(crate) shards: u16,
     pub(crate) inboxes: Inboxes,
     pub(crate) journal: Journal,
     pub(crate) api_address: SocketAddr,
     pub(crate) peer_address: SocketAddr,
-    tls: RwLock<Arc<ServerConfig>>,
+    tls: RwLock<Tls>,
+    /// What this node says of itself to others.
+    hello: Mutex<PeerHello>,
+    /// Whether the node serves clients, and in what state it is where it does not.
+    standing: watch::Sender<Standing>,
+    /// What makes a retry the same write.
+    remembered: [Mutex<Remembered>; REMEMBERED_PARTS],
+    /// Whether a store is known to hold a record.
+    holds_records: AtomicBool,
     started: Instant,
     connections: [AtomicU64; 2],
     draining: AtomicBool,
@@ -60,45 +72,128 @@ impl WriteTrouble {
     }
 }
 
+/// Where a node stands towards its clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It serves.
+    Serves,
+    /// It does not; the sentence says why and what to do.
+    Waits(Arc<str>),
+}
+
+/// Whether a store holds a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Records {
+    /// None is known of.
+    None,
+    /// At least one.
+    Some,
+}
+
+/// With what connections are made, in both directions.
+struct Tls {
+    server: Arc<ServerConfig>,
+    peer: Arc<ClientConfig>,
+}
+
+impl Tls {
+    fn of(credentials: &Credentials) -> Result<Self, StartError> {
+        Ok(Self { server: credentials.server_config()?, peer: credentials.peer_config()? })
+    }
+}
+
 /// What a node is made of before it runs.
 pub(crate) struct Parts {
     pub(crate) config: Config,
-    pub(crate) document: Document,
     pub(crate) shards: u16,
     pub(crate) inboxes: Inboxes,
     pub(crate) journal: Journal,
     pub(crate) api_address: SocketAddr,
     pub(crate) peer_address: SocketAddr,
-    pub(crate) tls: Arc<ServerConfig>,
+    pub(crate) credentials: Credentials,
+    pub(crate) hello: PeerHello,
+    pub(crate) records: Records,
+    /// The moment from which time is counted.
+    pub(crate) started: Instant,
 }
 
 impl Shared {
-    pub(crate) fn new(parts: Parts) -> Self {
-        let layout = Arc::new(parts.document.layout(&parts.config));
-        Self {
-            layout,
+    /// # Errors
+    /// The certificates cannot be used.
+    pub(crate) fn new(parts: Parts) -> Result<Self, StartError> {
+        Ok(Self {
+            tls: RwLock::new(Tls::of(&parts.credentials)?),
             config: parts.config,
-            document: parts.document,
             shards: parts.shards,
             inboxes: parts.inboxes,
             journal: parts.journal,
             api_address: parts.api_address,
             peer_address: parts.peer_address,
-            tls: RwLock::new(parts.tls),
-            started: Instant::now(),
+            hello: Mutex::new(parts.hello),
+            standing: watch::Sender::new(Standing::Waits("the node is starting".into())),
+            remembered: std::array::from_fn(|_| Mutex::default()),
+            holds_records: AtomicBool::new(parts.records == Records::Some),
+            started: parts.started,
             connections: [const { AtomicU64::new(0) }; 2],
             draining: AtomicBool::new(false),
             abandoned: AtomicUsize::new(0),
             broken: AtomicBool::new(false),
             write_trouble: Mutex::new(None),
-        }
+        })
     }
 
     /// The time of a step of the core.
     pub(crate) fn now(&self) -> Now {
-        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let wall_ms = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
-        Now { monotonic: self.started.elapsed(), wall_ms }
+        now_since(self.started)
+    }
+
+    /// What this node says of itself to others.
+    pub(crate) fn hello(&self) -> PeerHello {
+        self.hello.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_hello(&self, hello: PeerHello) {
+        *self.hello.lock().unwrap_or_else(PoisonError::into_inner) = hello;
+    }
+
+    /// Where other nodes reach the peer port.
+    pub(crate) fn advertised(&self) -> Address {
+        Address::new(&self.config.server.peer.advertised(self.peer_address.port()).to_string())
+    }
+
+    /// Where the node stands towards its clients.
+    pub(crate) fn standing(&self) -> Standing {
+        self.standing.borrow().clone()
+    }
+
+    /// Says where it stands from now on; whether that is news.
+    pub(crate) fn set_standing(&self, standing: Standing) -> bool {
+        self.standing.send_if_modified(|present| {
+            let changed = *present != standing;
+            *present = standing;
+            changed
+        })
+    }
+
+    /// Ready when the node serves.
+    pub(crate) async fn until_it_serves(&self) {
+        let mut standing = self.standing.subscribe();
+        // An error would mean that `self` has gone.
+        let _ = standing.wait_for(|standing| *standing == Standing::Serves).await;
+    }
+
+    /// What is remembered of requests such as that of `key`.
+    pub(crate) fn remembered(&self, key: &RequestKey) -> MutexGuard<'_, Remembered> {
+        let mut hasher = DefaultHasher::new();
+        key.request_id.hash(&mut hasher);
+        let part = usize::try_from(hasher.finish() % REMEMBERED_PARTS as u64).unwrap_or_default();
+        self.remembered[part].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A store holds a record; whether that is news.
+    pub(crate) fn note_record(&self) -> bool {
+        !self.holds_records.load(Ordering::Relaxed)
+            && !self.holds_records.swap(true, Ordering::Relaxed)
     }
 
     pub(crate) fn uptime(&self) -> Duration {
@@ -110,24 +205,29 @@ impl Shared {
         FrameLimit::for_values(self.config.server.max_message_size)
     }
 
-    /// The answer to `hello`.
-    pub(crate) fn welcome(&self) -> Welcome {
+    /// The answer to `hello`; `node` is what the other end, itself a node, is told of this one.
+    pub(crate) fn welcome(&self, cluster_id: String, node: Option<PeerHello>) -> Welcome {
         Welcome {
             protocol: PROTOCOL_VERSION,
-            node_id: self.document.node_id.as_str().to_owned(),
-            cluster_id: self.document.cluster_id_text(),
+            node_id: self.config.node.id.as_str().to_owned(),
+            cluster_id,
             limits: Limits {
                 key_bytes: paravon_model::limits::MAX_KEY_BYTES as u64,
                 value_bytes: self.config.server.max_message_size as u64,
                 in_flight: u64::from(self.config.server.limit_concurrency),
             },
-            node: None,
+            node,
         }
     }
 
     /// What new connections are accepted with.
     pub(crate) fn tls(&self) -> Arc<ServerConfig> {
-        self.tls.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.tls.read().unwrap_or_else(PoisonError::into_inner).server.clone()
+    }
+
+    /// What other nodes are dialled with.
+    pub(crate) fn peer_tls(&self) -> Arc<ClientConfig> {
+        self.tls.read().unwrap_or_else(PoisonError::into_inner).peer.clone()
     }
 
     /// Reads certificate, key, authority and revocation list anew for all later connections.
@@ -136,7 +236,7 @@ impl Shared {
     /// The new set cannot be used, or is not this node's; the old one stays.
     pub(crate) fn reload(&self) -> Result<SystemTime, StartError> {
         let credentials = self.config.credentials(SystemTime::now())?;
-        let tls = credentials.server_config()?;
+        let tls = Tls::of(&credentials)?;
         *self.tls.write().unwrap_or_else(PoisonError::into_inner) = tls;
         Ok(credentials.not_after())
     }
@@ -215,4 +315,11 @@ impl Shared {
     pub(crate) fn write_trouble(&self) -> Option<WriteTrouble> {
         *self.write_trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The time of a step, where the monotonic clock began at `started`.
+pub(crate) fn now_since(started: Instant) -> Now {
+    let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let wall_ms = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
+    Now { monotonic: started.elapsed(), wall_ms }
 }

@@ -26,9 +26,7 @@ pub(crate) fn run(command: Command, global: &Global, output: &Output) -> Result<
         Command::Put(args) => put::run(args, &Caller::new(global, Port::Data)?, output),
         Command::Get(args) => get::run(&args, &Caller::new(global, Port::Data)?, output),
         Command::Delete(args) => delete::run(&args, &Caller::new(global, Port::Data)?, output),
-        Command::Admin { command } => {
-            admin::run(command, &Context::load(global, Port::Admin)?, output)
-        }
+        Command::Admin { command } => admin::run(command, global, output),
         Command::Config { command } => config::run(&command, global, output),
         Command::Bench(args) => bench::run(&args, &Context::load(global, Port::Data)?, output),
         Command::Completions { shell } => completions::run(shell),

@@ -25,17 +25,19 @@ pub struct FrameStream<S> {
     /// To be sent; what lies before `sent` has left.
     outgoing: Vec<u8>,
     sent: usize,
+    /// The stream holds bytes that the network has not taken.
+    unflushed: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> FrameStream<S> {
     /// Frames over `stream`, which must not have been buffered elsewhere.
     pub fn new(stream: S) -> Self {
-        Self { stream, incoming: Vec::new(), taken: 0, outgoing: Vec::new(), sent: 0 }
+        Self::resumed(stream, Vec::new())
     }
 
-    /// The stream itself.
-    pub fn get_ref(&self) -> &S {
-        &self.stream
+    /// Frames over `stream`, of which `incoming` has been read already.
+    pub fn resumed(stream: S, incoming: Vec<u8>) -> Self {
+        Self { stream, incoming, taken: 0, outgoing: Vec::new(), sent: 0, unflushed: false }
     }
 
     /// Receives what is there, at most the length of `scratch`; zero bytes at the end of the stream.
@@ -100,12 +102,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FrameStream<S> {
         }
     }
 
-    /// Whether part of a frame has been received and the rest has not.
-    #[must_use]
-    pub fn is_within_a_frame(&self) -> bool {
-        self.taken < self.incoming.len()
-    }
-
     /// Where frames that are to be sent are appended.
     pub fn outgoing(&mut self) -> &mut Vec<u8> {
         &mut self.outgoing
@@ -115,6 +111,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FrameStream<S> {
     #[must_use]
     pub fn unsent(&self) -> usize {
         self.outgoing.len() - self.sent
+    }
+
+    /// Whether [`poll_send`](Self::poll_send) has something to do: also where every byte has left for
+    /// the stream, and the stream could not pass all of them on.
+    #[must_use]
+    pub fn wants_to_send(&self) -> bool {
+        self.unsent() > 0 || self.unflushed
     }
 
     /// Sends everything that waits.
@@ -132,10 +135,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FrameStream<S> {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.sent += written;
+            self.unflushed = true;
         }
         self.outgoing.clear();
         self.sent = 0;
-        Pin::new(&mut self.stream).poll_flush(cx)
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.unflushed = false;
+        Poll::Ready(Ok(()))
     }
 
     /// Gives back the room of what has left, once that is the larger part: a slow reader must not make
@@ -190,7 +196,6 @@ mod tests {
             peer.write_all(&[0, 0, 0, 2, 7]).await.unwrap();
             assert_eq!(receive(&mut frames).await, 5);
             assert_eq!(frames.next_frame(limit()), Ok(None));
-            assert!(frames.is_within_a_frame());
             peer.write_all(&[8, 0, 0, 0, 0, 0, 0]).await.unwrap();
             assert_eq!(receive(&mut frames).await, 7);
             assert_eq!(frames.next_frame(limit()), Ok(Some(&[7, 8][..])));
@@ -199,6 +204,53 @@ mod tests {
             drop(peer);
             assert_eq!(receive(&mut frames).await, 0);
         });
+    }
+
+    /// Takes every byte at once and passes none on before the second flush, as TLS may.
+    #[derive(Default)]
+    struct Reluctant {
+        flushes: u32,
+    }
+
+    impl AsyncRead for Reluctant {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Reluctant {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.flushes += 1;
+            if self.flushes < 2 { Poll::Pending } else { Poll::Ready(Ok(())) }
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn what_the_stream_holds_back_is_not_forgotten() {
+        let mut frames = FrameStream::new(Reluctant::default());
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        frames.outgoing().extend_from_slice(&[0, 0, 0, 0]);
+        assert!(frames.poll_send(&mut cx).is_pending());
+        assert_eq!(frames.unsent(), 0);
+        assert!(frames.wants_to_send());
+        assert!(frames.poll_send(&mut cx).is_ready());
+        assert!(!frames.wants_to_send());
     }
 
     #[test]

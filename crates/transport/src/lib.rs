@@ -10,6 +10,7 @@ mod frame_stream;
 mod identity;
 pub mod issue;
 mod listener;
+mod peer_verifier;
 mod pem_file;
 mod random;
 #[cfg(test)]

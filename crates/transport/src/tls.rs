@@ -7,12 +7,13 @@
 
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::ServerSessionMemoryCache;
 use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion, version};
 
 use crate::credentials::Credentials;
+use crate::peer_verifier::PeerVerifier;
 use crate::tls_error::TlsError;
 
 /// The only versions that are spoken.
@@ -55,18 +56,42 @@ impl Credentials {
     /// Only [`TlsError::Setup`], which would be our bug.
     pub fn client_config(&self) -> Result<Arc<ClientConfig>, TlsError> {
         let setup = |source| TlsError::Setup { source };
-        let verifier = WebPkiServerVerifier::builder_with_provider(self.roots.clone(), provider())
-            .with_crls(self.revoked.iter().cloned())
-            .build()
-            .map_err(|error| setup(rustls::Error::General(error.to_string())))?;
         let mut config = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(VERSIONS)
             .map_err(setup)?
-            .with_webpki_verifier(verifier)
+            .with_webpki_verifier(self.server_verifier()?)
             .with_client_auth_cert(self.chain.clone(), self.key.clone_key())
             .map_err(setup)?;
         config.enable_early_data = false;
         Ok(Arc::new(config))
+    }
+
+    /// How a node connects to a node: to a server whose certificate is of our authorities and is not
+    /// revoked, whatever host it names. The caller must hold the common name against whom it expects.
+    ///
+    /// # Errors
+    /// Only [`TlsError::Setup`], which would be our bug.
+    pub fn peer_config(&self) -> Result<Arc<ClientConfig>, TlsError> {
+        let setup = |source| TlsError::Setup { source };
+        let verifier = Arc::new(PeerVerifier::new(self.server_verifier()?));
+        let mut config = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(VERSIONS)
+            .map_err(setup)?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_client_auth_cert(self.chain.clone(), self.key.clone_key())
+            .map_err(setup)?;
+        config.enable_early_data = false;
+        // Several nodes may share a host, and a session is remembered by host: each handshake is whole.
+        config.resumption = Resumption::disabled();
+        Ok(Arc::new(config))
+    }
+
+    fn server_verifier(&self) -> Result<Arc<WebPkiServerVerifier>, TlsError> {
+        WebPkiServerVerifier::builder_with_provider(self.roots.clone(), provider())
+            .with_crls(self.revoked.iter().cloned())
+            .build()
+            .map_err(|error| TlsError::Setup { source: rustls::Error::General(error.to_string()) })
     }
 }
 

@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use paravon_model::{Found, Hlc, Kind, Ordinal, Outcome, Reading, Value, Version, Written};
 use paravon_protocol::{
-    ClientMessage, ClientRequest, Code, Envelope, FrameLimit, Hello, Limits, Refusal, RequestId,
-    Welcome, encode_goaway, encode_reading, encode_refusal, encode_written, split_frame,
+    AdminReply, AdminRequest, ClientMessage, ClientRequest, Code, Envelope, FrameLimit, Hello,
+    Limits, Refusal, RequestId, Welcome, encode_goaway, encode_reading, encode_refusal,
+    encode_written, split_frame,
 };
 use paravon_transport::issue::{Authority, Subject};
 use paravon_transport::{Credentials, Existing, TlsFiles};
@@ -127,6 +128,18 @@ impl Peer {
         let request = ClientRequest::decode(&envelope, VALUE_BYTES).unwrap();
         let ClientRequest { message, timeout, .. } = request;
         Some(Seen { id: envelope.id.unwrap(), message, timeout })
+    }
+
+    /// The next admin message, and its number; `None` once the client has gone.
+    pub(super) async fn admin_request(&mut self) -> Option<(u64, AdminRequest)> {
+        let payload = self.payload().await?;
+        let envelope = Envelope::decode(&payload).unwrap();
+        Some((envelope.id.unwrap(), AdminRequest::decode(&envelope).unwrap()))
+    }
+
+    pub(super) async fn tell(&mut self, id: u64, reply: &AdminReply) {
+        reply.encode(Some(id), &mut self.outgoing);
+        self.send().await;
     }
 
     /// Answers everything with [`answer`](Self::answer), until the client goes.

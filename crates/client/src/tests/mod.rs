@@ -2,6 +2,7 @@
 //!
 //! **Never:** a fixed port, a sleep that a test's outcome depends on, or a server that outlives its test.
 
+mod admin;
 mod failover;
 mod failures;
 mod fake_server;

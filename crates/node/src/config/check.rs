@@ -121,10 +121,7 @@ impl Config {
 
     /// What is asked for and cannot be had yet.
     fn without_effect(&self) -> Vec<Warning> {
-        let asked_for = [
-            ("node.auto_join", self.node.auto_join),
-            ("server.metrics", self.server.metrics.is_some()),
-        ];
+        let asked_for = [("server.metrics", self.server.metrics.is_some())];
         let asked_for = asked_for.into_iter().filter(|(_, asked_for)| *asked_for);
         asked_for.map(|(key, _)| Warning::NotYet { key }).collect()
     }

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use paravon_model::limits::MAX_REQUEST_TIMEOUT;
+use paravon_model::limits::{MAX_REQUEST_TIMEOUT, MAX_VALUE_BYTES};
 
 use super::error::Expected;
 use super::settings::{Config, MIB};
@@ -65,7 +65,7 @@ pub(super) const KEYS: &[Key] = &[
         put(&mut c.server.max_buffer_size, buffer(t, 64 * 1024..=1024 * MIB))
     }),
     one("server.max_message_size", |c, t| {
-        put(&mut c.server.max_message_size, buffer(t, 1024..=8 * MIB))
+        put(&mut c.server.max_message_size, buffer(t, 1024..=MAX_VALUE_BYTES))
     }),
     one("server.max_connections", |c, t| {
         put(&mut c.server.max_connections, whole(t, 1..=1_000_000))

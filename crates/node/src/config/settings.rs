@@ -161,7 +161,7 @@ pub struct Clock {
 /// `handoff.*`: what is kept for nodes that are away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Handoff {
-    /// `handoff.max_bytes`: bytes of hints; what does not fit is repaired from the data itself.
+    /// `handoff.max_bytes`: bytes of hints; what does not fit is only noted.
     pub max_bytes: u64,
 }
 

@@ -73,6 +73,25 @@ fn a_node_connects_to_a_node_by_address_and_by_name() {
 }
 
 #[test]
+fn a_node_believes_the_name_of_a_peer_and_not_the_host_that_it_dialled() {
+    let workshop = Workshop::new();
+    let node = load(&workshop.server(SystemTime::now()));
+    let elsewhere = "elsewhere.example.com";
+    let met = meet(node.peer_config().unwrap(), node.server_config().unwrap(), elsewhere).unwrap();
+    let chain = met.client.peer_certificates().unwrap();
+    assert_eq!(crate::Identity::of(&chain[0]).unwrap().to_string(), "node node-1");
+    let refused = meet(node.client_config().unwrap(), node.server_config().unwrap(), elsewhere);
+    assert!(matches!(
+        refusal(refused),
+        Error::InvalidCertificate(CertificateError::NotValidForNameContext { .. })
+    ));
+
+    let stranger = load(&Workshop::new().server(SystemTime::now()));
+    let refused = meet(node.peer_config().unwrap(), stranger.server_config().unwrap(), elsewhere);
+    assert!(matches!(refusal(refused), Error::InvalidCertificate(_)));
+}
+
+#[test]
 fn a_client_without_a_certificate_is_refused() {
     let workshop = Workshop::new();
     let node = load(&workshop.server(SystemTime::now()));

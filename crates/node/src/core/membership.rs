@@ -1,0 +1,292 @@
+//! The cluster machine on the first loop: its events come here from all loops, and its effects go out.
+//!
+//! **Never:** decides who is a member; that is `replication`'s. What takes long, the disk and large
+//! layouts, is left to tasks of the event loop.
+
+use std::sync::Arc;
+
+use paravon_model::{Address, ClusterState, Document, Fence, Ordinal};
+use paravon_replication::Now;
+use paravon_replication::cluster::{
+    AdminToken, Cluster, ClusterEffect, ClusterEvent, ClusterPhase, ClusterStatus, Notice,
+};
+
+use super::Core;
+use crate::administration::Answer;
+use crate::inbox::{Asker, Message};
+use crate::placed::Placed;
+use crate::shared::Standing;
+
+/// An administrator's token is the loop that the connection lives on, and the question's slot there.
+const LOOP_SHIFT: u32 = 48;
+
+/// The cluster machine and what it waits for.
+pub(crate) struct Membership {
+    cluster: Cluster,
+    effects: Vec<ClusterEffect>,
+    /// The state that the disk is to hold, and its number.
+    unsaved: Option<(u64, ClusterState)>,
+    /// The document whose layout is to be made.
+    unplaced: Option<Arc<Document>>,
+    /// What each shard has settled.
+    settled: Vec<Option<Fence>>,
+    /// What the machine was told of that.
+    told: Option<Fence>,
+    /// Seeds that founding waits for.
+    silent: Vec<Address>,
+}
+
+impl Membership {
+    pub(crate) fn new(cluster: Cluster, shards: u16) -> Self {
+        Self {
+            cluster,
+            effects: Vec::new(),
+            unsaved: None,
+            unplaced: None,
+            settled: vec![None; usize::from(shards)],
+            told: None,
+            silent: Vec::new(),
+        }
+    }
+
+    /// What the machine knows, for its operator.
+    pub(super) fn status(&self) -> ClusterStatus {
+        self.cluster.status()
+    }
+
+    /// Members in the machine's document, and whose it is.
+    pub(super) fn document(&self) -> Option<&Arc<Document>> {
+        self.cluster.document()
+    }
+
+    /// What a shard has settled; what all of them have, where that is news.
+    fn settle(&mut self, shard: u16, fence: Fence) -> Option<Fence> {
+        let settled = self.settled.get_mut(usize::from(shard))?;
+        *settled = (*settled).max(Some(fence));
+        let all = self.settled.iter().copied().min().flatten();
+        if all > self.told {
+            self.told = all;
+            return all;
+        }
+        None
+    }
+
+    /// Why the node serves no clients.
+    fn obstacle(&self, own: &Address) -> String {
+        match self.cluster.status().phase {
+            ClusterPhase::Founding if self.silent.is_empty() => {
+                "the node looks for the cluster of its seeds".to_owned()
+            }
+            ClusterPhase::Founding => {
+                let silent: Vec<&str> = self.silent.iter().map(Address::as_str).collect();
+                format!(
+                    "the node founds no cluster before every seed has answered; silent: {}; start \
+                     them, or start this node once with --found",
+                    silent.join(", ")
+                )
+            }
+            ClusterPhase::Waiting => format!(
+                "the node waits to join the cluster of its seeds: run `paractl admin join --server {own}`"
+            ),
+            ClusterPhase::Joining => "the node is joining its cluster".to_owned(),
+            ClusterPhase::Starting => {
+                "the node is starting: a majority of the members must know it first".to_owned()
+            }
+            ClusterPhase::Serving => "the node is about to serve".to_owned(),
+            ClusterPhase::OldDisk => {
+                "the node's disk is an older copy than one that its cluster has \
+                 seen, or a second process runs on its number: stop that process, or give the node \
+                 an empty data directory and a new node.id"
+                    .to_owned()
+            }
+            ClusterPhase::NotMember => "the node is no member of its cluster any more".to_owned(),
+        }
+    }
+}
+
+impl Core {
+    /// Brings a message to the cluster machine, here or on the first loop.
+    pub(super) fn route_to_cluster(&mut self, now: Now, message: Message) {
+        if self.membership.is_none() {
+            return self.outgoing[0].push(message);
+        }
+        match message {
+            Message::Cluster(event) => self.step_cluster(now, event),
+            Message::Settled { shard, fence } => {
+                let settled = self.membership.as_mut().and_then(|m| m.settle(shard, fence));
+                if let Some(fence) = settled {
+                    self.step_cluster(now, ClusterEvent::Settled { fence });
+                }
+            }
+            Message::Admit { asker, certificate, hello } => {
+                let Some(membership) = &mut self.membership else { return };
+                let cluster = &mut membership.cluster;
+                let admitted = cluster.admit(now, &certificate, &hello).map(|()| cluster.hello());
+                // What it has learned of the other's disk may be for its own.
+                self.step_cluster(now, ClusterEvent::Tick);
+                if asker.index == self.index {
+                    self.admitted(asker.slot, admitted);
+                } else {
+                    let slot = asker.slot;
+                    self.outgoing[asker.index].push(Message::Admitted { slot, admitted });
+                }
+            }
+            _ => unreachable!("no other message is for the cluster machine"),
+        }
+    }
+
+    /// An administrator of a loop wants this node to join.
+    pub(super) fn join(&mut self, now: Now, asker: Asker, dry_run: bool) {
+        let token = AdminToken((asker.index as u64) << LOOP_SHIFT | asker.slot as u64);
+        self.route_to_cluster(now, Message::Cluster(ClusterEvent::Join { token, dry_run }));
+    }
+
+    /// Steps the cluster machine and does all that follows from it.
+    fn step_cluster(&mut self, now: Now, event: ClusterEvent) {
+        let Some(membership) = &mut self.membership else { return };
+        let mut effects = std::mem::take(&mut membership.effects);
+        membership.cluster.step(now, event, &mut effects);
+        self.shared.set_hello(membership.cluster.hello());
+        for effect in effects.drain(..) {
+            self.do_for_cluster(effect);
+        }
+        let Some(membership) = &mut self.membership else { return };
+        membership.effects = effects;
+        if self.layout.is_none() {
+            self.say_what_is_waited_for();
+        }
+    }
+
+    /// Says why the node serves no clients, where the cluster machine knows.
+    pub(super) fn say_what_is_waited_for(&self) {
+        if let Some(membership) = &self.membership {
+            let obstacle = membership.obstacle(&self.shared.advertised());
+            self.shared.set_standing(Standing::Waits(obstacle.into()));
+        }
+    }
+
+    fn do_for_cluster(&mut self, effect: ClusterEffect) {
+        let inboxes = &self.shared.inboxes;
+        let Some(membership) = &mut self.membership else { return };
+        match effect {
+            ClusterEffect::Dial { addresses } => self.links.want(addresses),
+            ClusterEffect::Tell { to, message } => self.links.tell(&to, &message),
+            ClusterEffect::Persist { number, state } => membership.unsaved = Some((number, state)),
+            ClusterEffect::Layout { document } => membership.unplaced = Some(document),
+            ClusterEffect::Alive { peer } => {
+                if self.dead.contains(&peer) {
+                    tracing::info!("{} is up again", self.shown(peer));
+                }
+                inboxes.tell_all(|| Message::Alive { peer });
+            }
+            ClusterEffect::Dead { peer } => {
+                tracing::warn!("{} is down", self.shown(peer));
+                inboxes.tell_all(|| Message::Dead { peer });
+            }
+            ClusterEffect::Clock { permit } => inboxes.tell_all(|| Message::Clock { permit }),
+            ClusterEffect::Admin { token, answer } => {
+                let index = usize::try_from(token.0 >> LOOP_SHIFT).unwrap_or_default();
+                let slot = usize::try_from(token.0 & ((1 << LOOP_SHIFT) - 1)).unwrap_or_default();
+                let answer = Answer::of_join(answer, membership.cluster.document());
+                inboxes.of_loop(index).send([Message::Answer { slot, answer }]);
+            }
+            ClusterEffect::Notice(notice) => self.notice(notice),
+        }
+    }
+
+    /// A member's name, for the log.
+    fn shown(&self, member: Ordinal) -> String {
+        let document = self.membership.as_ref().and_then(Membership::document);
+        let member = document.and_then(|document| document.member(member));
+        member.map_or_else(String::new, |member| format!("{} ({})", member.node_id, member.address))
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        match notice {
+            Notice::SeedsSilent { silent } => {
+                let shown: Vec<&str> = silent.iter().map(Address::as_str).collect();
+                let shown = shown.join(", ");
+                tracing::info!(
+                    "founding waits for seeds that do not answer: {shown}; start them, or start this \
+                     node once with --found"
+                );
+                if let Some(membership) = &mut self.membership {
+                    membership.silent = silent;
+                }
+            }
+            Notice::Founded { cluster_id } => tracing::info!("founded cluster {cluster_id}"),
+            Notice::WaitsToJoin => tracing::info!(
+                "waits to join the cluster of its seeds: `paractl admin join --server {}`",
+                self.shared.advertised()
+            ),
+            Notice::HoldsRecords => tracing::error!(
+                "this node does not join: it holds records of its own; give it an empty \
+                 storage.data_dir"
+            ),
+            Notice::Joined { ordinal } => tracing::info!("joined the cluster as number {ordinal}"),
+            Notice::OldDisk => {
+                tracing::error!(
+                    "members say that this node's disk is an old copy, or that another process runs \
+                     with its number; it serves nothing"
+                );
+                self.shared.inboxes.tell_all(|| Message::Withdraw);
+            }
+            Notice::NotMember => {
+                tracing::error!(
+                    "this node is no member of its cluster any more; it serves nothing"
+                );
+                self.shared.inboxes.tell_all(|| Message::Withdraw);
+            }
+            Notice::ClockHeld { offset_ms } => tracing::warn!(
+                "writes through this node are refused: its clock is {offset_ms} ms off; check its \
+                 time synchronisation"
+            ),
+            Notice::ClockAgrees => tracing::info!("the clock agrees with the other members' again"),
+        }
+    }
+
+    /// The state that the disk is to hold next.
+    pub(crate) fn take_unsaved(&mut self) -> Option<(u64, ClusterState)> {
+        self.membership.as_mut()?.unsaved.take()
+    }
+
+    /// Whether [`take_unsaved`](Self::take_unsaved) has something.
+    pub(crate) fn has_unsaved(&self) -> bool {
+        self.membership.as_ref().is_some_and(|membership| membership.unsaved.is_some())
+    }
+
+    /// The disk holds the state of this number.
+    pub(crate) fn saved(&mut self, now: Now, number: u64) {
+        self.step_cluster(now, ClusterEvent::Persisted { number });
+        self.end_batch();
+    }
+
+    /// The document whose layout is to be made next, and this node's number.
+    pub(crate) fn take_unplaced(&mut self) -> Option<(Arc<Document>, Option<Ordinal>)> {
+        let membership = self.membership.as_mut()?;
+        let document = membership.unplaced.take()?;
+        Some((document, membership.cluster.status().ordinal))
+    }
+
+    /// Whether [`take_unplaced`](Self::take_unplaced) has something.
+    pub(crate) fn has_unplaced(&self) -> bool {
+        self.membership.as_ref().is_some_and(|membership| membership.unplaced.is_some())
+    }
+
+    /// A layout is made: all loops use it from now on.
+    pub(crate) fn placed(&self, placed: &Arc<Placed>) {
+        self.shared.inboxes.tell_all(|| Message::Layout(placed.clone()));
+    }
+
+    /// When the cluster machine has something to do next.
+    pub(super) fn cluster_wake(&self) -> Option<std::time::Duration> {
+        self.membership.as_ref().map(|membership| membership.cluster.next_wake())
+    }
+
+    /// Lets time pass for the cluster machine, where it is time.
+    pub(super) fn tick_cluster(&mut self, now: Now) {
+        if self.cluster_wake().is_some_and(|due| due <= now.monotonic) {
+            self.step_cluster(now, ClusterEvent::Tick);
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! Other nodes: their hellos, their requests, the links to them and the replies that come over those.
+//! Peers have a lane of their own: no limit of clients stops them.
+//!
+//! **Never:** takes a message between nodes from anyone whose certificate and hello do not agree, or
+//! from one that the cluster machine did not admit (`NO_STRANGER`).
+
+use std::rc::Rc;
+
+use paravon_model::{Command, Fence, NodeId, Ordinal, PeerHello, ReplicaReply, ReplicaRequest};
+use paravon_protocol::{
+    Code, MAX_VALUE_BYTES, PeerFrame, Refusal, decode_peer_frame, encode_replica_reply,
+};
+use paravon_replication::cluster::{ClusterEvent, HelloRefusal};
+use paravon_replication::{Event, Now, OperationId, PeerToken};
+use paravon_ring::shard_of;
+use tokio::sync::oneshot;
+
+use super::Core;
+use crate::asked::{Asked, Question};
+use crate::failure;
+use crate::inbox::{Asker, Message};
+use crate::links::{Link, LinkChange};
+use crate::outbox::Correlation;
+use crate::session::{PeerNode, Port, Session};
+
+/// Who waits for the cluster machine to admit a node.
+pub(super) enum Admitting {
+    /// A connection that came in.
+    Session { session: Rc<Session>, correlation: Correlation, node: PeerNode },
+    /// A connection that was dialled.
+    Link(oneshot::Sender<Result<PeerHello, HelloRefusal>>),
+}
+
+impl Core {
+    /// Takes the hello of a connection that says it is a node's.
+    pub(super) fn greet_node(
+        &mut self,
+        now: Now,
+        session: &Rc<Session>,
+        correlation: Correlation,
+        hello: PeerHello,
+    ) {
+        let certificate = session.identity.node_id().filter(|_| session.port == Port::Peer);
+        let Some(certificate) = certificate.filter(|name| **name == hello.node_id).cloned() else {
+            let message = format!(
+                "{} says that it is node {}: a node shows a certificate of its own name, on the peer port",
+                session.identity, hello.node_id
+            );
+            tracing::warn!(peer = %session.peer, "refused: {message}");
+            return session.expel(correlation, &Refusal::new(Code::Unauthenticated, message));
+        };
+        let ordinal = hello.membership.map(|membership| membership.ordinal);
+        let node = PeerNode { node_id: certificate.clone(), ordinal };
+        let session = session.clone();
+        let admitting = Admitting::Session { session, correlation, node };
+        self.ask_to_admit(now, admitting, certificate, hello);
+    }
+
+    /// Asks the cluster machine whether a node is spoken to; what it says goes to `admitting`.
+    fn ask_to_admit(
+        &mut self,
+        now: Now,
+        admitting: Admitting,
+        certificate: NodeId,
+        hello: PeerHello,
+    ) {
+        let asker = Asker { index: self.index, slot: self.admitting.insert(admitting) };
+        self.route_to_cluster(now, Message::Admit { asker, certificate, hello });
+    }
+
+    /// The same for a connection that this loop has dialled.
+    pub(crate) fn admit_dialled(
+        &mut self,
+        now: Now,
+        certificate: NodeId,
+        hello: PeerHello,
+    ) -> oneshot::Receiver<Result<PeerHello, HelloRefusal>> {
+        let (admit, admitted) = oneshot::channel();
+        self.ask_to_admit(now, Admitting::Link(admit), certificate, hello);
+        admitted
+    }
+
+    /// The cluster machine has decided.
+    pub(super) fn admitted(&mut self, slot: usize, admitted: Result<PeerHello, HelloRefusal>) {
+        match self.admitting.remove(slot) {
+            // A link that has ended meanwhile waits no more.
+            Admitting::Link(admit) => drop(admit.send(admitted)),
+            Admitting::Session { session, correlation, node } => match admitted {
+                Ok(own) => {
+                    let cluster_id = own.membership.map(|m| m.cluster_id.to_string());
+                    let welcome = self.shared.welcome(cluster_id.unwrap_or_default(), Some(own));
+                    tracing::debug!(peer = %session.peer, node = %node.node_id, "a node has come");
+                    session.node.replace(Some(node));
+                    session.reply(correlation, |out, id| welcome.encode(id, out));
+                    session.greet();
+                    session.wake();
+                }
+                Err(refusal) => {
+                    tracing::warn!(peer = %session.peer, "refused node {}: {refusal}", node.node_id);
+                    let why = Refusal::new(code_of(&refusal), refusal.to_string());
+                    session.expel(correlation, &why);
+                }
+            },
+        }
+    }
+
+    /// Takes a frame that only nodes send.
+    pub(super) fn receive_from_peer(&mut self, now: Now, session: &Rc<Session>, payload: &[u8]) {
+        let Some(node) = session.node.borrow().clone() else {
+            let message = format!(
+                "{} is no node that has said hello, so it sends no messages of nodes",
+                session.identity
+            );
+            tracing::warn!(peer = %session.peer, "refused: {message}");
+            let why = Refusal::new(Code::Unauthenticated, message);
+            return session.expel(session.correlate(None), &why);
+        };
+        match decode_peer_frame(payload, MAX_VALUE_BYTES) {
+            Ok(PeerFrame::Request { shard, operation, request }) => {
+                let from = self.ordinals.get(&node.node_id).copied().or(node.ordinal);
+                let bytes = payload.len();
+                let asked = Correlated { shard, operation, bytes };
+                self.replica_request(now, session, from, asked, request);
+            }
+            Ok(PeerFrame::Cluster(message)) => {
+                let told = ClusterEvent::Told { from: node.node_id, message };
+                self.route_to_cluster(now, Message::Cluster(told));
+            }
+            Ok(PeerFrame::Reply { .. }) => {
+                tracing::debug!(node = %node.node_id, "a reply came where nothing is asked");
+            }
+            Err(error) => {
+                tracing::warn!(node = %node.node_id, %error, "a message of a node is not understood");
+                session.expel(session.correlate(None), &error.into());
+            }
+        }
+    }
+
+    fn replica_request(
+        &mut self,
+        now: Now,
+        session: &Rc<Session>,
+        from: Option<Ordinal>,
+        asked: Correlated,
+        request: ReplicaRequest,
+    ) {
+        let Correlated { shard, operation, bytes } = asked;
+        let Some(layout) = &self.layout else {
+            session.append(|out| encode_replica_reply(out, shard, operation, &NO_LAYOUT));
+            return session.wake();
+        };
+        // A node without a number coordinates nothing.
+        let Some(from) = from else { return };
+        let key = match &request.command {
+            Command::Store { key, .. } | Command::Read { key } => key,
+        };
+        let hash = layout.hash(key);
+        let own_shard = shard_of(hash.partition(layout.shift()), self.shared.shards);
+        let deadline = now.monotonic.saturating_add(request.time_left);
+        let session = session.clone();
+        let question = Question { session, shard, operation, bytes, deadline };
+        match self.asked.ask(question) {
+            Ok(token) => {
+                self.dispatch(now, own_shard, Event::Asked { from, token, hash, request });
+            }
+            Err(Question { session, .. }) => {
+                let reply = overloaded(&request.command);
+                session.append(|out| encode_replica_reply(out, shard, operation, &reply));
+                session.wake();
+            }
+        }
+    }
+
+    /// Brings a shard's answer to the peer that asked.
+    pub(super) fn answer_peer(&mut self, token: PeerToken, reply: ReplicaReply) {
+        match Asked::loop_of(token) {
+            here if here == self.index => {
+                let Some(question) = self.asked.take(token) else { return };
+                let Question { session, shard, operation, .. } = question;
+                session.append(|out| encode_replica_reply(out, shard, operation, &reply));
+                session.wake();
+            }
+            elsewhere => self.outgoing[elsewhere].push(Message::PeerReply { token, reply }),
+        }
+    }
+
+    /// Takes a frame that came over the link to `peer`.
+    ///
+    /// # Errors
+    /// It is not understood; the link is to end.
+    pub(crate) fn receive_over_link(
+        &mut self,
+        now: Now,
+        peer: &NodeId,
+        payload: &[u8],
+    ) -> Result<(), paravon_protocol::DecodeError> {
+        let PeerFrame::Reply { shard, operation, reply } =
+            decode_peer_frame(payload, MAX_VALUE_BYTES)?
+        else {
+            return Ok(());
+        };
+        let ours = shard < self.shared.shards
+            && self.shared.inboxes.loop_of(shard) == self.index
+            && !self.shards[self.local(shard)].is_idle();
+        if let (true, Some(&from)) = (ours, self.ordinals.get(peer)) {
+            let operation = OperationId::from_u64(operation);
+            self.step(now, self.local(shard), Event::Answered { from, operation, reply });
+        }
+        Ok(())
+    }
+
+    /// A link is up: both ends have admitted each other.
+    pub(crate) fn link_up(&mut self, now: Now, link: &Rc<Link>, hello: PeerHello) {
+        if !self.links.up(link.clone(), hello.clone(), self.layout.as_deref()) {
+            return;
+        }
+        if let Some(&peer) = self.ordinals.get(&hello.node_id) {
+            self.step_all(now, &Event::LinkUp { peer });
+        }
+        if self.index == 0 {
+            self.route_to_cluster(now, Message::Cluster(ClusterEvent::Linked { hello }));
+        }
+    }
+
+    /// The connection of a link has ended.
+    pub(crate) fn link_down(&mut self, now: Now, link: &Rc<Link>, peer: &NodeId) {
+        let change = self.links.down(link, peer, self.layout.as_deref());
+        if matches!(change, LinkChange::None) {
+            return;
+        }
+        let ordinal = self.ordinals.get(peer).copied();
+        if let Some(peer) = ordinal {
+            self.step_all(now, &Event::LinkDown { peer });
+        }
+        if self.index == 0 {
+            let peer = peer.clone();
+            self.route_to_cluster(now, Message::Cluster(ClusterEvent::Unlinked { peer }));
+        }
+        let LinkChange::Replaced(hello) = change else { return };
+        if let Some(peer) = ordinal {
+            self.step_all(now, &Event::LinkUp { peer });
+        }
+        if self.index == 0 {
+            self.route_to_cluster(now, Message::Cluster(ClusterEvent::Linked { hello }));
+        }
+    }
+
+    /// Tells every shard of this loop.
+    pub(super) fn step_all(&mut self, now: Now, event: &Event) {
+        for local in 0..self.shards.len() {
+            self.step(now, local, event.clone());
+        }
+    }
+}
+
+/// What a node answers that has no layout yet, or whose shard has none: the peer sends again soon.
+pub(super) const NO_LAYOUT: ReplicaReply =
+    ReplicaReply::LaterLayout { known: Fence { generation: 0, number: 0 } };
+
+/// What ties a reply to a peer's request, and what the request takes.
+struct Correlated {
+    shard: u16,
+    operation: u64,
+    bytes: usize,
+}
+
+/// The answer where too much is under way.
+fn overloaded(command: &Command) -> ReplicaReply {
+    match command {
+        Command::Store { record, .. } => {
+            ReplicaReply::Stored { stamp: record.version, answer: Err(failure::OVERLOADED) }
+        }
+        Command::Read { .. } => ReplicaReply::Found { answer: Err(failure::OVERLOADED) },
+    }
+}
+
+/// What the refusal of a node is on the wire.
+fn code_of(refusal: &HelloRefusal) -> Code {
+    match refusal {
+        HelloRefusal::OldDisk { .. } => Code::OldDisk,
+        HelloRefusal::OtherCluster { .. } | HelloRefusal::OtherGeneration { .. } => {
+            Code::WrongCluster
+        }
+        _ => Code::Unauthenticated,
+    }
+}

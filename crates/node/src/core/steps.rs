@@ -1,0 +1,141 @@
+//! Steps a shard and does what it wants done.
+//!
+//! **Never:** steps a shard that has no layout, or answers for one.
+
+use paravon_model::{Failure, Key, Record};
+use paravon_replication::cluster::ClusterEvent;
+use paravon_replication::{Effect, Event, Hint, Now, OperationId};
+use paravon_ring::KeyHash;
+use paravon_storage::PageLimit;
+
+use super::Core;
+use super::peers::NO_LAYOUT;
+use crate::failure;
+use crate::inbox::Message;
+
+impl Core {
+    /// The place of a shard among those of this loop.
+    pub(super) fn local(&self, shard: u16) -> usize {
+        usize::from(shard) / self.shared.inboxes.loops()
+    }
+
+    /// Brings an event to its shard, here or on another loop.
+    pub(super) fn dispatch(&mut self, now: Now, shard: u16, event: Event) {
+        match self.shared.inboxes.loop_of(shard) {
+            here if here == self.index => self.step(now, self.local(shard), event),
+            elsewhere => self.outgoing[elsewhere].push(Message::Event { shard, event }),
+        }
+    }
+
+    /// Steps a shard and does all that follows from it.
+    pub(super) fn step(&mut self, now: Now, local: usize, event: Event) {
+        self.feed(now, local, event);
+        while let Some(effect) = self.effects.pop_front() {
+            match effect {
+                Effect::Reply { request, reply } => self.end_request(now, request, &reply),
+                Effect::Send { to, operation, request } => {
+                    let shard = self.shards[local].store.shard();
+                    self.links.send(to, shard, operation.as_u64(), &request);
+                }
+                Effect::Answer { token, reply } => self.answer_peer(token, reply),
+                Effect::Store { operation, hash, key, record } => {
+                    self.store(now, local, operation, hash, key, record);
+                }
+                Effect::Read { operation, hash, key } => {
+                    let read = self.shards[local].store.get(hash, &key);
+                    let answer = read.map_err(failure::of_read);
+                    self.feed(now, local, Event::Read { operation, answer });
+                }
+                Effect::RaiseCeiling { ceiling } => {
+                    self.uncommitted.ceiling = self.uncommitted.ceiling.max(Some(ceiling));
+                }
+                Effect::KeepHint { target, hint } => {
+                    let Hint { hash, key, record } = hint;
+                    match self.shards[local].store.keep_hint(target, hash, key, record) {
+                        Ok(()) => self.uncommitted.changes += 1,
+                        Err(error) => tracing::warn!(%target, %error, "a hint is not kept"),
+                    }
+                }
+                Effect::DropHint { target, hash, key, version } => {
+                    self.shards[local].store.drop_hint(target, hash, &key, version);
+                    self.uncommitted.changes += 1;
+                }
+                Effect::ReadHints { target, after, limit, bytes } => {
+                    let limit = PageLimit { hints: limit, bytes: bytes as u64 };
+                    let read = self.shards[local].store.hints(target, after.as_ref(), limit);
+                    let kept = |kept: paravon_storage::KeptHint| Hint {
+                        hash: kept.hash,
+                        key: kept.key,
+                        record: kept.record,
+                    };
+                    let hints = read
+                        .map(|hints| hints.into_iter().map(kept).collect())
+                        .map_err(failure::of_read);
+                    self.feed(now, local, Event::Hints { target, hints });
+                }
+                Effect::Learn { document } => {
+                    self.tell_cluster(now, ClusterEvent::Learned { document });
+                }
+                Effect::Teach { peer } => self.tell_cluster(now, ClusterEvent::Teach { peer }),
+                Effect::AskDocument { peer } => self.tell_cluster(now, ClusterEvent::Ask { peer }),
+                Effect::Settled { fence } => {
+                    let shard = self.shards[local].store.shard();
+                    self.route_to_cluster(now, Message::Settled { shard, fence });
+                }
+            }
+        }
+    }
+
+    /// The last step of every shard: answered writes that a replica lacks become hints
+    /// (`HINT_NOT_LOST`).
+    pub(crate) fn stop(&mut self, now: Now) {
+        self.step_all(now, &Event::Stop);
+    }
+
+    fn tell_cluster(&mut self, now: Now, event: ClusterEvent) {
+        self.route_to_cluster(now, Message::Cluster(event));
+    }
+
+    fn store(
+        &mut self,
+        now: Now,
+        local: usize,
+        operation: OperationId,
+        hash: KeyHash,
+        key: Key,
+        record: Record,
+    ) {
+        let owned = &mut self.shards[local];
+        let stamp = record.version;
+        let ticket = owned.merges.insert((operation, stamp));
+        match owned.store.merge(ticket as u64, hash, key, record) {
+            Ok(()) => self.uncommitted.changes += 1,
+            Err(refusal) => {
+                owned.merges.remove(ticket);
+                let answer = Err(failure::of_refusal(&refusal));
+                self.feed(now, local, Event::Stored { operation, stamp, answer });
+            }
+        }
+    }
+
+    fn feed(&mut self, now: Now, local: usize, event: Event) {
+        let Some(shard) = &mut self.shards[local].shard else {
+            return self.without_shard(now, event);
+        };
+        shard.step(now, event, &mut self.stepped);
+        self.effects.extend(self.stepped.drain(..));
+    }
+
+    /// A request has overtaken the layout on its way to the shard's loop.
+    fn without_shard(&mut self, now: Now, event: Event) {
+        match event {
+            Event::Put { request, .. }
+            | Event::Get { request, .. }
+            | Event::Delete { request, .. } => {
+                self.end_request(now, request, &Err(Failure::NotReady));
+            }
+            Event::Asked { token, .. } => self.answer_peer(token, NO_LAYOUT),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! `admin cluster-status`: the cluster as a node sees it.
+//!
+//! **Never:** mixes what two nodes see: each that is asked has a table of its own.
+
+use std::time::Duration;
+
+use paravon_client::{ClusterStatus, MemberStatus};
+use serde_json::{Value as Json, json};
+
+use super::super::Caller;
+use super::wait::{self, Members};
+use crate::args::{ClusterStatusArgs, Form};
+use crate::context::Context;
+use crate::error::Error;
+use crate::output::Output;
+
+/// How long `--wait` waits for each node: what was written in an hour's outage takes a while.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+pub(super) fn run(
+    args: ClusterStatusArgs,
+    context: &Context,
+    output: &Output,
+) -> Result<(), Error> {
+    if args.wait {
+        wait::announce("every member is reached and nothing waits to be handed over");
+    }
+    let mut statuses = Vec::new();
+    for one in context.each_server() {
+        let caller = Caller::of(one)?;
+        statuses.push(match args.wait {
+            true => caller.ask(wait::until_settled(&caller.client, Members::All, PATIENCE))?,
+            false => caller.ask(caller.client.cluster_status())?,
+        });
+    }
+    if output.form() == Form::Table {
+        return statuses
+            .iter()
+            .try_for_each(|status| output.print_rows(&head(status), &rows(status)));
+    }
+    // Plain fields become a tree without fail.
+    let tree = |status| serde_json::to_value(status).unwrap_or(Json::Null);
+    super::print(statuses.iter().map(tree).collect(), output)
+}
+
+/// What the table's rows have in common.
+fn head(status: &ClusterStatus) -> Vec<String> {
+    let ClusterStatus { cluster_id, phase, version, fence, .. } = status;
+    let cluster = match cluster_id.as_str() {
+        "" => "this node belongs to no cluster yet".to_owned(),
+        id => format!("cluster {id}: {phase}, version {version}, fence {fence}"),
+    };
+    // To a node without a cluster everybody seems to wait.
+    let waiting = (!status.waiting.is_empty() && !cluster_id.is_empty())
+        .then(|| format!("waiting to join: {}", status.waiting.join(", ")));
+    [Some(cluster), status.under_replicated.clone(), waiting].into_iter().flatten().collect()
+}
+
+fn rows(status: &ClusterStatus) -> Json {
+    status.members.iter().map(row).collect()
+}
+
+fn row(member: &MemberStatus) -> Json {
+    let is_other = member.state != "self";
+    let linked = if member.linked { "yes" } else { "no" };
+    json!({
+        "node": member.node_id,
+        "ordinal": member.ordinal,
+        "size": member.size,
+        "zone": member.zone,
+        "state": member.state,
+        "linked": if is_other { linked } else { "" },
+        "partitions": member.partitions,
+        "share": format!("{:.1}%", member.share * 100.0),
+        "clock": member.clock_offset_ms.map_or(String::new(), |ms| format!("{ms:+} ms")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::rows as align;
+
+    #[test]
+    fn a_table_has_a_row_for_each_member_and_says_above_what_is_missing() {
+        let member = |node_id: &str, state: &str, clock_offset_ms| MemberStatus {
+            node_id: node_id.to_owned(),
+            ordinal: 1,
+            size: "L".to_owned(),
+            state: state.to_owned(),
+            partitions: 65536,
+            share: 0.5,
+            clock_offset_ms,
+            ..MemberStatus::default()
+        };
+        let status = ClusterStatus {
+            cluster_id: "c1".to_owned(),
+            phase: "stable".to_owned(),
+            version: 3,
+            fence: 2,
+            under_replicated: Some("under-replicated: 2 of 3 copies".to_owned()),
+            waiting: vec!["n4".to_owned()],
+            members: vec![member("n1", "self", None), member("n2", "dead", Some(-3))],
+            ..ClusterStatus::default()
+        };
+        assert_eq!(
+            align(&head(&status), &rows(&status)),
+            "cluster c1: stable, version 3, fence 2\n\
+             under-replicated: 2 of 3 copies\n\
+             waiting to join: n4\n\
+             NODE  ORDINAL  SIZE  ZONE  STATE  LINKED  PARTITIONS  SHARE  CLOCK\n\
+             n1    1        L           self           65536       50.0%\n\
+             n2    1        L           dead   no      65536       50.0%  -3 ms\n"
+        );
+    }
+
+    #[test]
+    fn a_node_that_waits_has_no_table() {
+        let status = ClusterStatus::default();
+        let text = align(&head(&status), &rows(&status));
+        assert_eq!(text, "this node belongs to no cluster yet\n");
+    }
+}
