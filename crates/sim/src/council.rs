@@ -1,0 +1,388 @@
+//! Steps a node's cluster machine and carries out what it wants done: connections, messages, layouts,
+//! durable states.
+
+use std::sync::Arc;
+
+use paravon_model::{ClusterId, Document, NodeId, Ordinal};
+use paravon_replication::cluster::{ClusterEffect, ClusterEvent, HelloRefusal, Notice, RefusedAs};
+use paravon_replication::{ClockSettings, Event, Permit, Settings, Shard};
+use paravon_ring::Layout;
+
+use crate::fact::Fact;
+use crate::happening::{Happening, Payload};
+use crate::life::MAX_SKEW;
+use crate::network::LinkState;
+use crate::node::{Asker, index_at, index_of};
+use crate::queue::{MICROSECOND, MILLISECOND, SECOND};
+use crate::world::{Work, World, small};
+
+impl World {
+    /// Gives a cluster machine an event and carries out the effects.
+    pub(crate) fn step_cluster(&mut self, node: usize, event: ClusterEvent) {
+        let now = self.node_now(node);
+        let mut effects = std::mem::take(&mut self.cluster_effects);
+        let Some(process) = &mut self.nodes[node].process else { return };
+        process.cluster.step(now, event, &mut effects);
+        for effect in effects.drain(..) {
+            self.carry_out_cluster(node, effect);
+        }
+        self.cluster_effects = effects;
+        self.plan_wake(node, usize::from(self.plan.shards));
+    }
+
+    fn carry_out_cluster(&mut self, node: usize, effect: ClusterEffect) {
+        match effect {
+            ClusterEffect::Dial { addresses } => {
+                let wanted: Vec<usize> = addresses.iter().filter_map(index_at).collect();
+                self.want_links(node, &wanted);
+            }
+            ClusterEffect::Tell { to, message } => {
+                let Some(to) = index_of(&to) else { return };
+                if let Some(incarnation) = self.network.connected(node, to) {
+                    self.post(node, to, incarnation, Payload::Cluster(message));
+                }
+            }
+            ClusterEffect::Persist { number, state } => {
+                let disks = self.plan.disks;
+                let lasting = self.random.between(disks.least_sync, disks.most_sync);
+                let now = self.now;
+                let sim = &mut self.nodes[node];
+                let incarnation = sim.incarnation;
+                let Some(process) = &mut sim.process else { return };
+                process.persisting.push_back((number, state));
+                process.persisted_at =
+                    process.persisted_at.max(now).max(sim.stalled_until) + lasting;
+                let at = process.persisted_at;
+                self.queue.push(at, Happening::Persisted { node, incarnation });
+            }
+            ClusterEffect::Layout { document } => self.use_layout(node, document),
+            ClusterEffect::Alive { peer } => self.believe(node, peer, Event::Alive { peer }),
+            ClusterEffect::Dead { peer } => self.believe(node, peer, Event::Dead { peer }),
+            ClusterEffect::Clock { permit } => self.permit(node, permit),
+            ClusterEffect::Admin { .. } => {}
+            ClusterEffect::Notice(Notice::OldDisk | Notice::NotMember) => self.stop_serving(node),
+            ClusterEffect::Notice(_) => {}
+        }
+    }
+
+    /// The oldest state under way to the disk is there.
+    pub(crate) fn persisted(&mut self, node: usize, incarnation: u32) {
+        let Some(process) = self.process(node, incarnation) else { return };
+        let Some((number, state)) = process.persisting.pop_front() else { return };
+        self.nodes[node].state = state;
+        self.tell_cluster(node, ClusterEvent::Persisted { number });
+    }
+
+    fn permit(&mut self, node: usize, permit: Permit) {
+        let Some(process) = &mut self.nodes[node].process else { return };
+        process.permit = permit;
+        let (held, ms) = match permit {
+            Permit::Alone => (false, 0),
+            Permit::Measured { wall_less_monotonic_ms } => (false, wall_less_monotonic_ms),
+            Permit::Held { offset_ms } => (true, i64::try_from(offset_ms).unwrap_or(i64::MAX)),
+        };
+        self.emit(Fact::Permitted { node: small(node), held, ms });
+        self.tell_shards(node, &Event::Clock { permit });
+    }
+
+    fn believe(&mut self, node: usize, peer: Ordinal, event: Event) {
+        let alive = matches!(event, Event::Alive { .. });
+        let of = self.node_of(peer);
+        let Some(process) = &mut self.nodes[node].process else { return };
+        process.dead.retain(|dead| *dead != peer);
+        if !alive {
+            process.dead.push(peer);
+        }
+        let of = of.map_or(u8::MAX, small);
+        self.emit(Fact::Believed { node: small(node), of, alive });
+        self.tell_shards(node, &event);
+    }
+
+    fn tell_shards(&mut self, node: usize, event: &Event) {
+        let shards = self.nodes[node].process.as_ref().map_or(0, |process| process.shards.len());
+        for shard in 0..shards {
+            let event = event.clone();
+            self.work.push_back(Work::Shard { node, shard, event });
+        }
+    }
+
+    fn stop_serving(&mut self, node: usize) {
+        let Some(process) = &mut self.nodes[node].process else { return };
+        process.shards.clear();
+        process.layout = None;
+    }
+
+    /// A document is durable, says the cluster machine: the shards use its layout from now on.
+    fn use_layout(&mut self, node: usize, document: Arc<Document>) {
+        let durable = self.nodes[node].state.document.as_ref() == Some(&document);
+        let layout = self.layout_of(node, document);
+        let (fence, members) = (layout.fence(), small(layout.members().len()));
+        self.emit(Fact::LayoutUsed { node: small(node), fence, members, durable });
+        let member = |member: &paravon_model::Member| {
+            index_of(&member.node_id).map(|index| (member.ordinal, index))
+        };
+        let members: Vec<_> = layout.members().iter().filter_map(member).collect();
+        let Some(process) = &mut self.nodes[node].process else { return };
+        process.members = members;
+        process.ordinal = process.ordinal_of(node);
+        process.layout = Some(Arc::clone(&layout));
+        if process.ordinal.is_none() {
+            return;
+        }
+        if process.shards.is_empty() {
+            self.make_shards(node, &layout);
+        } else {
+            self.tell_shards(node, &Event::Layout { layout });
+        }
+        self.tell_links(node);
+    }
+
+    /// The table of a document, made once for all nodes.
+    fn layout_of(&mut self, node: usize, document: Arc<Document>) -> Arc<Layout> {
+        let revision = document.revision();
+        let known = self.layouts.iter().find(|layout| layout.document().revision() == revision);
+        if let Some(layout) = known.cloned() {
+            if *layout.document() == document {
+                return layout;
+            }
+            let version = document.version;
+            self.emit(Fact::DocumentsDiffer { node: small(node), version });
+        }
+        let layout = Arc::new(Layout::of(document));
+        self.layouts.push(Arc::clone(&layout));
+        layout
+    }
+
+    fn make_shards(&mut self, node: usize, layout: &Arc<Layout>) {
+        let lanes = self.plan.shards;
+        let sim = &mut self.nodes[node];
+        let Some(process) = &mut sim.process else { return };
+        let Some(ordinal) = process.ordinal else { return };
+        for lane in 0..lanes {
+            let recovered = sim.ceiling;
+            let clock = ClockSettings { max_skew: MAX_SKEW, recovered, lane, lanes };
+            let hinted = sim.engine.hinted(usize::from(lane));
+            let layout = Arc::clone(layout);
+            process.shards.push(Shard::new(Settings { ordinal, layout, clock, hinted }));
+        }
+        process.told_links = Default::default();
+        process.settled = vec![Some(layout.fence()); usize::from(lanes)];
+        let (permit, dead) = (process.permit, process.dead.clone());
+        self.tell_shards(node, &Event::Clock { permit });
+        for peer in dead {
+            self.tell_shards(node, &Event::Dead { peer });
+        }
+        self.tell_cluster(node, ClusterEvent::Settled { fence: layout.fence() });
+    }
+
+    /// A shard has ended what it did under earlier layouts.
+    pub(crate) fn settled(&mut self, node: usize, shard: usize, fence: paravon_model::Fence) {
+        let Some(process) = &mut self.nodes[node].process else { return };
+        process.settled[shard] = Some(fence);
+        if process.settled.iter().all(|settled| *settled >= Some(fence)) {
+            self.tell_cluster(node, ClusterEvent::Settled { fence });
+        }
+    }
+
+    /// Tells the shards which members are connected, where they do not know.
+    fn tell_links(&mut self, node: usize) {
+        for peer in 0..self.nodes.len() {
+            let connected = self.network.connected(node, peer).is_some();
+            let Some(process) = &mut self.nodes[node].process else { return };
+            if process.shards.is_empty() {
+                return;
+            }
+            let ordinal = process.ordinal_of(peer);
+            let told = process.told_links[peer];
+            match (connected, ordinal, told) {
+                (true, Some(ordinal), None) => {
+                    process.told_links[peer] = Some(ordinal);
+                    self.tell_shards(node, &Event::LinkUp { peer: ordinal });
+                }
+                (false, _, Some(ordinal)) => {
+                    process.told_links[peer] = None;
+                    self.tell_shards(node, &Event::LinkDown { peer: ordinal });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn want_links(&mut self, node: usize, wanted: &[usize]) {
+        for peer in 0..self.nodes.len() {
+            let link = self.network.link_mut(node, peer);
+            link.wanted = peer != node && wanted.contains(&peer);
+            match link.state {
+                LinkState::Down if link.wanted => self.dial(node, peer),
+                LinkState::Up if !link.wanted => {
+                    let number = link.number;
+                    self.broken(node, peer, number);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn dial(&mut self, from: usize, to: usize) {
+        let lasting = self.random.between(200 * MICROSECOND, 5 * MILLISECOND);
+        let link = self.network.link_mut(from, to);
+        link.state = LinkState::Dialling;
+        link.number += 1;
+        let number = link.number;
+        self.queue.push(self.now + lasting, Happening::Dialled { from, to, number });
+    }
+
+    /// Tries again where a connection is still wanted.
+    pub(crate) fn redial(&mut self, from: usize, to: usize, number: u32) {
+        let link = self.network.link_mut(from, to);
+        if link.number != number || link.state != LinkState::Down || !link.wanted {
+            return;
+        }
+        if self.nodes[from].process.is_some() {
+            self.dial(from, to);
+        }
+    }
+
+    fn redial_later(&mut self, from: usize, to: usize) {
+        let pause = self.random.between(20 * MILLISECOND, 300 * MILLISECOND);
+        let link = self.network.link_mut(from, to);
+        link.state = LinkState::Down;
+        let number = link.number;
+        self.queue.push(self.now + pause, Happening::Redial { from, to, number });
+    }
+
+    /// A dial ends: both say who they are, and each judges the other.
+    pub(crate) fn dialled(&mut self, from: usize, to: usize, number: u32) {
+        let link = self.network.link(from, to);
+        if link.number != number || link.state != LinkState::Dialling {
+            return;
+        }
+        let lost = self.random.chance(self.network.weather.loss);
+        let open = self.network.is_open(from, to, self.now) && !lost;
+        let ready = |node: usize| {
+            self.nodes[node].process.is_some() && self.nodes[node].paused_until <= self.now
+        };
+        if !open || !ready(from) || !ready(to) {
+            return self.redial_later(from, to);
+        }
+        let admitted = self.judge(to, from).and_then(|()| self.judge(from, to));
+        if admitted.is_err() {
+            return self.redial_later(from, to);
+        }
+        let incarnation = self.nodes[to].incarnation;
+        let link = self.network.link_mut(from, to);
+        link.state = LinkState::Up;
+        link.incarnation = incarnation;
+        self.emit(Fact::Linked { from: small(from), to: small(to) });
+        let Some(hello) = self.nodes[to].process.as_ref().map(|process| process.cluster.hello())
+        else {
+            return;
+        };
+        self.tell_cluster(from, ClusterEvent::Linked { hello });
+        self.tell_links(from);
+    }
+
+    /// `by` judges the hello of `of`, and tells it where it refuses.
+    fn judge(&mut self, by: usize, of: usize) -> Result<(), HelloRefusal> {
+        let now = self.node_now(by);
+        let name = self.nodes[of].name.clone();
+        let Some(hello) = self.nodes[of].process.as_ref().map(|process| process.cluster.hello())
+        else {
+            return Ok(());
+        };
+        let Some(process) = &mut self.nodes[by].process else { return Ok(()) };
+        let admitted = process.cluster.admit(now, &name, &hello);
+        self.plan_wake(by, usize::from(self.plan.shards));
+        if let Err(refusal) = &admitted {
+            let code = refusal.code();
+            self.emit(Fact::HelloRefused { by: small(by), of: small(of), code });
+            let refusal = match refusal {
+                HelloRefusal::OldDisk { .. } => RefusedAs::OldDisk,
+                _ => RefusedAs::Other,
+            };
+            let by = self.nodes[by].name.clone();
+            self.tell_cluster(of, ClusterEvent::Refused { by, refusal });
+        }
+        admitted
+    }
+
+    /// The owner of a connection notices that it is gone.
+    pub(crate) fn broken(&mut self, from: usize, to: usize, number: u32) {
+        let link = self.network.link(from, to);
+        if link.number != number || link.state != LinkState::Up {
+            return;
+        }
+        self.redial_later(from, to);
+        if self.nodes[from].process.is_none() {
+            return;
+        }
+        self.emit(Fact::Unlinked { from: small(from), to: small(to) });
+        let peer = self.nodes[to].name.clone();
+        self.tell_cluster(from, ClusterEvent::Unlinked { peer });
+        self.tell_links(from);
+    }
+
+    /// What was connected to a process that died notices it soon, or long after.
+    pub(crate) fn break_links_to(&mut self, node: usize) {
+        for from in 0..self.nodes.len() {
+            let link = self.network.link(from, node);
+            if link.state != LinkState::Up {
+                continue;
+            }
+            let number = link.number;
+            let after = if self.random.below(5) == 0 {
+                self.random.between(SECOND, 4 * SECOND)
+            } else {
+                self.random.between(100 * MICROSECOND, 50 * MILLISECOND)
+            };
+            self.queue.push(self.now + after, Happening::Broken { from, to: node, number });
+        }
+    }
+
+    /// A stranger with a certificate of its own says that it is a member; and a node of another
+    /// cluster has the right certificate. Nobody may be let in.
+    pub(crate) fn intrude(&mut self) {
+        let (by, of) = (self.random.index(self.nodes.len()), self.random.index(self.nodes.len()));
+        let now = self.node_now(by);
+        let claimed = self.nodes[of].process.as_ref().map(|process| process.cluster.hello());
+        let Some(mut hello) = claimed else { return };
+        let name = hello.node_id.clone();
+        let Some(process) = &mut self.nodes[by].process else { return };
+        let stranger = NodeId::new("stranger").expect("letters");
+        let mut admitted = vec![process.cluster.admit(now, &stranger, &hello)];
+        if let (Some(membership), true, true) =
+            (&mut hello.membership, process.cluster.document().is_some(), by != of)
+        {
+            membership.cluster_id = ClusterId(!membership.cluster_id.0);
+            admitted.push(process.cluster.admit(now, &name, &hello));
+        }
+        for admitted in admitted {
+            let (by, of) = (small(by), small(of));
+            self.emit(match admitted {
+                Ok(()) => Fact::HelloAdmitted { by, of, impostor: true },
+                Err(refusal) => Fact::HelloRefused { by, of, code: refusal.code() },
+            });
+        }
+        self.intrude_on_data(by);
+    }
+
+    /// Somebody whose number no document names asks for a key.
+    fn intrude_on_data(&mut self, node: usize) {
+        let Some(fence) = self.nodes[node].process.as_ref().and_then(|process| process.fence())
+        else {
+            return;
+        };
+        let operation = paravon_replication::OperationId::from_u64(0);
+        let incarnation = 0;
+        let number = small(node);
+        let asker =
+            Asker { node: number, incarnation, shard: 0, operation, key: 0, fence, stranger: true };
+        let key = self.keys[0].0.clone();
+        let request = paravon_model::ReplicaRequest {
+            fence,
+            time_left: std::time::Duration::from_secs(1),
+            command: paravon_model::Command::Read { key },
+        };
+        self.ask(node, Ordinal(999_999), asker, request);
+    }
+}

@@ -1,0 +1,180 @@
+//! What happens in a world, as the invariants see it and as a trace prints it.
+//!
+//! Facts are small and copied: on the way of thousands of events per world nothing is formatted.
+
+use std::fmt;
+
+use paravon_model::{Consistency, Fence, Hlc, Ordinal, Version};
+
+use crate::faults::Fault;
+
+/// A client's operation, by its place in the history.
+pub(crate) type OperationNumber = u32;
+
+/// What a written record says: the number of the write that it comes from, or a tombstone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Content {
+    /// The value of this write.
+    Of(OperationNumber),
+    /// A delete's trace.
+    Tombstone,
+    /// A value that no client wrote.
+    Foreign,
+}
+
+/// What a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Verb {
+    Put,
+    Delete,
+    Get,
+}
+
+impl Verb {
+    /// Whether it stores something.
+    pub(crate) fn writes(self) -> bool {
+        self != Self::Get
+    }
+}
+
+/// A level as facts carry it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Level {
+    One,
+    Quorum,
+    All,
+    Count(u8),
+}
+
+impl From<Level> for Consistency {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::One => Self::One,
+            Level::Quorum => Self::Quorum,
+            Level::All => Self::All,
+            Level::Count(count) => Self::Count(count),
+        }
+    }
+}
+
+/// How an operation ended, as its coordinator answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum End {
+    /// The write was acknowledged.
+    Written { version: Version, acks: u8 },
+    /// The read found this.
+    Found { version: Version, content: Content },
+    /// The read found nothing.
+    Absent,
+    /// An error, and nothing was stored.
+    Refused { code: Code },
+    /// An error, and the write may be stored.
+    Unknown { code: Code },
+}
+
+/// Why an operation failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Code {
+    TooManyReplicas,
+    QuorumUnavailable,
+    QuorumTimeout,
+    Overloaded,
+    ClockSkew,
+    NotServing,
+    Other,
+}
+
+/// What a replica durably holds, counted over the coordinator's replica set when it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Holders {
+    /// Replicas of the key in the coordinator's layout.
+    pub(crate) replicas: u8,
+    /// Those that durably hold the version answered or a newer one.
+    pub(crate) holding: u8,
+}
+
+/// A fact. Nodes and keys are numbered by the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Fact {
+    /// Something of the fault plan.
+    Faulty { fault: Fault },
+    /// Whether the network of this world doubles messages, which TCP does not.
+    Doubling { possible: bool },
+    /// Clients begin, or stop, or the world is mended.
+    Phase { name: &'static str },
+    /// A process begins.
+    Started { node: u8, start: u32, ceiling: Hlc },
+    /// A disk that no process can begin on.
+    Unopened { node: u8 },
+    /// A process ends.
+    Crashed { node: u8, torn: bool },
+    /// A connection is up.
+    Linked { from: u8, to: u8 },
+    /// A connection is gone, and its owner has noticed.
+    Unlinked { from: u8, to: u8 },
+    /// A hello was refused.
+    HelloRefused { by: u8, of: u8, code: &'static str },
+    /// A hello was admitted; whether it should have been.
+    HelloAdmitted { by: u8, of: u8, impostor: bool },
+    /// A node uses this layout from now on; whether its document was durable.
+    LayoutUsed { node: u8, fence: Fence, members: u8, durable: bool },
+    /// A node's failure detector changed its mind.
+    Believed { node: u8, of: u8, alive: bool },
+    /// A node may stamp, or not: by how much its wall clock was ahead of its monotonic one then, or of
+    /// the others', in milliseconds.
+    Permitted { node: u8, held: bool, ms: i64 },
+    /// A coordinator takes an operation.
+    Began { operation: OperationNumber, node: u8, verb: Verb, key: u8, level: Level },
+    /// A coordinator answers an operation.
+    Ended { operation: OperationNumber, node: u8, end: End, holders: Holders },
+    /// A client waited long enough.
+    GaveUp { operation: OperationNumber },
+    /// An operation had no answer although its coordinator ran and its deadline had passed.
+    Overdue { operation: OperationNumber, node: u8 },
+    /// A coordinator gave out a version.
+    Stamped { node: u8, shard: u8, key: u8, version: Version, content: Content, ceiling: Hlc },
+    /// A record is sent to a replica for another reason than its first writing.
+    Spread { node: u8, to: Ordinal, key: u8, version: Version, content: Content, hint: bool },
+    /// A record is durable.
+    Durable { node: u8, key: u8, before: Version, version: Version, content: Content },
+    /// A replica says that it has stored a version; what its disk holds of the key.
+    Acknowledged { node: u8, key: u8, stamp: Version, durable: Version },
+    /// A replica says that it holds a larger version; what its disk holds of the key.
+    Superseding { node: u8, key: u8, named: Version, durable: Version },
+    /// A replica did something for a request of this fence while it used that one.
+    Admitted { node: u8, fence: Fence, own: Fence, stranger: bool },
+    /// A replica refused a request for its fence.
+    FenceRefused { node: u8, fence: Fence, own: Fence },
+    /// A hint is durable.
+    HintKept { node: u8, target: Ordinal, key: u8, version: Version },
+    /// A hint up to this version is durably gone; what the target's disk holds.
+    HintDropped { node: u8, target: Ordinal, key: u8, version: Version, durable: Version },
+    /// A hint that a disk held before a crash and what it holds after.
+    HintSurvived {
+        node: u8,
+        target: Ordinal,
+        key: u8,
+        before: Version,
+        after: Option<Version>,
+        durable: Version,
+    },
+    /// A node with an old copy of its disk answered something.
+    OldDiskServed { node: u8 },
+    /// How much a node has under way.
+    Load { node: u8, operations: u32, queued: u32 },
+    /// After everything was mended and read: what a replica holds of a key.
+    Settled { node: u8, key: u8, version: Version, content: Content },
+    /// Two documents of one revision differ.
+    DocumentsDiffer { node: u8, version: u64 },
+    /// The mended world does not come to rest.
+    Restless { why: &'static str },
+    /// An operation of the mended world failed.
+    MendedFailed { operation: OperationNumber, code: Code },
+}
+
+impl fmt::Display for Fact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The derived form names every number, which is what a reader of a trace looks for.
+        write!(f, "{self:?}")
+    }
+}

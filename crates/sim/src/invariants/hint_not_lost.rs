@@ -1,0 +1,39 @@
+//! `HINT_NOT_LOST`: a hint that a disk holds stays until the target's disk holds its version or a newer
+//! one, over crashes too.
+
+use super::Invariant;
+use crate::fact::Fact;
+use crate::view::View;
+
+/// Judges the removal of hints, and what crashes left of them.
+#[derive(Debug, Default)]
+pub(crate) struct HintNotLost;
+
+impl Invariant for HintNotLost {
+    const NAME: &'static str = "HINT_NOT_LOST";
+
+    fn observe(&mut self, fact: &Fact, view: &View) -> Result<(), String> {
+        match *fact {
+            Fact::HintDropped { node, target, key, version, durable } => {
+                let Some(&kept) = view.hints.get(&(node, target, key)) else { return Ok(()) };
+                if kept > version || durable >= kept {
+                    return Ok(());
+                }
+                Err(format!(
+                    "node {node} dropped the hint {kept:?} of key {key} for {target:?}, whose disk \
+                     holds {durable:?}"
+                ))
+            }
+            Fact::HintSurvived { node, target, key, before, after, durable } => {
+                if after.is_some_and(|after| after >= before) || durable >= before {
+                    return Ok(());
+                }
+                Err(format!(
+                    "the hint {before:?} of key {key} for {target:?} on node {node} is {after:?} \
+                     after a crash, the target's disk holds {durable:?}"
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+}

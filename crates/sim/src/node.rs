@@ -1,0 +1,165 @@
+//! A simulated node: what its disk keeps over crashes, and the machines of its process while it runs.
+//! The glue between the machines is that of the node that ships; what carries effects out is in
+//! `shards.rs` and `council.rs`.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use paravon_model::{Address, ClusterState, Fence, Hlc, NodeId, Ordinal};
+use paravon_replication::cluster::Cluster;
+use paravon_replication::{OperationId, Permit, Remembered, Shard};
+use paravon_ring::Layout;
+use paravon_storage::crash_disk::Image;
+
+use crate::clock::NodeClock;
+use crate::engine::Engine;
+use crate::plan::{MAX_NODES, Plan};
+use crate::queue::Nanos;
+
+/// A node.
+pub(crate) struct SimNode {
+    pub(crate) name: NodeId,
+    pub(crate) address: Address,
+    pub(crate) clock: NodeClock,
+    pub(crate) engine: Engine,
+    /// The ceiling that its disk holds.
+    pub(crate) ceiling: Hlc,
+    /// What its disk remembers of the cluster.
+    pub(crate) state: ClusterState,
+    /// Counts its processes, so that what is meant for an earlier one is known.
+    pub(crate) incarnation: u32,
+    /// Until when it does nothing.
+    pub(crate) paused_until: Nanos,
+    /// Until when its disk does nothing.
+    pub(crate) stalled_until: Nanos,
+    /// What its disk once held.
+    pub(crate) copy: Option<(Image, ClusterState)>,
+    /// Whether its disk was put back to an old copy.
+    pub(crate) old_disk: bool,
+    /// Its process, while it runs.
+    pub(crate) process: Option<Process>,
+}
+
+/// A peer's request that a shard may answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asker {
+    pub(crate) node: u8,
+    pub(crate) incarnation: u32,
+    pub(crate) shard: u8,
+    pub(crate) operation: OperationId,
+    pub(crate) key: u8,
+    pub(crate) fence: Fence,
+    pub(crate) stranger: bool,
+}
+
+/// The machines of a process and what goes between them.
+pub(crate) struct Process {
+    pub(crate) cluster: Cluster,
+    /// None before the node serves.
+    pub(crate) shards: Vec<Shard>,
+    pub(crate) layout: Option<Arc<Layout>>,
+    pub(crate) ordinal: Option<Ordinal>,
+    /// The members of the layout by ordinal, as numbers of the world.
+    pub(crate) members: Vec<(Ordinal, usize)>,
+    pub(crate) permit: Permit,
+    pub(crate) dead: Vec<Ordinal>,
+    /// Peers of whose connection the shards know.
+    pub(crate) told_links: [Option<Ordinal>; MAX_NODES],
+    pub(crate) askers: Vec<Asker>,
+    pub(crate) remembered: Remembered,
+    /// States on their way to the disk.
+    pub(crate) persisting: VecDeque<(u64, ClusterState)>,
+    pub(crate) persisted_at: Nanos,
+    /// What each shard has settled.
+    pub(crate) settled: Vec<Option<Fence>>,
+    pub(crate) holds_records: bool,
+    /// When each machine is woken next: the shards, then the cluster.
+    pub(crate) wakes: Vec<Option<Nanos>>,
+}
+
+impl SimNode {
+    pub(crate) fn new(plan: &Plan, index: usize) -> Self {
+        let name = node_name(index);
+        Self {
+            clock: NodeClock::new(plan.skews_ms[index], plan.drifts_ppm[index]),
+            address: node_address(index),
+            engine: Engine::new(plan),
+            ceiling: Hlc::ZERO,
+            state: ClusterState::new(name.clone()),
+            name,
+            incarnation: 0,
+            paused_until: 0,
+            stalled_until: 0,
+            copy: None,
+            old_disk: false,
+            process: None,
+        }
+    }
+}
+
+impl Process {
+    pub(crate) fn new(cluster: Cluster, shards: u16) -> Self {
+        Self {
+            cluster,
+            shards: Vec::new(),
+            layout: None,
+            ordinal: None,
+            members: Vec::new(),
+            permit: Permit::Held { offset_ms: 0 },
+            dead: Vec::new(),
+            told_links: [None; MAX_NODES],
+            askers: Vec::new(),
+            remembered: Remembered::new(),
+            persisting: VecDeque::new(),
+            persisted_at: 0,
+            settled: vec![None; usize::from(shards)],
+            holds_records: false,
+            wakes: vec![None; usize::from(shards) + 1],
+        }
+    }
+
+    /// The fence in use; none before the node serves.
+    pub(crate) fn fence(&self) -> Option<Fence> {
+        self.layout.as_ref().map(|layout| layout.fence())
+    }
+
+    /// The node of an ordinal of the layout.
+    pub(crate) fn node_of(&self, ordinal: Ordinal) -> Option<usize> {
+        self.members.iter().find(|(known, _)| *known == ordinal).map(|&(_, node)| node)
+    }
+
+    /// The ordinal of a node of the layout.
+    pub(crate) fn ordinal_of(&self, node: usize) -> Option<Ordinal> {
+        self.members.iter().find(|(_, known)| *known == node).map(|&(ordinal, _)| ordinal)
+    }
+
+    /// When a machine wants to be woken: a shard, or the cluster behind the last of them.
+    pub(crate) fn wanted_wake(&self, machine: usize) -> Option<Duration> {
+        match self.shards.get(machine) {
+            Some(shard) => shard.next_wake(),
+            None if machine + 1 == self.wakes.len() => Some(self.cluster.next_wake()),
+            None => None,
+        }
+    }
+}
+
+/// The name of a node of the world.
+pub(crate) fn node_name(index: usize) -> NodeId {
+    NodeId::new(&format!("n{index}")).expect("letters and digits")
+}
+
+/// Where a node of the world is reached.
+pub(crate) fn node_address(index: usize) -> Address {
+    Address::new(&format!("10.0.0.{index}:7400"))
+}
+
+/// The node of a name, by the number in it.
+pub(crate) fn index_of(name: &NodeId) -> Option<usize> {
+    name.as_str().strip_prefix('n')?.parse().ok()
+}
+
+/// The node of an address, by the number in it.
+pub(crate) fn index_at(address: &Address) -> Option<usize> {
+    address.as_str().strip_prefix("10.0.0.")?.strip_suffix(":7400")?.parse().ok()
+}

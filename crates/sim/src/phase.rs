@@ -1,0 +1,264 @@
+//! The course of a world: it forms, clients work while things go wrong, everything is mended, every key
+//! is read once at `all`, and then all replicas must agree and serve.
+
+use paravon_replication::Permit;
+
+use crate::client::NOBODY;
+use crate::fact::{Code, End, Fact, Level, OperationNumber, Verb};
+use crate::happening::Happening;
+use crate::node::SimNode;
+use crate::plan::{ClientsBegin, Ending};
+use crate::queue::{MILLISECOND, Nanos, SECOND};
+use crate::world::{CHECK, World, small};
+
+/// How long a world may take to form.
+const MOST_FORMING: Nanos = 120 * SECOND;
+
+/// How long clients work at most, whatever goes wrong.
+const MOST_FAULTY: Nanos = 60 * SECOND;
+
+/// How long a mended world may take to come to rest.
+const MOST_RESTING: Nanos = 120 * SECOND;
+
+/// How long an operation that the world itself asked for is tried again.
+const MOST_TRYING: Nanos = 20 * SECOND;
+
+/// Where a world stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Nodes found and join.
+    Forming,
+    /// Clients work and things go wrong; so many requests there were before.
+    Faulty { since: Nanos, requests: usize },
+    /// Everything is mended; the world is to come to rest.
+    Resting { since: Nanos, next: Closing },
+    /// The world itself asks for something and waits for the answer.
+    Asking { since: Nanos, operation: OperationNumber, next: Closing },
+    /// Nothing more happens.
+    Over,
+}
+
+/// What the world does when it has come to rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closing {
+    /// Read this key at `all`.
+    Read(u8),
+    /// Compare what replicas hold.
+    Compare,
+    /// Put at `all` through the member at this place.
+    Put(usize),
+    /// Get at `all` through the next member: what the one at this place put.
+    Get(usize),
+}
+
+impl Phase {
+    /// Whether clients work.
+    pub(crate) fn is_faulty(&self) -> bool {
+        matches!(self, Self::Faulty { .. })
+    }
+}
+
+/// Whether a node serves clients.
+pub(crate) fn serves(node: &SimNode) -> bool {
+    node.process.as_ref().is_some_and(|process| !process.shards.is_empty())
+}
+
+impl World {
+    /// The world looks at itself and goes on to its next phase where it is ready.
+    pub(crate) fn check(&mut self) {
+        self.queue.push(self.now + CHECK, Happening::Check);
+        self.note_loads();
+        match self.phase.clone() {
+            Phase::Forming => self.check_forming(),
+            Phase::Faulty { since, requests } => self.check_faulty(since, requests),
+            Phase::Resting { since, next } => self.check_resting(since, next),
+            Phase::Asking { since, operation, next } => self.check_asked(since, operation, next),
+            Phase::Over => {}
+        }
+    }
+
+    /// How much every node has under way.
+    fn note_loads(&mut self) {
+        let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+        for node in 0..self.nodes.len() {
+            let sim = &self.nodes[node];
+            let Some(process) = &sim.process else { continue };
+            let operations = process.shards.iter().map(|shard| shard.under_way()).sum();
+            let (operations, queued) = (count(operations), count(sim.engine.queued()));
+            if operations > 0 || queued > 0 {
+                self.emit(Fact::Load { node: small(node), operations, queued });
+            }
+        }
+    }
+
+    fn check_forming(&mut self) {
+        let nodes = self.nodes.len();
+        let uses_all = |node: &&SimNode| {
+            let layout = node.process.as_ref().and_then(|process| process.layout.as_ref());
+            layout.is_some_and(|layout| layout.members().len() == nodes)
+        };
+        let ready = self.nodes.iter().filter(uses_all).count();
+        let formed = match self.plan.clients_begin {
+            ClientsBegin::Formed => ready == nodes && self.are_connected(),
+            ClientsBegin::Reading => ready > 0,
+        };
+        let readers = self.plan.clients_begin == ClientsBegin::Reading;
+        if self.requests.is_empty() && (formed || readers && self.nodes.iter().any(serves)) {
+            self.begin_clients();
+        }
+        if formed {
+            self.phase = Phase::Faulty { since: self.now, requests: self.requests.len() };
+            self.emit(Fact::Phase { name: "clients write" });
+            self.network.weather = self.plan.weather;
+            self.schedule_faults();
+        } else if self.now > MOST_FORMING {
+            self.emit(Fact::Restless { why: "the cluster does not form" });
+        }
+    }
+
+    fn begin_clients(&mut self) {
+        self.emit(Fact::Phase { name: "clients begin" });
+        for client in 0..self.clients.len() {
+            let at = self.now + self.random.below(20 * MILLISECOND);
+            self.queue.push(at, Happening::Turn { client });
+        }
+    }
+
+    fn check_faulty(&mut self, since: Nanos, before: usize) {
+        let own = self.requests.iter().skip(before);
+        let ended = own.filter(|request| request.over).count();
+        let enough = ended >= self.plan.operations as usize;
+        if enough || self.now > since + MOST_FAULTY {
+            if self.plan.ending == Ending::Stop {
+                self.phase = Phase::Over;
+                return;
+            }
+            let next = Closing::Read(0);
+            self.phase = Phase::Resting { since: self.now, next };
+            self.mend();
+        }
+    }
+
+    fn check_resting(&mut self, since: Nanos, next: Closing) {
+        if self.now < since + 2 * CHECK {
+            return;
+        }
+        let Some(why) = self.unrest() else { return self.close(next) };
+        if self.now > since + MOST_RESTING {
+            self.emit(Fact::Restless { why });
+        }
+    }
+
+    /// Whether every member is connected to every other one as it runs now.
+    fn are_connected(&self) -> bool {
+        let members = self.members();
+        let connected = |from: usize, to: usize| {
+            self.network.connected(from, to) == Some(self.nodes[to].incarnation)
+        };
+        let members = || members.iter().copied();
+        members().all(|from| members().all(|to| from == to || connected(from, to)))
+    }
+
+    /// What is still to come to rest, if anything.
+    fn unrest(&mut self) -> Option<&'static str> {
+        let shards = usize::from(self.plan.shards);
+        if !self.are_connected() {
+            return Some("nodes are not connected");
+        }
+        for node in self.members() {
+            let sim = &mut self.nodes[node];
+            let Some(process) = &sim.process else { return Some("a node is down") };
+            if process.shards.is_empty() {
+                return Some("a node does not serve");
+            }
+            if !process.dead.is_empty() {
+                return Some("a node is believed to be down");
+            }
+            if matches!(process.permit, Permit::Held { .. }) {
+                return Some("a node may not stamp");
+            }
+            if process.shards.iter().any(|shard| shard.under_way() > 0) {
+                return Some("operations are under way");
+            }
+            if (0..shards).any(|shard| !sim.engine.hinted(shard).is_empty()) {
+                return Some("hints are not delivered");
+            }
+        }
+        None
+    }
+
+    fn close(&mut self, closing: Closing) {
+        match closing {
+            Closing::Read(key) => {
+                let members = self.members();
+                let node = members[usize::from(key) % members.len()];
+                let next = if usize::from(key) + 1 < self.keys.len() {
+                    Closing::Read(key + 1)
+                } else {
+                    Closing::Compare
+                };
+                self.ask_at_all(node, Verb::Get, key, next);
+            }
+            Closing::Compare => {
+                self.compare();
+                self.phase = Phase::Resting { since: self.now, next: Closing::Put(0) };
+            }
+            Closing::Put(place) => {
+                let node = self.members()[place];
+                self.ask_at_all(node, Verb::Put, 0, Closing::Get(place));
+            }
+            Closing::Get(place) => match self.members().get(place + 1) {
+                Some(&node) => self.ask_at_all(node, Verb::Get, 0, Closing::Put(place + 1)),
+                None => self.phase = Phase::Over,
+            },
+        }
+    }
+
+    fn ask_at_all(&mut self, node: usize, verb: Verb, key: u8, next: Closing) {
+        self.plan.timeout = 2 * SECOND;
+        let operation = self.ask_for(NOBODY, node, verb, key, Level::All);
+        self.phase = Phase::Asking { since: self.now, operation, next };
+    }
+
+    fn check_asked(&mut self, since: Nanos, operation: OperationNumber, next: Closing) {
+        let request = &self.requests[operation as usize];
+        let (node, verb, key) = (request.node, request.verb, request.key);
+        let Some(end) = request.end else {
+            if self.now > since + MOST_TRYING {
+                self.emit(Fact::MendedFailed { operation, code: Code::Other });
+            }
+            return;
+        };
+        let (End::Refused { code } | End::Unknown { code }) = end else {
+            self.phase = Phase::Resting { since: self.now, next };
+            return;
+        };
+        // A clock that was ahead of the others' is still refused by them for a while.
+        if self.now < since + MOST_TRYING {
+            let operation = self.ask_for(NOBODY, node, verb, key, Level::All);
+            self.phase = Phase::Asking { since, operation, next };
+            return;
+        }
+        let skewed = matches!(code, Code::ClockSkew | Code::QuorumTimeout) && verb.writes();
+        if skewed && self.plan.may_stamp_the_future() {
+            self.phase = Phase::Resting { since: self.now, next };
+            return;
+        }
+        self.emit(Fact::MendedFailed { operation, code });
+    }
+
+    /// Every replica of every key says what it holds.
+    fn compare(&mut self) {
+        let latest = self.layouts.iter().max_by_key(|layout| layout.document().revision());
+        let Some(layout) = latest.cloned() else { return };
+        for key in 0..small(self.keys.len()) {
+            let hash = self.keys[usize::from(key)].1;
+            let replicas = layout.replicas(hash.partition(layout.shift()));
+            for &replica in replicas {
+                let Some(node) = self.node_of(replica) else { continue };
+                let (version, content) = self.held(node, key);
+                self.emit(Fact::Settled { node: small(node), key, version, content });
+            }
+        }
+    }
+}

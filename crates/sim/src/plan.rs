@@ -1,0 +1,348 @@
+//! What a world is like: everything that is drawn from the seed before it begins. Printed at the head
+//! of a trace.
+
+use std::fmt;
+
+use crate::faults::{Fault, TimedFault, draw_faults};
+use crate::queue::{MICROSECOND, MILLISECOND, Nanos, SECOND};
+use crate::random::Random;
+
+/// Most keys of a world.
+pub(crate) const MAX_KEYS: usize = 8;
+
+/// Most nodes of a world.
+pub(crate) const MAX_NODES: usize = 8;
+
+/// What holds a node's records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EngineKind {
+    /// The memory engine behind a simulated queue of syncs.
+    Memory,
+    /// The log and redb on a disk that crashes.
+    Disk,
+}
+
+/// How the nodes find each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Founding {
+    /// One founds alone, the others name it as their seed.
+    Alone,
+    /// All name all, so they agree who founds.
+    Together,
+}
+
+/// When the clients begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClientsBegin {
+    /// When every node is a member and knows it.
+    Formed,
+    /// They read as soon as any node serves, and write once a node knows all others.
+    Reading,
+}
+
+/// How messages fare while the network is faulty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Weather {
+    /// Messages lost, per million.
+    pub(crate) loss: u32,
+    /// Messages doubled, per million.
+    pub(crate) duplication: u32,
+    /// The shortest way.
+    pub(crate) least_delay: Nanos,
+    /// The longest usual way.
+    pub(crate) most_delay: Nanos,
+    /// Messages that take far longer, per million.
+    pub(crate) straggler: u32,
+}
+
+impl Weather {
+    /// A network that does nothing wrong.
+    pub(crate) const FAIR: Self = Self {
+        loss: 0,
+        duplication: 0,
+        least_delay: 50 * MICROSECOND,
+        most_delay: 300 * MICROSECOND,
+        straggler: 0,
+    };
+}
+
+/// A node that is far from all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Far {
+    pub(crate) node: usize,
+    /// What every way to it and from it takes longer.
+    pub(crate) longer: Nanos,
+}
+
+/// How clients name their requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RequestIds {
+    /// Every client counts its own requests, in sixteen bytes.
+    Counted,
+    /// Every client counts in one byte, and all say that they are the same client: too short to mean
+    /// anything.
+    Short,
+}
+
+/// How a world ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Everything is mended, comes to rest and agrees.
+    Rest,
+    /// With the last operation: a node of this world stays out for good.
+    Stop,
+}
+
+/// How fast disks are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DiskPace {
+    /// The shortest sync.
+    pub(crate) least_sync: Nanos,
+    /// The longest usual sync.
+    pub(crate) most_sync: Nanos,
+    /// Syncs that stall, per million.
+    pub(crate) stall: u32,
+    /// Stores refused because the disk has too much to do, per million.
+    pub(crate) refusal: u32,
+}
+
+/// Which levels clients use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Levels {
+    /// `quorum` alone.
+    Quorum,
+    /// `quorum` and `all`.
+    Strong,
+    /// On odd keys also `one` and numbers.
+    Mixed,
+}
+
+/// A world.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) nodes: usize,
+    pub(crate) shards: u16,
+    pub(crate) replication_factor: u8,
+    pub(crate) shift: u8,
+    pub(crate) engine: EngineKind,
+    pub(crate) founding: Founding,
+    pub(crate) clients_begin: ClientsBegin,
+    pub(crate) forming: Weather,
+    pub(crate) weather: Weather,
+    pub(crate) disks: DiskPace,
+    pub(crate) skews_ms: Vec<i64>,
+    pub(crate) drifts_ppm: Vec<i64>,
+    pub(crate) clients: usize,
+    pub(crate) keys: usize,
+    pub(crate) levels: Levels,
+    /// Parts of a hundred that are gets.
+    pub(crate) gets: u64,
+    /// Parts of a hundred of the writes that are deletes.
+    pub(crate) deletes: u64,
+    /// Parts of a hundred of unknown ends that a client tries again under its request id.
+    pub(crate) retries: u64,
+    pub(crate) operations: u32,
+    pub(crate) timeout: Nanos,
+    pub(crate) think: Nanos,
+    pub(crate) far: Option<Far>,
+    pub(crate) request_ids: RequestIds,
+    pub(crate) ending: Ending,
+    pub(crate) faults: Vec<TimedFault>,
+}
+
+impl Plan {
+    /// The world of this seed.
+    pub(crate) fn draw(seed: u64, operations: u32) -> Self {
+        let mut random = Random::new(seed);
+        let random = &mut random;
+        let nodes = *random.pick(&[1, 2, 3, 3, 3, 3, 3, 4, 4, 5, 5, 5, 6, 7]);
+        let engine = if random.below(8) == 0 { EngineKind::Disk } else { EngineKind::Memory };
+        let nodes = if engine == EngineKind::Disk { nodes.min(4) } else { nodes };
+        let clients = *random.pick(&[2, 3, 4, 6, 8]);
+        let duration = random.magnitude(2 * SECOND, 15 * SECOND);
+        let mut plan = Self {
+            seed,
+            nodes,
+            shards: *random.pick(&[1, 1, 2]),
+            replication_factor: *random.pick(&[3, 3, 3, 3, 3, 2, 5, 1]),
+            shift: *random.pick(&[1, 3, 4]),
+            engine,
+            founding: *random.pick(&[Founding::Alone, Founding::Together]),
+            clients_begin: draw_beginning(random),
+            forming: if random.below(3) == 0 {
+                draw_weather(random, 100_000)
+            } else {
+                Weather::FAIR
+            },
+            weather: draw_weather(random, 300_000),
+            disks: draw_disks(random),
+            skews_ms: draw_skews(random, nodes),
+            drifts_ppm: (0..nodes).map(|_| signed(random, 200)).collect(),
+            clients,
+            keys: *random.pick(&[1, 1, 2, 2, 4, 8]),
+            levels: *random.pick(&[Levels::Quorum, Levels::Quorum, Levels::Strong, Levels::Mixed]),
+            gets: random.between(20, 70),
+            deletes: *random.pick(&[0, 10, 30]),
+            retries: *random.pick(&[0, 50]),
+            operations,
+            timeout: random.magnitude(100 * MILLISECOND, 3 * SECOND),
+            think: duration * clients as u64 / u64::from(operations.max(1)),
+            far: draw_far(random, nodes),
+            request_ids: *random.pick(&[
+                RequestIds::Counted,
+                RequestIds::Counted,
+                RequestIds::Short,
+            ]),
+            ending: Ending::Rest,
+            faults: Vec::new(),
+        };
+        plan.faults = draw_faults(random, nodes, duration);
+        plan
+    }
+
+    /// The same without faults, for a scenario to add its own.
+    pub(crate) fn calm(seed: u64, nodes: usize, operations: u32) -> Self {
+        let mut plan = Self::draw(seed, operations);
+        plan.nodes = nodes;
+        plan.replication_factor = 3;
+        plan.engine = EngineKind::Memory;
+        plan.clients_begin = ClientsBegin::Formed;
+        plan.forming = Weather::FAIR;
+        plan.weather = Weather::FAIR;
+        plan.disks.stall = 0;
+        plan.disks.refusal = 0;
+        plan.skews_ms = vec![0; nodes];
+        plan.drifts_ppm = vec![0; nodes];
+        plan.levels = Levels::Quorum;
+        plan.far = None;
+        plan.timeout = plan.timeout.max(500 * MILLISECOND);
+        plan.faults.clear();
+        plan
+    }
+}
+
+fn draw_far(random: &mut Random, nodes: usize) -> Option<Far> {
+    let node = random.index(nodes);
+    let longer = random.magnitude(5 * MILLISECOND, 100 * MILLISECOND);
+    (random.below(5) == 0).then_some(Far { node, longer })
+}
+
+fn draw_beginning(random: &mut Random) -> ClientsBegin {
+    match random.below(16) {
+        0..=2 => ClientsBegin::Reading,
+        _ => ClientsBegin::Formed,
+    }
+}
+
+fn draw_weather(random: &mut Random, most_loss: u64) -> Weather {
+    let part = |random: &mut Random, most: u64| {
+        let drawn = if random.below(3) == 0 { 0 } else { random.magnitude(1_000, most) };
+        u32::try_from(drawn).unwrap_or(0)
+    };
+    let least_delay = random.magnitude(20 * MICROSECOND, MILLISECOND);
+    Weather {
+        loss: part(random, most_loss),
+        duplication: part(random, most_loss * 5 / 3),
+        least_delay,
+        most_delay: least_delay + random.magnitude(50 * MICROSECOND, 20 * MILLISECOND),
+        straggler: part(random, 30_000),
+    }
+}
+
+fn draw_disks(random: &mut Random) -> DiskPace {
+    let least_sync = random.magnitude(50 * MICROSECOND, 2 * MILLISECOND);
+    DiskPace {
+        least_sync,
+        most_sync: least_sync + random.magnitude(50 * MICROSECOND, 20 * MILLISECOND),
+        stall: *random.pick(&[0, 0, 1_000, 5_000]),
+        refusal: *random.pick(&[0, 0, 0, 5_000, 50_000]),
+    }
+}
+
+fn draw_skews(random: &mut Random, nodes: usize) -> Vec<i64> {
+    let mut skews: Vec<i64> = match random.below(4) {
+        0 => vec![0; nodes],
+        1 => (0..nodes).map(|_| signed(random, 100)).collect(),
+        2 => (0..nodes).map(|_| signed(random, 240)).collect(),
+        _ => (0..nodes).map(|_| signed(random, 1000)).collect(),
+    };
+    if random.below(4) == 0 {
+        let odd = random.index(nodes);
+        skews[odd] = *random.pick(&[-10_000, -1_000, 1_000, 10_000]);
+    }
+    skews
+}
+
+/// A number of `-most..=most`.
+fn signed(random: &mut Random, most: i64) -> i64 {
+    let drawn = random.below(2 * most.unsigned_abs() + 1);
+    i64::try_from(drawn).unwrap_or(0) - most
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "seed {}: {} nodes of {} shards, {} copies, 2^{} partitions, {:?} engine, {:?}, clients {:?}",
+            self.seed,
+            self.nodes,
+            self.shards,
+            self.replication_factor,
+            self.shift,
+            self.engine,
+            self.founding,
+            self.clients_begin
+        )?;
+        writeln!(
+            f,
+            "{} clients, {} keys, {:?}, {} % gets, {} % deletes, {} % retried, {} operations, \
+             timeout {} ms, think {} us",
+            self.clients,
+            self.keys,
+            self.levels,
+            self.gets,
+            self.deletes,
+            self.retries,
+            self.operations,
+            self.timeout / MILLISECOND,
+            self.think / MICROSECOND
+        )?;
+        writeln!(f, "forming {:?}\nfaulty {:?}\n{:?}", self.forming, self.weather, self.disks)?;
+        writeln!(f, "skews {:?} ms, drifts {:?} ppm", self.skews_ms, self.drifts_ppm)?;
+        writeln!(
+            f,
+            "{:?}, request ids {:?}, ending {:?}",
+            self.far, self.request_ids, self.ending
+        )?;
+        for TimedFault { at, fault } in &self.faults {
+            writeln!(f, "  {:>9} us after the clients begin: {fault:?}", at / MICROSECOND)?;
+        }
+        Ok(())
+    }
+}
+
+impl Plan {
+    /// Whether so many clocks are wrong that a majority may agree on a future: what was stamped there
+    /// is kept, and nothing is stamped above it before that future has come.
+    pub(crate) fn may_stamp_the_future(&self) -> bool {
+        const WRONG_MS: u64 = 250;
+        let jumps = |node: usize, fault: &TimedFault| {
+            matches!(fault.fault, Fault::Jump { node: jumping, by_ms, .. }
+                if jumping == node && by_ms.unsigned_abs() > WRONG_MS)
+        };
+        let wrong = |node: &usize| {
+            self.skews_ms[*node].unsigned_abs() > WRONG_MS
+                || self.faults.iter().any(|fault| jumps(*node, fault))
+        };
+        let wrong = (0..self.nodes).filter(wrong).count();
+        wrong > 1 || wrong == self.nodes
+    }
+}
+
+impl Plan {
+    /// The faults, taken out for scheduling.
+    pub(crate) fn scheduled(&self) -> impl Iterator<Item = (Nanos, Fault)> {
+        self.faults.iter().map(|timed| (timed.at, timed.fault))
+    }
+}

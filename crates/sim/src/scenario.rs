@@ -1,0 +1,156 @@
+//! Worlds made for one danger each. They are run over many seeds like any other, and end with the same
+//! invariants.
+
+use crate::faults::{Fault, TimedFault};
+use crate::plan::{ClientsBegin, DiskPace, Ending, EngineKind, Far, Founding, Plan, RequestIds};
+use crate::queue::{MILLISECOND, SECOND};
+
+/// A world made on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scenario {
+    /// A coordinator far away writes a key that others write all the time.
+    FarCoordinator,
+    /// Nodes restart within the block of their ceiling, some with the clock put back.
+    RestartWithinBlock,
+    /// A node whose clock is ten seconds ahead is itself a replica.
+    AheadReplica,
+    /// Clients whose request ids are equal and short.
+    EqualRequestIds,
+    /// The founder comes back without its disk while it is cut off.
+    FounderWithoutDisk,
+    /// A node comes back on an old copy of its disk.
+    OldDisk,
+    /// Puts that are read half-done, and stamped anew.
+    HalfDonePuts,
+    /// Replicas that refuse copies of writes of a hot key, while clocks differ.
+    RefusedCopies,
+    /// Nodes that join one after the other while clients read already.
+    LateJoiners,
+    /// Disks whose syncs are torn by crashes.
+    TornSyncs,
+}
+
+impl Scenario {
+    /// All of them with their names.
+    pub const ALL: [(&'static str, Self); 10] = [
+        ("far-coordinator", Self::FarCoordinator),
+        ("restart-within-block", Self::RestartWithinBlock),
+        ("ahead-replica", Self::AheadReplica),
+        ("equal-request-ids", Self::EqualRequestIds),
+        ("founder-without-disk", Self::FounderWithoutDisk),
+        ("old-disk", Self::OldDisk),
+        ("half-done-puts", Self::HalfDonePuts),
+        ("refused-copies", Self::RefusedCopies),
+        ("late-joiners", Self::LateJoiners),
+        ("torn-syncs", Self::TornSyncs),
+    ];
+
+    /// The scenario of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| *known == name).map(|&(_, scenario)| scenario)
+    }
+
+    /// Its world of this seed.
+    pub(crate) fn plan(self, seed: u64, operations: u32) -> Plan {
+        let mut plan = Plan::calm(seed, 3, operations);
+        plan.keys = 1;
+        plan.think = 2 * MILLISECOND;
+        let node = usize::try_from(seed % 3).unwrap_or(0);
+        match self {
+            Self::FarCoordinator => {
+                plan.nodes = 5;
+                plan.skews_ms = vec![0; 5];
+                plan.drifts_ppm = vec![0; 5];
+                plan.far = Some(Far { node: 4, longer: 80 * MILLISECOND });
+            }
+            Self::RestartWithinBlock => {
+                for round in 0..6 {
+                    let at = (200 + round * 300) * MILLISECOND;
+                    let by_ms = -i64::try_from(round * 20).unwrap_or(0);
+                    plan.faults
+                        .push(TimedFault { at, fault: Fault::Crash { node, down: MILLISECOND } });
+                    let jump = Fault::Jump { node, by_ms, back_after: None };
+                    plan.faults.push(TimedFault { at: at + MILLISECOND / 2, fault: jump });
+                }
+                plan.think = 20 * MILLISECOND;
+            }
+            Self::AheadReplica => plan.skews_ms[node] = 10_000,
+            Self::EqualRequestIds => {
+                plan.request_ids = RequestIds::Short;
+                plan.clients = 8;
+                plan.weather.loss = 50_000;
+                plan.retries = 100;
+            }
+            Self::FounderWithoutDisk => founder_without_disk(&mut plan),
+            Self::OldDisk => old_disk(&mut plan, node),
+            Self::HalfDonePuts => {
+                plan.weather.loss = 200_000;
+                plan.weather.most_delay = 20 * MILLISECOND;
+                plan.skews_ms = vec![-200, 0, 200];
+                plan.gets = 60;
+            }
+            Self::RefusedCopies => {
+                plan.nodes = 5;
+                plan.skews_ms = vec![-240, -200, 0, 200, 240];
+                plan.drifts_ppm = vec![0; 5];
+                plan.disks.refusal = 250_000;
+                plan.gets = 10;
+                plan.weather.loss = 150_000;
+                plan.weather.most_delay = 5 * MILLISECOND;
+            }
+            Self::LateJoiners => late_joiners(&mut plan),
+            Self::TornSyncs => torn_syncs(&mut plan),
+        }
+        plan
+    }
+}
+
+/// All others are cut off, so nobody tells the founder that there is a cluster.
+fn founder_without_disk(plan: &mut Plan) {
+    plan.founding = Founding::Together;
+    plan.ending = Ending::Stop;
+    plan.think = 40 * MILLISECOND;
+    let split = Fault::Split { side: 1, lasting: 3 * SECOND };
+    plan.faults = vec![
+        TimedFault { at: 300 * MILLISECOND, fault: split },
+        TimedFault {
+            at: 400 * MILLISECOND,
+            fault: Fault::Wipe { node: 0, down: 100 * MILLISECOND },
+        },
+    ];
+}
+
+fn late_joiners(plan: &mut Plan) {
+    plan.nodes = 5;
+    plan.skews_ms = vec![0; 5];
+    plan.drifts_ppm = vec![0; 5];
+    plan.keys = 8;
+    plan.shift = 3;
+    plan.clients_begin = ClientsBegin::Reading;
+    plan.forming.loss = 100_000;
+    plan.forming.straggler = 100_000;
+}
+
+fn torn_syncs(plan: &mut Plan) {
+    plan.engine = EngineKind::Disk;
+    plan.disks =
+        DiskPace { least_sync: 2 * MILLISECOND, most_sync: 30 * MILLISECOND, stall: 0, refusal: 0 };
+    plan.think = 10 * MILLISECOND;
+    for round in 0..12 {
+        let node = usize::try_from(round % 3).unwrap_or(0);
+        let fault = Fault::Crash { node, down: 10 * MILLISECOND };
+        plan.faults.push(TimedFault { at: (100 + round * 80) * MILLISECOND, fault });
+    }
+}
+
+fn old_disk(plan: &mut Plan, node: usize) {
+    plan.engine = EngineKind::Disk;
+    plan.ending = Ending::Stop;
+    plan.think = 40 * MILLISECOND;
+    let down = 50 * MILLISECOND;
+    plan.faults = vec![
+        TimedFault { at: 300 * MILLISECOND, fault: Fault::Copy { node, down } },
+        TimedFault { at: 2 * SECOND, fault: Fault::PutBack { node, down } },
+    ];
+}

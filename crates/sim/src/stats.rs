@@ -1,0 +1,145 @@
+//! What came about in worlds, counted, so that one sees that they are interesting.
+
+use std::fmt;
+
+use paravon_model::{Ordinal, Version};
+
+use crate::fact::{Code, Content, End, Fact, Verb};
+use crate::view::View;
+
+macro_rules! counters {
+    ($($field:ident),* $(,)?) => {
+        /// Counters, by name.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct Stats { $(
+            #[doc = concat!("Counts `", stringify!($field), "`.")]
+            pub $field: u64
+        ),* }
+
+        impl Stats {
+            /// Adds the counters of another world.
+            pub fn add(&mut self, other: &Self) {
+                $(self.$field += other.$field;)*
+            }
+
+            /// Every counter with its name.
+            #[must_use]
+            pub fn entries(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($field), self.$field)),*]
+            }
+        }
+    };
+}
+
+counters! {
+    worlds, events, simulated_ms, disk_worlds,
+    operations, puts, deletes, gets,
+    written, found, absent, refused, unknown, retries, remembered,
+    refused_quorum_unavailable, refused_clock_skew, refused_overloaded, refused_not_serving,
+    timed_out,
+    stamps, restamps, superseded, repairs, ties,
+    hints_kept, hints_replayed, hints_dropped,
+    crashes, torn_crashes, starts, pauses, splits, one_ways, clogs, resets, jumps, stalls,
+    messages, lost, doubled, voided,
+    links, unlinks, deaths, returns, holds,
+    layouts, fence_refusals, strangers_refused,
+}
+
+impl Stats {
+    /// Counts a fact.
+    pub(crate) fn count(&mut self, fact: &Fact) {
+        use crate::faults::Fault;
+        let counter = match *fact {
+            Fact::Faulty { fault } => match fault {
+                Fault::Crash { .. } | Fault::CrashAll { .. } => return,
+                Fault::Pause { .. } => &mut self.pauses,
+                Fault::Split { .. } => &mut self.splits,
+                Fault::OneWay { .. } => &mut self.one_ways,
+                Fault::Clog { .. } => &mut self.clogs,
+                Fault::Reset { .. } => &mut self.resets,
+                Fault::Jump { .. } => &mut self.jumps,
+                Fault::Stall { .. } => &mut self.stalls,
+                Fault::Wipe { .. } | Fault::Copy { .. } | Fault::PutBack { .. } => return,
+            },
+            Fact::Started { .. } => &mut self.starts,
+            Fact::Crashed { torn, .. } => {
+                self.torn_crashes += u64::from(torn);
+                &mut self.crashes
+            }
+            Fact::Linked { .. } => &mut self.links,
+            Fact::Unlinked { .. } => &mut self.unlinks,
+            Fact::HelloRefused { .. } => &mut self.strangers_refused,
+            Fact::LayoutUsed { .. } => &mut self.layouts,
+            Fact::Believed { alive: true, .. } => &mut self.returns,
+            Fact::Believed { alive: false, .. } => &mut self.deaths,
+            Fact::Permitted { held: true, .. } => &mut self.holds,
+            Fact::FenceRefused { .. } => &mut self.fence_refusals,
+            Fact::Began { verb, .. } => return self.count_begin(verb),
+            Fact::Ended { end, .. } => return self.count_end(end),
+            Fact::Superseding { .. } => &mut self.superseded,
+            Fact::Spread { hint: true, .. } => &mut self.hints_replayed,
+            Fact::Spread { hint: false, .. } => &mut self.repairs,
+            Fact::HintKept { .. } => &mut self.hints_kept,
+            Fact::HintDropped { .. } => &mut self.hints_dropped,
+            _ => return,
+        };
+        *counter += 1;
+    }
+
+    /// Counts what only the history tells of a stamp.
+    pub(crate) fn count_stamp(&mut self, fact: &Fact, view: &View) {
+        let Fact::Stamped { version, content, .. } = *fact else { return };
+        self.stamps += 1;
+        if let Content::Of(number) = content
+            && view.operation(number).is_some_and(|operation| operation.stamps > 0)
+        {
+            self.restamps += 1;
+        }
+        let at = |ordinal| Version { hlc: version.hlc, ordinal: Ordinal(ordinal) };
+        if view.stamps.range(at(0)..=at(u32::MAX)).any(|(other, _)| *other != version) {
+            self.ties += 1;
+        }
+    }
+
+    fn count_begin(&mut self, verb: Verb) {
+        self.operations += 1;
+        match verb {
+            Verb::Put => self.puts += 1,
+            Verb::Delete => self.deletes += 1,
+            Verb::Get => self.gets += 1,
+        }
+    }
+
+    fn count_end(&mut self, end: End) {
+        let code = match end {
+            End::Written { .. } => return self.written += 1,
+            End::Found { .. } => return self.found += 1,
+            End::Absent => return self.absent += 1,
+            End::Refused { code } => {
+                self.refused += 1;
+                code
+            }
+            End::Unknown { code } => {
+                self.unknown += 1;
+                code
+            }
+        };
+        match code {
+            Code::QuorumUnavailable => self.refused_quorum_unavailable += 1,
+            Code::ClockSkew => self.refused_clock_skew += 1,
+            Code::Overloaded => self.refused_overloaded += 1,
+            Code::NotServing => self.refused_not_serving += 1,
+            Code::QuorumTimeout => self.timed_out += 1,
+            Code::TooManyReplicas | Code::Other => {}
+        }
+    }
+}
+
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, count) in self.entries() {
+            writeln!(f, "{name:>28} {count}")?;
+        }
+        Ok(())
+    }
+}
