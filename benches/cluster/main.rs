@@ -1,0 +1,139 @@
+//! Three nodes, quorum, every write synced on a majority: how fast, and what a client notices when a
+//! node stops, dies, or comes back to what it missed.
+//!
+//! The load and all nodes share this machine. A phase with a fault stands beside the seconds before
+//! the fault, from the same run.
+//!
+//! `cargo bench --bench cluster -- [--seconds S] [--keys K] [--hints H] [PHASE...]`
+//! where a phase is `rate`, `stop`, `kill` or `hints`; all of them where none is named.
+
+#![forbid(unsafe_code)]
+
+mod load;
+mod nodes;
+mod report;
+
+use std::time::{Duration, Instant};
+
+use crate::load::{Load, Operation};
+use crate::nodes::Cluster;
+use crate::report::Report;
+
+/// What the command line says.
+struct Plan {
+    span: Duration,
+    keys: u64,
+    hints: u64,
+    phases: Vec<String>,
+}
+
+/// Connections of every load.
+const CONNECTIONS: usize = 64;
+
+/// What a fault may cost is judged from here on.
+const DETECTION: Duration = Duration::from_secs(3);
+
+fn main() {
+    let mut plan =
+        Plan { span: Duration::from_secs(10), keys: 100_000, hints: 100_000, phases: Vec::new() };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut number = || arguments.next().and_then(|n| n.parse().ok()).expect("a number");
+        match argument.as_str() {
+            "--seconds" => plan.span = Duration::from_secs(number()),
+            "--keys" => plan.keys = number(),
+            "--hints" => plan.hints = number(),
+            // Cargo's own.
+            "--bench" => {}
+            _ => plan.phases.push(argument),
+        }
+    }
+    let wanted = |phase: &str| plan.phases.is_empty() || plan.phases.iter().any(|p| p == phase);
+    let mut cluster = Cluster::start();
+    println!("filling {} keys", plan.keys);
+    load(&cluster, Operation::Fill { from: 0, keys: plan.keys }, Duration::MAX);
+    if wanted("rate") {
+        rate(&cluster, &plan);
+    }
+    if wanted("stop") {
+        fault(&mut cluster, &plan, "SIGSTOP", Cluster::pause_last, Cluster::resume_last);
+    }
+    if wanted("kill") {
+        fault(&mut cluster, &plan, "kill -9", Cluster::kill_last, Cluster::restart_last);
+    }
+    if wanted("hints") {
+        hints(&mut cluster, &plan);
+    }
+}
+
+fn load(cluster: &Cluster, operation: Operation, span: Duration) -> Report {
+    Load { addresses: cluster.addresses(), operation, connections: CONNECTIONS, span }.run(cluster)
+}
+
+/// Puts and gets over all three nodes.
+fn rate(cluster: &Cluster, plan: &Plan) {
+    println!("\n{CONNECTIONS} connections over three nodes, each one request at a time");
+    for _ in 0..3 {
+        for operation in [Operation::Put { keys: plan.keys }, Operation::Get { keys: plan.keys }] {
+            let before = cluster.cpu_seconds();
+            let report = load(cluster, operation, plan.span);
+            let cpu = cluster.cpu_seconds() - before;
+            println!(
+                "{operation:>4}  {report}  {:.1} µs of CPU in the nodes",
+                cpu * 1e6 / report.answered()
+            );
+        }
+    }
+}
+
+/// Puts and gets through the first two nodes, before and after something happens to the third.
+fn fault(
+    cluster: &mut Cluster,
+    plan: &Plan,
+    name: &str,
+    begin: fn(&mut Cluster),
+    end: fn(&mut Cluster),
+) {
+    for operation in [Operation::Put { keys: plan.keys }, Operation::Get { keys: plan.keys }] {
+        println!("\n{name} of one of three nodes, {operation} through the two others");
+        let survivors = || cluster.addresses()[..2].to_vec();
+        let run = |addresses, span| Load { addresses, operation, connections: CONNECTIONS, span };
+        let before = run(survivors(), plan.span).run(cluster);
+        println!("before                {before}");
+        begin(cluster);
+        let first = run(cluster.addresses()[..2].to_vec(), DETECTION).run(cluster);
+        println!("first three seconds   {first}");
+        let after = run(cluster.addresses()[..2].to_vec(), plan.span).run(cluster);
+        println!("afterwards            {after}  p99 {:.2} x", after.p99() / before.p99());
+        end(cluster);
+        cluster.wait_until_drained();
+    }
+}
+
+/// Writes that one node misses, and how long it takes to hand them over when it is back.
+fn hints(cluster: &mut Cluster, plan: &Plan) {
+    println!("\n{} hints", plan.hints);
+    let foreground = Operation::Put { keys: plan.keys };
+    let run = |cluster: &Cluster, operation, span| {
+        let addresses = cluster.addresses()[..2].to_vec();
+        Load { addresses, operation, connections: CONNECTIONS, span }.run(cluster)
+    };
+    let before = run(cluster, foreground, plan.span);
+    println!("before                {before}");
+    cluster.kill_last();
+    cluster.wait_until_dead();
+    run(cluster, Operation::Fill { from: plan.keys, keys: plan.hints }, Duration::MAX);
+    println!("waiting for the node  {} hints", cluster.hints());
+    cluster.restart_last();
+    let start = Instant::now();
+    let draining = std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| {
+            cluster.wait_until_drained();
+            start.elapsed()
+        });
+        let during = run(cluster, foreground, plan.span);
+        println!("while they drain      {during}  p99 {:.2} x", during.p99() / before.p99());
+        waiter.join().expect("no panic")
+    });
+    println!("drained after         {:.1} s", draining.as_secs_f64());
+}

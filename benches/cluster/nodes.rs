@@ -1,0 +1,224 @@
+//! Three nodes as processes of their own, joined to one cluster.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
+
+use paravon_transport::issue::{Authority, Subject};
+use paravon_transport::{Credentials, Existing, TlsFiles};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How many nodes there are.
+const NODES: usize = 3;
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The nodes and their folder; ended and removed when dropped.
+pub(crate) struct Cluster {
+    folder: TempDir,
+    nodes: Vec<Node>,
+}
+
+struct Node {
+    child: Child,
+    api: u16,
+    peer: u16,
+}
+
+impl Cluster {
+    /// Makes certificates and configurations, starts the nodes and joins them.
+    pub(crate) fn start() -> Self {
+        let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let ports = free_ports();
+        certificates(folder.path());
+        let nodes = (0..NODES).map(|index| {
+            let (api, peer) = (ports[index], ports[NODES + index]);
+            let seeds =
+                if index == 0 { String::new() } else { format!("127.0.0.1:{}", ports[NODES]) };
+            configure(folder.path(), index, (api, peer), &seeds);
+            Node { child: spawn(folder.path(), index), api, peer }
+        });
+        let nodes = nodes.collect();
+        let cluster = Self { folder, nodes };
+        cluster.wait("the nodes are joined", || cluster.join());
+        cluster.wait("all serve", || cluster.alive() == NODES);
+        cluster
+    }
+
+    fn join(&self) -> bool {
+        let join = |index: usize| self.paractl(index, &["admin", "join"]).is_some();
+        let joined: Vec<bool> = std::thread::scope(|scope| {
+            let joins: Vec<_> = (1..NODES).map(|index| scope.spawn(move || join(index))).collect();
+            joins.into_iter().map(|join| join.join().expect("no panic")).collect()
+        });
+        joined.into_iter().all(|joined| joined) || self.members() == NODES
+    }
+
+    /// Where clients connect.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().map(|node| SocketAddr::from(([127, 0, 0, 1], node.api))).collect()
+    }
+
+    pub(crate) fn credentials(&self) -> Credentials {
+        let file = |name| self.folder.path().join("admin").join(name);
+        let files = TlsFiles {
+            certfile: file("client.crt"),
+            keyfile: file("client.key"),
+            cafile: self.folder.path().join("ca/ca.crt"),
+            crlfile: None,
+        };
+        Credentials::load(&files, SystemTime::now()).expect("good certificates")
+    }
+
+    /// CPU time that the nodes have used, in seconds.
+    pub(crate) fn cpu_seconds(&self) -> f64 {
+        self.nodes.iter().map(Node::cpu_seconds).sum()
+    }
+
+    pub(crate) fn pause_last(&mut self) {
+        self.nodes[NODES - 1].signal("STOP");
+    }
+
+    pub(crate) fn resume_last(&mut self) {
+        self.nodes[NODES - 1].signal("CONT");
+    }
+
+    pub(crate) fn kill_last(&mut self) {
+        let child = &mut self.nodes[NODES - 1].child;
+        child.kill().expect("our child");
+        child.wait().expect("our child");
+    }
+
+    pub(crate) fn restart_last(&mut self) {
+        self.nodes[NODES - 1].child = spawn(self.folder.path(), NODES - 1);
+    }
+
+    pub(crate) fn wait_until_dead(&self) {
+        self.wait("the node is known to be dead", || self.alive() < NODES);
+    }
+
+    pub(crate) fn wait_until_drained(&self) {
+        self.wait("the node is back and has what it missed", || {
+            self.alive() == NODES && self.hints() == 0
+        });
+    }
+
+    /// Hints that wait in the first two nodes.
+    pub(crate) fn hints(&self) -> u64 {
+        let waiting = |index| {
+            let status = self.paractl(index, &["admin", "node-status"])?;
+            let waiting = status["handoff"].as_array()?.iter();
+            Some(waiting.filter_map(|target| target["count"].as_u64()).sum::<u64>())
+        };
+        (0..NODES - 1).map(|index| waiting(index).unwrap_or(u64::MAX / 4)).sum()
+    }
+
+    fn members(&self) -> usize {
+        let status = self.paractl(0, &["admin", "cluster-status"]);
+        status.map_or(0, |status| status["members"].as_array().map_or(0, Vec::len))
+    }
+
+    /// Members that every one of the first two nodes believes to be up.
+    fn alive(&self) -> usize {
+        let alive = |index| {
+            let status = self.paractl(index, &["admin", "cluster-status"])?;
+            let members = status["members"].as_array()?.clone();
+            Some(members.iter().filter(|member| member["state"] != "dead").count())
+        };
+        (0..NODES - 1).map(|index| alive(index).unwrap_or(0)).min().unwrap_or(0)
+    }
+
+    /// What `paractl` says about a node; none where it failed.
+    fn paractl(&self, index: usize, arguments: &[&str]) -> Option<Value> {
+        let server = format!("127.0.0.1:{}", self.nodes[index].peer);
+        let output = Command::new(env!("CARGO_BIN_EXE_paractl"))
+            .current_dir(self.folder.path())
+            .args(["--paraconf", "paraconf.yaml", "--server", &server, "-o", "json"])
+            .args(arguments)
+            .stderr(Stdio::null())
+            .output();
+        let output = output.expect("paractl runs");
+        if !output.status.success() {
+            return None;
+        }
+        Some(serde_json::from_slice(&output.stdout).unwrap_or(Value::Null))
+    }
+
+    fn wait(&self, what: &str, mut condition: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !condition() {
+            assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Node {
+    fn cpu_seconds(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
+        let stat = stat.expect("a Linux machine");
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+        let ticks = |field: usize| fields[field].parse::<f64>().expect("a number");
+        const TICKS_PER_SECOND: f64 = 100.0;
+        (ticks(11) + ticks(12)) / TICKS_PER_SECOND
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &id]).status();
+        assert!(status.expect("kill runs").success());
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // Nothing is left to do should it have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Ports that nobody had a moment ago.
+fn free_ports() -> Vec<u16> {
+    let listeners: Vec<_> =
+        (0..2 * NODES).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+    listeners.iter().map(|listener| listener.local_addr().expect("bound").port()).collect()
+}
+
+fn certificates(folder: &Path) {
+    let now = SystemTime::now();
+    let authority = Authority::make(now).expect("an authority");
+    authority.write(&folder.join("ca"), Existing::Keep).expect("written");
+    let authority = Authority::read(&folder.join("ca")).expect("an authority");
+    let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    for index in 0..NODES {
+        let name = format!("node-{}", index + 1);
+        let subject = Subject::Server { name: &name, dns: &[], addresses: &addresses };
+        let issued = authority.issue(subject, now).expect("a certificate");
+        issued.write(&folder.join(&name), Existing::Keep).expect("written");
+    }
+    let admin = authority.issue(Subject::Admin { name: "bench" }, now).expect("a certificate");
+    admin.write(&folder.join("admin"), Existing::Keep).expect("written");
+    let paraconf = "current-context: bench\ncontexts:\n  bench:\n    server: 127.0.0.1:1\n    \
+                    tls: {ca: ca/ca.crt, cert: admin/client.crt, key: admin/client.key}\n";
+    std::fs::write(folder.join("paraconf.yaml"), paraconf).expect("written");
+}
+
+fn configure(folder: &Path, index: usize, (api, peer): (u16, u16), seeds: &str) {
+    let name = format!("node-{}", index + 1);
+    let yaml = format!(
+        "node: {{id: {name}}}\nstorage: {{data_dir: {name}/data}}\nserver:\n  api: {{port: {api}}}\n  \
+         peer: {{port: {peer}, seeds: [{seeds}]}}\n  \
+         tls: {{certfile: {name}/server.crt, keyfile: {name}/server.key, cafile: ca/ca.crt}}\n"
+    );
+    std::fs::write(folder.join(format!("{name}.yaml")), yaml).expect("written");
+}
+
+fn spawn(folder: &Path, index: usize) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_paravon"));
+    command.args(["--config", &format!("node-{}.yaml", index + 1)]).current_dir(folder);
+    command.stderr(Stdio::null()).spawn().expect("it runs")
+}
