@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use paravon_model::{Address, ClusterMessage, Hlc, NodeId, PeerHello};
 use paravon_protocol::{Hello, PROTOCOL_VERSION, encode_cluster_message};
@@ -162,16 +162,19 @@ fn a_frozen_node_costs_no_request() {
         let status = cluster.cluster_status(1);
         status["members"].as_array().expect("a list")[2]["state"] == "dead"
     };
-    let mut number = 0;
+    let (mut number, mut slowest) = (0, Duration::ZERO);
     wait_until("it is believed to be down", || {
         for _ in 0..50 {
             number += 1;
             let (key, value) = (format!("key-{}", number % 20), number.to_string());
+            let start = Instant::now();
             put_ok(&mut clients[number % 2], &key, &value, "quorum");
+            slowest = slowest.max(start.elapsed());
             assert_eq!(get(&mut clients[(number + 1) % 2], &key, "quorum"), value);
         }
         told_dead()
     });
+    assert!(slowest < Duration::from_secs(2), "a put waited for the frozen node: {slowest:?}");
     cluster.node(3).signal("CONT");
     cluster.wait_until_whole();
     wait_until("hints have been handed over", || cluster.hints(1) + cluster.hints(2) == 0);

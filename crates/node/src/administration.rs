@@ -104,6 +104,11 @@ fn refusal(failure: &JoinFailure, document: Option<&Arc<Document>>) -> Refusal {
              one of them has founded it"
                 .to_owned(),
         ),
+        JoinFailure::ShutOut => (
+            Code::NotReady,
+            "this node was shut out of its cluster; its log and `paractl admin node-status` say why"
+                .to_owned(),
+        ),
         JoinFailure::HoldsRecords => (
             Code::BadRequest,
             "this node holds records of its own; give it an empty storage.data_dir".to_owned(),

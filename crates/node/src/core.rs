@@ -196,7 +196,7 @@ impl Core {
             Message::PeerReply { token, reply } => self.answer_peer(token, reply),
             Message::Completions(completions) => self.complete(now, completions),
             Message::Layout(placed) => self.use_layout(now, placed),
-            Message::Withdraw => self.withdraw(),
+            Message::Withdraw => self.withdraw(now),
             Message::Alive { peer } => self.liveness(now, peer, Event::Alive { peer }),
             Message::Dead { peer } => self.liveness(now, peer, Event::Dead { peer }),
             Message::Clock { permit } => {

@@ -159,6 +159,8 @@ pub(crate) fn spawn(index: usize, parts: Parts) -> io::Result<JoinHandle<Vec<Box
         let tasks = LocalSet::new();
         tasks.block_on(&runtime, run(index, local.clone(), documents));
         drop(tasks);
+        // A name that is being looked up is not waited for.
+        runtime.shutdown_background();
         keep_last_hints(&local);
         match Rc::try_unwrap(local) {
             Ok(local) => local.core.into_inner().into_stores(),

@@ -35,6 +35,12 @@ const UNANSWERED: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
+/// A connection that lasted so long is no reason for a longer pause.
+const STEADY: Duration = Duration::from_secs(2);
+
+/// The pause after a node has refused this one: only an operator changes its mind.
+const REFUSED_PAUSE: Duration = Duration::from_secs(10);
+
 /// Turns of a link before others get theirs.
 const TURNS: usize = 16;
 
@@ -47,10 +53,15 @@ pub(crate) async fn keep(local: Rc<Local>, link: Rc<Link>, address: Address) {
     let mut said = String::new();
     while link.state() != LinkState::Unwanted {
         match dial(&local, &address).await {
+            // Not wanted any more while it was dialled.
+            Ok(_) if link.state() == LinkState::Unwanted => return,
             Ok(dialled) => {
-                pause = FIRST_PAUSE;
+                let begun = local.shared.now().monotonic;
                 let ended = serve(&local, &link, &address, dialled).await;
                 said = ended.map_or_else(|error| error.to_string(), |()| String::new());
+                if local.shared.now().monotonic >= begun + STEADY {
+                    pause = FIRST_PAUSE;
+                }
             }
             Err(DialError::Own) => return,
             Err(error) => {
@@ -61,6 +72,9 @@ pub(crate) async fn keep(local: Rc<Local>, link: Rc<Link>, address: Address) {
                 }
                 if let DialError::Refused { by, code, .. } = error {
                     tell_of_refusal(&local, by, code);
+                    if matches!(code, Code::OldDisk | Code::WrongCluster | Code::Unauthenticated) {
+                        sleep(jittered(REFUSED_PAUSE)).await;
+                    }
                 }
             }
         }

@@ -294,7 +294,7 @@ impl World {
         let admitted = process.cluster.admit(now, &name, &hello);
         self.plan_wake(by, usize::from(self.plan.shards));
         if let Err(refusal) = &admitted {
-            let code = refusal.code();
+            let code = refusal.name();
             self.emit(Fact::HelloRefused { by: small(by), of: small(of), code });
             let refusal = match refusal {
                 HelloRefusal::OldDisk { .. } => RefusedAs::OldDisk,
@@ -360,7 +360,7 @@ impl World {
             let (by, of) = (small(by), small(of));
             self.emit(match admitted {
                 Ok(()) => Fact::HelloAdmitted { by, of, impostor: true },
-                Err(refusal) => Fact::HelloRefused { by, of, code: refusal.code() },
+                Err(refusal) => Fact::HelloRefused { by, of, code: refusal.name() },
             });
         }
         self.intrude_on_data(by);

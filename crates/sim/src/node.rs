@@ -1,6 +1,6 @@
 //! A simulated node: what its disk keeps over crashes, and the machines of its process while it runs.
-//! The glue between the machines is that of the node that ships; what carries effects out is in
-//! `shards.rs` and `council.rs`.
+//! What carries effects out is in `shards.rs` and `council.rs`: simpler glue than that of the node that
+//! ships, without event loops, and with layouts that are made at once.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

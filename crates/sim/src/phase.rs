@@ -167,6 +167,9 @@ impl World {
         }
         for node in self.members() {
             let sim = &mut self.nodes[node];
+            if sim.paused_until > self.now {
+                return Some("a node is paused");
+            }
             let Some(process) = &sim.process else { return Some("a node is down") };
             if process.shards.is_empty() {
                 return Some("a node does not serve");

@@ -60,7 +60,7 @@ pub enum Problem {
         /// The certificate.
         certfile: PathBuf,
     },
-    /// Other nodes will refuse the certificate, because it does not carry what they connect to.
+    /// Administrators will refuse the certificate, because it does not carry what they connect to.
     #[error(
         "the certificate in {} is not valid for {advertised}, which other nodes connect to; \
          change server.peer.listener, or make it again with `paravon cert server` and that name \

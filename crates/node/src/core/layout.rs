@@ -78,8 +78,10 @@ impl Core {
         self.route_to_cluster(now, Message::Settled { shard, fence });
     }
 
-    /// Serves nothing any more. What is under way ends at its deadline.
-    pub(super) fn withdraw(&mut self) {
+    /// Serves nothing any more. What is under way ends at its deadline, but answered writes do not
+    /// wait for others.
+    pub(super) fn withdraw(&mut self, now: Now) {
+        self.stop(now);
         self.layout = None;
         self.placed = None;
         self.ordinals.clear();

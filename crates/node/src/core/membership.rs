@@ -273,9 +273,13 @@ impl Core {
         self.membership.as_ref().is_some_and(|membership| membership.unplaced.is_some())
     }
 
-    /// A layout is made: all loops use it from now on.
+    /// A layout is made: all loops use it from now on, unless this node was shut out meanwhile
+    /// (`DISK_NOT_OLDER`).
     pub(crate) fn placed(&self, placed: &Arc<Placed>) {
-        self.shared.inboxes.tell_all(|| Message::Layout(placed.clone()));
+        let phase = self.membership.as_ref().map(|membership| membership.cluster.status().phase);
+        if !matches!(phase, None | Some(ClusterPhase::OldDisk | ClusterPhase::NotMember)) {
+            self.shared.inboxes.tell_all(|| Message::Layout(placed.clone()));
+        }
     }
 
     /// When the cluster machine has something to do next.

@@ -4,6 +4,7 @@
 //! **Never:** takes a message between nodes from anyone whose certificate and hello do not agree, or
 //! from one that the cluster machine did not admit (`NO_STRANGER`).
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use paravon_model::{Command, Fence, NodeId, Ordinal, PeerHello, ReplicaReply, ReplicaRequest};
@@ -117,7 +118,7 @@ impl Core {
         };
         match decode_peer_frame(payload, MAX_VALUE_BYTES) {
             Ok(PeerFrame::Request { shard, operation, request }) => {
-                let from = self.ordinals.get(&node.node_id).copied().or(node.ordinal);
+                let from = number_of(&node, &self.ordinals);
                 let bytes = payload.len();
                 let asked = Correlated { shard, operation, bytes };
                 self.replica_request(now, session, from, asked, request);
@@ -257,6 +258,13 @@ impl Core {
 pub(super) const NO_LAYOUT: ReplicaReply =
     ReplicaReply::LaterLayout { known: Fence { generation: 0, number: 0 } };
 
+/// A member's number is what the layout says. What a node says of itself counts only where no member
+/// has that number: it may come from a later document, which is then asked for (`NO_STRANGER`).
+fn number_of(node: &PeerNode, members: &HashMap<NodeId, Ordinal>) -> Option<Ordinal> {
+    let is_free = |claimed: &Ordinal| !members.values().any(|member| member == claimed);
+    members.get(&node.node_id).copied().or_else(|| node.ordinal.filter(is_free))
+}
+
 /// What ties a reply to a peer's request, and what the request takes.
 struct Correlated {
     shard: u16,
@@ -282,5 +290,26 @@ fn code_of(refusal: &HelloRefusal) -> Code {
             Code::WrongCluster
         }
         _ => Code::Unauthenticated,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_takes_a_members_number_by_claiming_it() {
+        let name = |text| NodeId::new(text).unwrap();
+        let claims = |text, ordinal| PeerNode { node_id: name(text), ordinal };
+        let members = HashMap::from([(name("node-1"), Ordinal(1))]);
+        let number = |node: PeerNode| number_of(&node, &members);
+        assert_eq!(number(claims("node-1", None)), Some(Ordinal(1)));
+        assert_eq!(number(claims("node-1", Some(Ordinal(7)))), Some(Ordinal(1)));
+        assert_eq!(number(claims("node-9", Some(Ordinal(1)))), None);
+        assert_eq!(
+            number(claims("node-9", Some(Ordinal(2)))),
+            Some(Ordinal(2)),
+            "perhaps a later one"
+        );
     }
 }

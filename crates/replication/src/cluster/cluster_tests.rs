@@ -485,13 +485,15 @@ fn an_old_copy_of_a_disk_is_refused_before_it_serves() {
     world.run_seconds(5);
     assert_eq!(world.phase("b"), ClusterPhase::OldDisk);
     assert!(world.node("b").layouts.is_empty(), "it never served");
+    world.join("b", 1);
+    assert_eq!(world.node("b").answers.last().unwrap().1, Err(JoinFailure::ShutOut));
     let refusal = HelloRefusal::OldDisk { ordinal: Ordinal(2) };
     assert!(
         ["a", "c"].iter().any(|text| world
             .node(text)
             .refusals
             .iter()
-            .any(|r| { r.code() == refusal.code() }))
+            .any(|r| { r.name() == refusal.name() }))
     );
 }
 

@@ -154,7 +154,13 @@ impl Cluster {
         self.outgoing.push(ClusterEffect::Notice(notice));
     }
 
-    fn answer(&mut self, answers: impl IntoIterator<Item = Answer>) {
+    /// Nothing will come of any wish to join.
+    pub(super) fn shut_out(&mut self) {
+        let tokens = self.joiner.waiting().into_iter();
+        self.answer(tokens.map(|token| (token, Err(JoinFailure::ShutOut))));
+    }
+
+    pub(super) fn answer(&mut self, answers: impl IntoIterator<Item = Answer>) {
         for (token, answer) in answers {
             self.outgoing.push(ClusterEffect::Admin { token, answer });
         }

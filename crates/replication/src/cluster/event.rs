@@ -172,6 +172,8 @@ pub enum JoinFailure {
     AlreadyMember,
     /// No seed that is reached belongs to a cluster.
     NoCluster,
+    /// It was shut out of its cluster; status and log say why.
+    ShutOut,
     /// Its own stores hold records, which the cluster may have deleted (`NO_RESURRECTION`).
     HoldsRecords,
     /// A member said no.

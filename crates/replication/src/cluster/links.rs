@@ -52,6 +52,7 @@ impl Cluster {
         if refusal == RefusedAs::OldDisk && is_member {
             self.service = Service::OldDisk;
             self.notice(Notice::OldDisk);
+            self.shut_out();
         }
     }
 

@@ -91,6 +91,7 @@ impl Cluster {
         let Some(document) = self.document().cloned() else { return };
         if document.member_named(&self.settings.node_id).is_none() {
             self.service = Service::NotMember;
+            self.shut_out();
             return self.notice(Notice::NotMember);
         }
         if self.service == Service::Serving {

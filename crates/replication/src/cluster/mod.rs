@@ -173,6 +173,8 @@ impl Cluster {
             }
         } else if !self.service.has_ended() {
             self.take(now, event);
+        } else if let ClusterEvent::Join { token, .. } = event {
+            self.answer([(token, Err(JoinFailure::ShutOut))]);
         }
         let own_name = self.settings.node_id.clone();
         loop {

@@ -196,7 +196,7 @@ mod tests {
         let mut hello = member("b", 2);
         hello.membership = Some(Membership { cluster_id: ClusterId(2), ..membership(2) });
         let refusal = verdict(&hello).expect_err("another cluster");
-        assert_eq!(refusal.code(), "wrong_cluster");
+        assert_eq!(refusal.name(), "wrong_cluster");
         hello.membership = Some(Membership { rescue_id: 9, ..membership(2) });
         assert!(matches!(verdict(&hello), Err(HelloRefusal::OtherGeneration { .. })));
     }

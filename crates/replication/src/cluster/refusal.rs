@@ -51,9 +51,9 @@ pub enum HelloRefusal {
 }
 
 impl HelloRefusal {
-    /// Its code on the wire.
+    /// A short name for it.
     #[must_use]
-    pub fn code(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Stranger { .. } => "stranger",
             Self::OwnName { .. } => "own_name",
