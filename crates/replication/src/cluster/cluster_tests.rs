@@ -472,6 +472,23 @@ fn a_founder_that_lost_its_disk_does_not_found_again() {
 }
 
 #[test]
+fn a_founder_that_restarts_before_its_joiners_know_of_it_serves_once_they_do() {
+    let mut world = World::of(&["a", "b", "c"], 3);
+    world.start_all();
+    world.run_seconds(3);
+    world.join("b", 1);
+    world.join("c", 2);
+    while world.node("a").disk.document.as_ref().is_none_or(|document| document.version < 2) {
+        world.run(Duration::from_millis(1));
+    }
+    assert_eq!((world.version("b"), world.version("c")), (None, None), "they wait");
+    world.crash("a");
+    world.start("a");
+    world.run_seconds(5);
+    world.assert_all_serve(3);
+}
+
+#[test]
 fn an_old_copy_of_a_disk_is_refused_before_it_serves() {
     let mut world = three(5);
     let copy = (world.node("b").disk.clone(), world.node("b").settings.start);

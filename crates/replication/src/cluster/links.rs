@@ -139,6 +139,8 @@ impl Cluster {
             self.disks.remember_first(ordinal, &peer.hello);
         }
         self.disks.raise(ordinal, ceiling);
+        // It took the hello of this node when it was no member yet; now its disk knows that it is one.
+        self.taken_by.insert(ordinal);
     }
 
     /// A member tells the time.
