@@ -165,6 +165,9 @@ impl World {
         if !self.are_connected() {
             return Some("nodes are not connected");
         }
+        if self.on_their_way > 0 {
+            return Some("messages are on their way");
+        }
         for node in self.members() {
             let sim = &mut self.nodes[node];
             if sim.paused_until > self.now {

@@ -152,6 +152,13 @@ impl World {
             return;
         }
         let (number, key) = (small(node), asker.key);
+        let serves = matches!(
+            reply,
+            ReplicaReply::Stored { answer: Ok(_), .. } | ReplicaReply::Found { answer: Ok(_) }
+        );
+        if serves && self.nodes[node].old_disk {
+            self.emit(Fact::OldDiskServed { node: number });
+        }
         if let ReplicaReply::Stored { stamp, answer: Ok(merged) } = &reply {
             let durable = self.oracle.view.durable(number, key);
             self.emit(match *merged {
@@ -172,6 +179,9 @@ impl World {
         let ordinal = self.nodes[from].process.as_ref().and_then(|process| process.ordinal);
         let incarnations = (self.nodes[from].incarnation, incarnation);
         let (from, to) = (small(from), small(to));
+        if !matches!(payload, Payload::Cluster(_)) {
+            self.on_their_way += arrivals.iter().flatten().count();
+        }
         let envelope = Box::new(Envelope { from, to, incarnations, ordinal, payload });
         match arrivals {
             [None, _] => self.stats.lost += 1,

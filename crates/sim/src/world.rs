@@ -14,7 +14,7 @@ use crate::client::{Client, Request};
 use crate::engine::Done;
 use crate::fact::Fact;
 use crate::faults::Fault;
-use crate::happening::Happening;
+use crate::happening::{Happening, Payload};
 use crate::network::Network;
 use crate::node::{Process, SimNode};
 use crate::oracle::Oracle;
@@ -55,6 +55,8 @@ pub(crate) struct World {
     pub(crate) trace: Trace,
     pub(crate) phase: Phase,
     pub(crate) work: VecDeque<Work>,
+    /// Messages about keys that have not arrived.
+    pub(crate) on_their_way: usize,
     // Used again and again, so that nothing is allocated per step.
     pub(crate) effects: Vec<Effect>,
     pub(crate) cluster_effects: Vec<ClusterEffect>,
@@ -83,6 +85,7 @@ impl World {
             trace: Trace::new(printing),
             phase: Phase::Forming,
             work: VecDeque::new(),
+            on_their_way: 0,
             effects: Vec::new(),
             cluster_effects: Vec::new(),
             done: Vec::new(),
@@ -129,7 +132,12 @@ impl World {
         }
         match happening {
             Happening::Start { node } => self.start(node),
-            Happening::Deliver(envelope) => self.deliver(*envelope),
+            Happening::Deliver(envelope) => {
+                if !matches!(envelope.payload, Payload::Cluster(_)) {
+                    self.on_their_way -= 1;
+                }
+                self.deliver(*envelope);
+            }
             Happening::Wake { node, incarnation, machine } => {
                 self.wake(node, incarnation, machine);
             }
