@@ -32,6 +32,8 @@ pub(super) struct Place {
     mark: Option<Mark>,
     /// Whether what an earlier run left is to be removed first.
     clean: bool,
+    /// What the folder remembers, also where it is to be removed: its nodes may still run.
+    former: Option<Mark>,
 }
 
 /// One node of a place.
@@ -53,13 +55,14 @@ impl Place {
                 dir.display()
             )));
         }
-        let mark = mark.filter(|_| !args.clean);
+        let (former, mark) = (mark, mark.filter(|_| !args.clean));
         let place = Self {
             count: args.nodes.or(mark.map(|mark| mark.nodes)).unwrap_or(1),
             base_port: args.base_port.or(mark.and_then(|mark| mark.base_port)).unwrap_or(BASE_PORT),
             dir,
             mark,
             clean: args.clean,
+            former,
         };
         place.refuse_another_cluster()?;
         Ok(place)
@@ -122,7 +125,12 @@ impl Place {
 
     /// The children would find out too, but only here is it known which option helps.
     pub(super) fn refuse_taken_ports(&self) -> Result<(), Failure> {
-        for port in self.nodes().flat_map(|node| [node.api_port(), node.peer_port()]) {
+        let own = self.nodes().map(|node| node.api_port());
+        let former = self.former.iter().flat_map(|mark| {
+            let base_port = mark.base_port.unwrap_or(BASE_PORT);
+            (0..mark.nodes).map(move |index| base_port + index)
+        });
+        for port in own.chain(former).flat_map(|api| [api, api + PEER_OFFSET]) {
             if let Err(error) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
                 return Err(Failure::Node(format!(
                     "port {port} cannot be used: {error}; stop what has it or give another --base-port"

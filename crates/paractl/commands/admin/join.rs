@@ -40,11 +40,18 @@ pub(super) fn run(
         clients.push(one.client_of_one_attempt()?);
     }
     let results = runtime()?.block_on(all(args, clients));
-    let mut answers = Vec::new();
+    let (mut answers, mut failed) = (Vec::new(), None);
     for (server, joined) in servers.iter().zip(results) {
-        answers.push(show(server, &joined?));
+        match joined {
+            Ok(joined) => answers.push(show(server, &joined)),
+            Err(error) => failed = failed.or(Some(error)),
+        }
     }
-    super::print(answers, output)
+    // Who joined is told although another one did not.
+    if !answers.is_empty() {
+        super::print(answers, output)?;
+    }
+    failed.map_or(Ok(()), Err)
 }
 
 /// What became of each join, in order.
