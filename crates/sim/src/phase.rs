@@ -100,7 +100,8 @@ impl World {
         let ready = self.nodes.iter().filter(uses_all).count();
         let formed = match self.plan.clients_begin {
             ClientsBegin::Formed => ready == nodes && self.are_connected(),
-            ClientsBegin::Reading => ready > 0,
+            // Reads may race joins; a first write may not, as long as joins come before it.
+            ClientsBegin::Reading => ready == nodes,
         };
         let readers = self.plan.clients_begin == ClientsBegin::Reading;
         if self.requests.is_empty() && (formed || readers && self.nodes.iter().any(serves)) {
