@@ -21,4 +21,4 @@ mod balance_tests;
 mod sample;
 
 pub use layout::Layout;
-pub use place::{KeyHash, Partition, Shift, shard_of};
+pub use place::{HashArc, KeyHash, Partition, Shift, shard_of};

@@ -60,6 +60,36 @@ impl Shift {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Partition(pub u32);
 
+impl Partition {
+    /// The hashes that a partition of this shift holds.
+    #[must_use]
+    pub fn arc(self, shift: Shift) -> HashArc {
+        let width = u64::BITS - u32::from(shift.0);
+        let first = u64::from(self.0) << width;
+        HashArc { first: KeyHash(first), last: KeyHash(first | ((1 << width) - 1)) }
+    }
+}
+
+/// A row of hashes on the ring. Never goes past the end of the numbers to their beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HashArc {
+    /// The first hash in it.
+    pub first: KeyHash,
+    /// The last hash in it. Nothing is in it where that lies before the first.
+    pub last: KeyHash,
+}
+
+impl HashArc {
+    /// All of the ring.
+    pub const ALL: Self = Self { first: KeyHash(0), last: KeyHash(u64::MAX) };
+
+    /// Whether `hash` is in it.
+    #[must_use]
+    pub fn contains(self, hash: KeyHash) -> bool {
+        (self.first..=self.last).contains(&hash)
+    }
+}
+
 /// The shard of a node, of `shards`, that owns `partition`.
 #[must_use]
 pub fn shard_of(partition: Partition, shards: u16) -> u16 {
@@ -88,5 +118,24 @@ mod tests {
         assert_eq!(KeyHash(0x1fff_ffff_ffff_ffff).partition(shift), Partition(1));
         assert_eq!(shift.partitions(), 16);
         assert!(Shift::new(0).is_none() && Shift::new(25).is_none());
+    }
+
+    #[test]
+    fn the_arcs_of_all_partitions_are_the_ring() {
+        for shift in [1, 4, 10].map(|shift| Shift::new(shift).expect("in range")) {
+            let mut next = Some(0);
+            for partition in (0..shift.partitions()).map(Partition) {
+                let HashArc { first, last } = partition.arc(shift);
+                assert_eq!(Some(first.0), next);
+                assert_eq!((first.partition(shift), last.partition(shift)), (partition, partition));
+                assert!(
+                    partition.arc(shift).contains(first) && partition.arc(shift).contains(last)
+                );
+                assert!(!partition.arc(shift).contains(KeyHash(first.0.wrapping_sub(1))));
+                next = last.0.checked_add(1);
+            }
+            assert_eq!(next, None);
+        }
+        assert!(HashArc::ALL.contains(KeyHash(0)) && HashArc::ALL.contains(KeyHash(u64::MAX)));
     }
 }
