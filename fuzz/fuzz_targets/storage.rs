@@ -74,7 +74,7 @@ fuzz_target!(|bytes: &[u8]| {
 /// Lists the hints of a target, and again once the store has found what is wrong with them. The end of
 /// a log may be lost with its hints: who breaks it makes it look like a write that was cut short.
 fn list(store: &mut dyn Store, target: Ordinal) {
-    let all = PageLimit { hints: usize::MAX, bytes: u64::MAX };
+    let all = PageLimit { count: usize::MAX, bytes: u64::MAX };
     for _ in 0..2 {
         let Ok(found) = store.hints(target, None, all) else { return };
         assert!(found.is_sorted_by(|a, b| (a.hash, &a.key) < (b.hash, &b.key)));

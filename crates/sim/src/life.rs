@@ -16,7 +16,7 @@ use crate::queue::Nanos;
 use crate::world::{HASH_SEED, World, small};
 
 /// More hints than a world has keys.
-const ALL: PageLimit = PageLimit { hints: u8::MAX as usize, bytes: u64::MAX };
+const ALL: PageLimit = PageLimit { count: u8::MAX as usize, bytes: u64::MAX };
 
 /// `clock.max_skew` of every node.
 pub(crate) const MAX_SKEW: Duration = Duration::from_millis(500);

@@ -67,7 +67,7 @@ impl World {
                 self.nodes[node].engine.queue(Job::KeepHint { shard, target, hash, key, record });
             }
             Effect::ReadHints { target, after, limit, bytes } => {
-                let limit = PageLimit { hints: limit, bytes: bytes as u64 };
+                let limit = PageLimit { count: limit, bytes: bytes as u64 };
                 let hints = self.nodes[node].engine.hints(shard, target, after.as_ref(), limit);
                 let event = Event::Hints { target, hints };
                 self.work.push_back(Work::Shard { node, shard, event });

@@ -15,9 +15,10 @@ use paravon_ring::{KeyHash, Shift};
 
 use crate::applier::{Mailbox, Progress};
 use crate::engine::{Engine, HintView, View};
-use crate::hint::{DirtyMark, HintTotals, KeptHint, PageLimit};
+use crate::hint::{DirtyMark, HintTotals, KeptHint};
 use crate::hint_ledger::{Change, Ledger};
 use crate::log::entry;
+use crate::page::PageLimit;
 use crate::position::Position;
 use crate::store::{
     Answer, Completion, Decision, Group, Merged, ReadError, Refusal, Store, WriteError, decide,

@@ -10,6 +10,7 @@ use paravon_model::{Key, Ordinal, Record, Version};
 use paravon_ring::{KeyHash, Shift};
 
 use crate::codec;
+use crate::page::Page;
 
 /// A write kept for a replica that could not be reached (`HINT_NOT_LOST`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,44 +23,11 @@ pub struct KeptHint {
     pub record: Record,
 }
 
-/// Where a page of hints ends, whichever comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PageLimit {
-    /// With so many hints.
-    pub hints: usize,
-    /// With the hint that makes it so many bytes, as [`HintTotals::bytes`] counts them. A page holds
-    /// one hint at least.
-    pub bytes: u64,
-}
-
-/// Hints on their way into a page.
-#[derive(Debug)]
-pub(crate) struct Page {
-    limit: PageLimit,
-    bytes: u64,
-    found: Vec<KeptHint>,
-}
-
-impl Page {
-    pub(crate) fn new(limit: PageLimit) -> Self {
-        Self { limit, bytes: 0, found: Vec::new() }
-    }
-
-    /// Whether nothing more goes in.
-    pub(crate) fn is_full(&self) -> bool {
-        let is_long = self.found.len() >= self.limit.hints;
-        is_long || (!self.found.is_empty() && self.bytes >= self.limit.bytes)
-    }
-
-    pub(crate) fn push(&mut self, slot: &HintSlot, record: &Record) {
-        if let Some(hint) = slot.with(record.clone()) {
-            self.bytes += cost(&hint.key, &hint.record);
-            self.found.push(hint);
-        }
-    }
-
-    pub(crate) fn into_hints(self) -> Vec<KeptHint> {
-        self.found
+/// Puts the hint of a slot into a page.
+pub(crate) fn push(page: &mut Page<KeptHint>, slot: &HintSlot, record: &Record) {
+    if let Some(hint) = slot.with(record.clone()) {
+        let cost = cost(&hint.key, &hint.record);
+        page.push(hint, cost);
     }
 }
 

@@ -9,9 +9,9 @@ use std::ops::Bound;
 use paravon_model::{Key, Ordinal, Record, Version};
 use paravon_ring::{KeyHash, Shift};
 
-use crate::hint::{self, HintSlot, HintTotals, KeptHint, Page, PageLimit};
+use crate::hint::{self, HintSlot, HintTotals, KeptHint};
 use crate::hint_ledger::{Change, Ledger};
-
+use crate::page::{Page, PageLimit};
 use crate::store::{
     Answer, Completion, Decision, Group, Merged, ReadError, Refusal, Store, decide, weight,
 };
@@ -158,9 +158,9 @@ impl Store for MemoryStore {
             if page.is_full() {
                 break;
             }
-            page.push(slot, record);
+            hint::push(&mut page, slot, record);
         }
-        Ok(page.into_hints())
+        Ok(page.into_found())
     }
 
     fn drop_hint(&mut self, target: Ordinal, hash: KeyHash, key: &Key, version: Version) {

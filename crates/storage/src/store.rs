@@ -9,7 +9,8 @@ use std::cmp::Ordering;
 use paravon_model::{Body, Hlc, Key, Ordinal, Record, Version};
 use paravon_ring::{KeyHash, Shift};
 
-use crate::hint::{HintTotals, KeptHint, PageLimit};
+use crate::hint::{HintTotals, KeptHint};
+use crate::page::PageLimit;
 use crate::position::Position;
 
 /// The records of one shard. Owned by one thread; two engines, one conformance suite.

@@ -61,7 +61,7 @@ impl Core {
                     self.uncommitted.changes += 1;
                 }
                 Effect::ReadHints { target, after, limit, bytes } => {
-                    let limit = PageLimit { hints: limit, bytes: bytes as u64 };
+                    let limit = PageLimit { count: limit, bytes: bytes as u64 };
                     let read = self.shards[local].store.hints(target, after.as_ref(), limit);
                     let kept = |kept: paravon_storage::KeptHint| Hint {
                         hash: kept.hash,

@@ -6,7 +6,8 @@ use paravon_model::{Key, Ordinal, Record, Version};
 use paravon_ring::{KeyHash, Shift};
 
 use super::{Rig, key, record};
-use crate::hint::{self, DirtyMark, HintTotals, KeptHint, PageLimit};
+use crate::hint::{self, DirtyMark, HintTotals, KeptHint};
+use crate::page::PageLimit;
 
 const TARGET: Ordinal = Ordinal(40);
 
@@ -72,7 +73,7 @@ fn page(
     after: Option<&(KeyHash, Key)>,
     hints: usize,
 ) -> Vec<KeptHint> {
-    let limit = PageLimit { hints, bytes: u64::MAX };
+    let limit = PageLimit { count: hints, bytes: u64::MAX };
     let found = rig.store().hints(target, after, limit).expect("nothing is damaged here");
     rig.store().end_batch();
     found
@@ -189,7 +190,7 @@ fn a_page_is_bounded_in_bytes(rig: &mut impl Rig) {
     let all = list(rig, TARGET);
     let cost = hint::cost(&key(0).1, &record(1, Some(1)));
     for (bytes, count) in [(0, 1), (1, 1), (cost, 1), (3 * cost - 1, 3), (3 * cost + 1, 4)] {
-        let limit = PageLimit { hints: usize::MAX, bytes };
+        let limit = PageLimit { count: usize::MAX, bytes };
         let mut paged: Vec<KeptHint> = Vec::new();
         while paged.len() < all.len() {
             let after = paged.last().map(|last| (last.hash, last.key.clone()));
@@ -309,7 +310,7 @@ impl HintModel {
     pub(super) fn list(&self, rig: &mut impl Rig, target: u8, after: u8, limit: usize) {
         let target = Ordinal(target.into());
         let after = key(after);
-        let page = PageLimit { hints: limit, bytes: u64::MAX };
+        let page = PageLimit { count: limit, bytes: u64::MAX };
         let found = rig.store().hints(target, Some(&after), page).expect("nothing is damaged");
         let expected = self
             .durable

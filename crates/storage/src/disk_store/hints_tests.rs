@@ -10,14 +10,15 @@ use crate::conformance::{key, record};
 use crate::crash_disk::CrashDisk;
 use crate::disk_store::Limits;
 use crate::engine::Engine;
-use crate::hint::{HintTotals, PageLimit};
+use crate::hint::HintTotals;
 use crate::hint_ledger::Ledger;
+use crate::page::PageLimit;
 use crate::position::Position;
 use crate::store::{Completion, Group, Store, WriteError};
 use crate::table::Table;
 
 const TARGET: Ordinal = Ordinal(3);
-const ALL: PageLimit = PageLimit { hints: 9, bytes: u64::MAX };
+const ALL: PageLimit = PageLimit { count: 9, bytes: u64::MAX };
 
 /// A row as it lies in the file.
 type Row = (Vec<u8>, Vec<u8>);

@@ -12,7 +12,8 @@ use paravon_ring::KeyHash;
 use super::{DiskStore, Pending};
 use crate::codec::BadRecord;
 use crate::engine::{HintRow, HintView};
-use crate::hint::{self, DirtyMark, HintSlot, KeptHint, Page, PageLimit};
+use crate::hint::{self, DirtyMark, HintSlot, KeptHint};
+use crate::page::{Page, PageLimit};
 use crate::store::ReadError;
 
 /// Rows that cannot be read.
@@ -151,21 +152,21 @@ impl DiskStore {
             while !page.is_full()
                 && let Some((slot, state)) = over.next_if(|(slot, _)| slot.as_bytes() <= place)
             {
-                state.iter().for_each(|record| page.push(slot, record));
+                state.iter().for_each(|record| hint::push(&mut page, slot, record));
             }
             if page.is_full() || is_behind(place) {
                 return ControlFlow::Break(());
             }
             if let (Some(record), Some(slot)) = (record, HintSlot::from_bytes(place)) {
-                page.push(&slot, &record);
+                hint::push(&mut page, &slot, &record);
             }
             if page.is_full() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         while !page.is_full()
             && let Some((slot, state)) = over.next()
         {
-            state.iter().for_each(|record| page.push(slot, record));
+            state.iter().for_each(|record| hint::push(&mut page, slot, record));
         }
-        Ok(page.into_hints())
+        Ok(page.into_found())
     }
 }

@@ -94,7 +94,7 @@ impl Node {
     pub(crate) fn hints(&mut self, target: u32) -> Result<Vec<KeptHint>, ReadError> {
         let mut all = Vec::new();
         for store in &mut self.stepped.stores {
-            let all_of_them = PageLimit { hints: usize::MAX, bytes: u64::MAX };
+            let all_of_them = PageLimit { count: usize::MAX, bytes: u64::MAX };
             all.extend(store.hints(Ordinal(target), None, all_of_them)?);
             store.end_batch();
         }
