@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use paravon_model::{Failure, Merged, Outcome};
-use paravon_storage::{ReadError, Refusal, WriteError};
+use paravon_storage::{Done, ReadError, Refusal, WriteError};
 
 /// A full table of unapplied writes, or too many requests under way: both pass soon.
 pub(crate) const OVERLOADED: Failure = Failure::Overloaded { retry_after_ms: 20 };
@@ -46,11 +46,13 @@ pub(crate) fn of_read(error: ReadError) -> Failure {
 
 /// What a finished merge means to the core. A record stored over a damaged one is no acknowledgement: the
 /// damaged one may have been newer (`NO_SILENT_ROT`).
-pub(crate) fn of_merge(merged: paravon_storage::Merged) -> Result<Merged, Failure> {
-    match merged {
-        paravon_storage::Merged::Applied { .. } => Ok(Merged::Applied),
-        paravon_storage::Merged::Superseded { version } => Ok(Merged::Superseded { version }),
-        paravon_storage::Merged::OverDamaged => Err(Failure::Damaged { outcome: Outcome::Unknown }),
+pub(crate) fn of_merge(done: Done) -> Result<Merged, Failure> {
+    use paravon_storage::Merged as Stored;
+    match done {
+        Done::Merged(Stored::Applied { .. }) => Ok(Merged::Applied),
+        Done::Merged(Stored::Superseded { version }) => Ok(Merged::Superseded { version }),
+        Done::Merged(Stored::OverDamaged) => Err(Failure::Damaged { outcome: Outcome::Unknown }),
+        Done::Forgotten => unreachable!("the ticket of a merge is answered by what the merge did"),
     }
 }
 
@@ -68,10 +70,10 @@ mod tests {
 
     #[test]
     fn a_record_stored_over_a_damaged_one_is_no_acknowledgement_and_no_refusal() {
-        let failure = of_merge(paravon_storage::Merged::OverDamaged).unwrap_err();
+        let failure = of_merge(Done::Merged(paravon_storage::Merged::OverDamaged)).unwrap_err();
         assert_eq!(failure.outcome(), Outcome::Unknown);
         assert_eq!(
-            of_merge(paravon_storage::Merged::Applied { previous: None }),
+            of_merge(Done::Merged(paravon_storage::Merged::Applied { previous: None })),
             Ok(Merged::Applied)
         );
     }

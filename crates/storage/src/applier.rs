@@ -2,7 +2,8 @@
 //!
 //! One applier per shard. Most slices are visible and not durable; every few one is durable, with all
 //! before it, which spreads the writing of a checkpoint. It never decides anything: the table holds
-//! what won its merge, and is newer than what redb holds, so records are stored unread.
+//! what won its merge or was forgotten, and is newer than what redb holds, so records are stored and
+//! removed unread.
 
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,9 +18,10 @@ use crate::hint::HintSlot;
 use crate::hint_table::HintState;
 use crate::journal::Shared;
 use crate::position::Position;
+use crate::record_stage::{RecordState, Slot};
 use crate::space::{Grower, SpaceWatch};
 use crate::store::Completion;
-use crate::table::{Frozen, Slot};
+use crate::table::Frozen;
 
 /// A slice ends after this many records or bytes: a checkpoint waits for no more than that.
 const SLICE_RECORDS: usize = 2048;
@@ -285,8 +287,7 @@ fn give_way(at: usize) {
 
 impl Work {
     fn new(frozen: Arc<Frozen>) -> Self {
-        let mut order: Vec<Slot> = frozen.records.keys().cloned().collect();
-        order.sort_unstable();
+        let order = frozen.records.sorted_slots();
         let hints = if frozen.hints.is_empty() { Hints::Done } else { Hints::Behind(None) };
         Self { frozen, order, next: 0, hints }
     }
@@ -304,7 +305,7 @@ impl Work {
         let slice = self.order[self.next..end].iter();
         let records = slice.enumerate().map(|(at, slot)| {
             give_way(at);
-            (slot, &self.frozen.records[slot])
+            (slot, self.state(slot))
         });
         engine.apply(records, durability)?;
         self.next = end;
@@ -342,11 +343,15 @@ impl Work {
         (slice, rest.peek().is_none())
     }
 
+    fn state(&self, slot: &Slot) -> &RecordState {
+        self.frozen.records.get(slot).expect("the order has the slots of the table")
+    }
+
     fn slice_end(&self) -> usize {
         let last = (self.next + SLICE_RECORDS).min(self.order.len());
         let mut bytes = 0;
         for at in self.next..last {
-            bytes += codec::encoded_len(&self.frozen.records[&self.order[at]]);
+            bytes += self.state(&self.order[at]).as_ref().map_or(0, codec::encoded_len);
             if bytes >= SLICE_BYTES {
                 return at + 1;
             }

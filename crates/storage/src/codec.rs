@@ -43,6 +43,12 @@ pub(crate) fn encode_key(out: &mut Vec<u8>, hash: KeyHash, key: &Key) {
     out.extend_from_slice(key.encoded());
 }
 
+/// What a storage key names; `None` where the bytes are none.
+pub(crate) fn decode_key(bytes: &[u8]) -> Option<(KeyHash, Key)> {
+    let (&hash, key) = bytes.split_first_chunk()?;
+    Some((KeyHash(u64::from_be_bytes(hash)), Key::from_encoded(key).ok()?))
+}
+
 /// Appends the stored form of `record`.
 pub(crate) fn encode_record(out: &mut Vec<u8>, hash: KeyHash, key: &Key, record: &Record) {
     encode(out, seed(hash, key), record);
@@ -232,6 +238,8 @@ mod tests {
         encode_key(&mut bytes, hash, &key);
         assert_eq!(bytes[..8], hash.0.to_be_bytes());
         assert_eq!(&bytes[8..], key.encoded());
+        assert_eq!(decode_key(&bytes), Some((hash, key)));
+        assert_eq!(decode_key(&bytes[..9]), None);
     }
 
     #[test]

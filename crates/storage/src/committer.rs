@@ -75,7 +75,7 @@ impl Committer {
         }
         let must_sync = self.durability == Durability::Sync
             || ceiling.is_some()
-            || groups.iter().any(|group| group.drops_hints);
+            || groups.iter().any(|group| group.removes);
         if must_sync && self.log.sync().is_err() {
             ceiling_result = Err(WriteError::ReadOnly);
             results.iter_mut().for_each(|result| *result = Err(WriteError::ReadOnly));

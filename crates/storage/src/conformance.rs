@@ -3,6 +3,7 @@
 //! A test supplies a [`Rig`] and calls [`check`] and [`check_hint_limit`]; random scripts go through [`follow`]. Everything
 //! here panics with what is wrong, and nothing here knows which engine it drives.
 
+mod forgets;
 mod hints;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use paravon_model::{Body, Hlc, Key, Ordinal, Record, Value, Version};
 use paravon_ring::KeyHash;
 
-use crate::store::{Answer, Completion, Decision, Group, Merged, Store, WriteError, decide};
+use crate::store::{Answer, Completion, Decision, Done, Group, Merged, Store, WriteError, decide};
 
 use hints::HintModel;
 pub use hints::check_hint_limit;
@@ -45,6 +46,11 @@ pub enum Act {
         key: u8,
         /// Its stamp.
         ms: u8,
+    },
+    /// Forget a key.
+    Forget {
+        /// Which key.
+        key: u8,
     },
     /// Read a key.
     Get {
@@ -115,6 +121,7 @@ pub fn check<R: Rig>(mut fresh: impl FnMut() -> R) {
     a_retry_of_the_same_record_is_applied(&mut fresh());
     a_tombstone_is_a_record(&mut fresh());
     everything_survives_applying(&mut fresh());
+    forgets::check(&mut fresh);
     hints::check(&mut fresh);
 }
 
@@ -137,12 +144,21 @@ fn answers(rig: &mut impl Rig) -> Vec<Answer> {
     answers
 }
 
+/// The answer to a merge.
+fn merged(ticket: u64, merged: Merged) -> Answer {
+    (ticket, Ok(Done::Merged(merged)))
+}
+
+fn applied(ticket: u64, previous: Option<Version>) -> Answer {
+    merged(ticket, Merged::Applied { previous })
+}
+
 fn nothing_is_visible_or_answered_before_it_is_durable(rig: &mut impl Rig) {
     merge(rig, 7, 1, record(1, Some(1)));
     assert_eq!(get(rig, 1), None);
     assert_eq!(answers(rig), []);
     rig.sync();
-    assert_eq!(answers(rig), [(7, Ok(Merged::Applied { previous: None }))]);
+    assert_eq!(answers(rig), [applied(7, None)]);
     assert_eq!(answers(rig), [], "an answer comes once");
     assert_eq!(get(rig, 1), Some(record(1, Some(1))));
 }
@@ -153,11 +169,10 @@ fn the_larger_version_wins_in_whatever_order(rig: &mut impl Rig) {
     merge(rig, 2, 1, record(1, Some(1)));
     merge(rig, 3, 1, record(3, Some(3)));
     rig.sync();
-    let applied = |previous| Ok(Merged::Applied { previous });
     let two = record(2, None).version;
     assert_eq!(
         answers(rig),
-        [(1, applied(None)), (2, Ok(Merged::Superseded { version: two })), (3, applied(Some(two))),]
+        [applied(1, None), merged(2, Merged::Superseded { version: two }), applied(3, Some(two))]
     );
     assert_eq!(get(rig, 1), Some(record(3, Some(3))));
 }
@@ -171,11 +186,7 @@ fn a_merge_is_decided_against_queued_writes(rig: &mut impl Rig) {
     let five = record(5, None).version;
     assert_eq!(
         answers(rig),
-        [
-            (1, Ok(Merged::Applied { previous: None })),
-            (2, Ok(Merged::Superseded { version: five })),
-            (3, Ok(Merged::Applied { previous: Some(five) })),
-        ]
+        [applied(1, None), merged(2, Merged::Superseded { version: five }), applied(3, Some(five)),]
     );
     assert_eq!(get(rig, 1), Some(record(6, Some(6))));
 }
@@ -187,8 +198,8 @@ fn a_retry_of_the_same_record_is_applied(rig: &mut impl Rig) {
     rig.sync();
     merge(rig, 3, 1, record(1, Some(1)));
     rig.sync();
-    let again = Ok(Merged::Applied { previous: Some(version) });
-    assert_eq!(answers(rig), [(1, Ok(Merged::Applied { previous: None })), (2, again), (3, again)]);
+    let again = Some(version);
+    assert_eq!(answers(rig), [applied(1, None), applied(2, again), applied(3, again)]);
 }
 
 fn a_tombstone_is_a_record(rig: &mut impl Rig) {
@@ -200,7 +211,7 @@ fn a_tombstone_is_a_record(rig: &mut impl Rig) {
     merge(rig, 3, 1, record(1, Some(1)));
     rig.sync();
     let version = record(2, None).version;
-    assert_eq!(answers(rig).pop(), Some((3, Ok(Merged::Superseded { version }))));
+    assert_eq!(answers(rig).pop(), Some(merged(3, Merged::Superseded { version })));
     rig.settle();
     assert_eq!(get(rig, 1), Some(record(2, None)));
 }
@@ -229,6 +240,7 @@ pub fn follow(rig: &mut impl Rig, script: &[Act]) {
                 model.merge(rig, key, record(u64::from(ms), Some(value)));
             }
             Act::Delete { key, ms } => model.merge(rig, key, record(u64::from(ms), None)),
+            Act::Forget { key } => model.forget(rig, key),
             Act::Get { key: number } => {
                 let (hash, key) = key(number);
                 let found = rig.store().get(hash, &key).expect("nothing is damaged here");
@@ -256,13 +268,16 @@ pub fn follow(rig: &mut impl Rig, script: &[Act]) {
     for number in 0..=u8::MAX {
         assert_eq!(get(rig, number).as_ref(), model.durable.get(&number));
     }
+    assert_eq!(rig.store().is_empty(), Ok(model.durable.is_empty()));
+    rig.store().end_batch();
 }
 
 #[derive(Default)]
 struct Model {
     durable: BTreeMap<u8, Record>,
-    queued: BTreeMap<u8, Record>,
-    expected: BTreeMap<u64, Merged>,
+    /// What is to become of a key: nothing where it is forgotten.
+    queued: BTreeMap<u8, Option<Record>>,
+    expected: BTreeMap<u64, Done>,
     /// Those of them that what is queued decides.
     queued_tickets: BTreeSet<u64>,
     tickets: u64,
@@ -272,17 +287,28 @@ struct Model {
 impl Model {
     fn merge(&mut self, rig: &mut impl Rig, number: u8, record: Record) {
         self.tickets += 1;
-        let present = self.queued.get(&number).or_else(|| self.durable.get(&number));
+        let present = match self.queued.get(&number) {
+            Some(queued) => queued.as_ref(),
+            None => self.durable.get(&number),
+        };
         let decision = decide(&record, present);
         if self.queued.contains_key(&number) || matches!(decision, Decision::Store(_)) {
             self.queued_tickets.insert(self.tickets);
         }
         let (Decision::Store(merged) | Decision::Keep(merged)) = decision;
         if matches!(decision, Decision::Store(_)) {
-            self.queued.insert(number, record.clone());
+            self.queued.insert(number, Some(record.clone()));
         }
-        self.expected.insert(self.tickets, merged);
+        self.expected.insert(self.tickets, Done::Merged(merged));
         merge(rig, self.tickets, number, record);
+    }
+
+    fn forget(&mut self, rig: &mut impl Rig, number: u8) {
+        self.tickets += 1;
+        self.queued_tickets.insert(self.tickets);
+        self.queued.insert(number, None);
+        self.expected.insert(self.tickets, Done::Forgotten);
+        forgets::forget(rig, self.tickets, number);
     }
 
     fn sync(&mut self, rig: &mut impl Rig) {
@@ -311,7 +337,12 @@ impl Model {
 
     fn synced(&mut self, rig: &mut impl Rig) {
         self.queued_tickets.clear();
-        self.durable.append(&mut self.queued);
+        for (number, state) in std::mem::take(&mut self.queued) {
+            match state {
+                Some(record) => self.durable.insert(number, record),
+                None => self.durable.remove(&number),
+            };
+        }
         self.hints.sync();
         for (ticket, result) in answers(rig) {
             assert_eq!(result.ok(), self.expected.remove(&ticket), "ticket {ticket}");

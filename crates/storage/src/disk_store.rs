@@ -8,22 +8,26 @@ mod listing;
 
 use std::collections::VecDeque;
 use std::mem;
+use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use paravon_model::{Key, Ordinal, Record, Version};
 use paravon_ring::{KeyHash, Shift};
 
 use crate::applier::{Mailbox, Progress};
+use crate::codec;
 use crate::engine::{Engine, HintView, View};
 use crate::hint::{DirtyMark, HintTotals, KeptHint};
 use crate::hint_ledger::{Change, Ledger};
 use crate::log::entry;
 use crate::page::PageLimit;
 use crate::position::Position;
+use crate::record_stage::{RecordState, Slot};
 use crate::store::{
-    Answer, Completion, Decision, Group, Merged, ReadError, Refusal, Store, WriteError, decide,
+    Answer, Completion, Decision, Done, Group, Merged, ReadError, Refusal, Store, WriteError,
+    decide,
 };
-use crate::table::{Slot, Table};
+use crate::table::Table;
 
 use hints::HintChange;
 
@@ -77,13 +81,13 @@ pub struct DiskStore {
 struct Pending {
     number: u64,
     epoch: u64,
-    records: Vec<(Slot, Record)>,
+    records: Vec<(Slot, RecordState)>,
     hints: Vec<HintChange>,
     marks: Vec<DirtyMark>,
     /// Rows of the file to be removed wherever they lie, and in whose listing they were found.
     rotten: Vec<(Box<[u8]>, Ordinal)>,
-    /// Merges that this group decides.
-    tickets: Vec<(u64, Merged)>,
+    /// Merges that this group decides, and removals that it holds.
+    tickets: Vec<(u64, Done)>,
     outcome: Option<Result<Position, WriteError>>,
 }
 
@@ -153,37 +157,50 @@ impl DiskStore {
         self.view.take().map_or_else(|| self.engine.view(), Ok)
     }
 
-    fn refusal(&self, key: &Key, record: &Record) -> Option<Refusal> {
-        let bytes = entry::record_len(key, record);
+    /// Why a slot cannot get a state now.
+    fn refusal(&self, key: &Key, state: Option<&Record>) -> Option<Refusal> {
+        let bytes = entry_len(key, state);
         if self.read_only {
             Some(Refusal::ReadOnly)
         } else if bytes > self.limits.group_bytes {
             Some(Refusal::TooLarge { bytes, max: self.limits.group_bytes })
-        } else if self.full && !record.is_tombstone() {
+        } else if self.full && !state.is_none_or(Record::is_tombstone) {
             Some(Refusal::StorageFull)
-        } else if self.table.bytes() >= self.bound(record) {
+        } else if self.table.bytes() >= self.bound(state) {
             Some(Refusal::Overloaded)
         } else {
             None
         }
     }
 
-    /// Puts leave a part of the table to deletes, which are to pass when the disk has become full, and
-    /// to the hints that follow them.
-    fn bound(&self, record: &Record) -> usize {
+    /// Puts leave a part of the table to deletes and removals, which are to pass when the disk has become
+    /// full, and to the hints that follow them.
+    fn bound(&self, state: Option<&Record>) -> usize {
         let all = self.limits.table_bytes;
-        if record.is_tombstone() { all } else { all - all / 8 }
+        if state.is_none_or(Record::is_tombstone) { all } else { all - all / 8 }
     }
 
-    /// Queues a record in the group being filled, which will answer `ticket`.
-    fn queue(&mut self, ticket: u64, merged: Merged, slot: Slot, record: Record) {
-        self.make_room(entry::record_len(&slot.key, &record));
-        entry::put_record(&mut self.entries, self.shard, slot.hash, &slot.key, &record);
+    /// Queues what a slot is to hold in the group being filled, which will answer `ticket`.
+    fn queue(&mut self, ticket: u64, done: Done, slot: Slot, state: RecordState) {
+        self.make_room(entry_len(&slot.key, state.as_ref()));
+        match &state {
+            Some(record) => {
+                entry::put_record(&mut self.entries, self.shard, slot.hash, &slot.key, record);
+            }
+            None => entry::put_forgotten(&mut self.entries, self.shard, slot.hash, &slot.key),
+        }
         let group = self.pending.back_mut().expect("one group is always being filled");
-        group.tickets.push((ticket, merged));
-        group.records.push((slot.clone(), record.clone()));
+        group.tickets.push((ticket, done));
+        group.records.push((slot.clone(), state.clone()));
         let number = group.number;
-        self.table.queue(slot, record, number);
+        self.table.queue(slot, state, number);
+    }
+
+    /// Lets a group that is not answered yet answer `ticket` too: what it queued decided that.
+    fn answer_with(&mut self, number: u64, ticket: u64, done: Done) {
+        let group = self.pending.iter_mut().find(|group| group.number == number);
+        let group = group.expect("what is queued belongs to a pending group");
+        group.tickets.push((ticket, done));
     }
 
     /// Closes the group being filled if it cannot take `needed` bytes more.
@@ -199,9 +216,10 @@ impl DiskStore {
         }
         let group = self.pending.back().expect("one group is always being filled");
         let (number, epoch) = (group.number, self.epoch);
-        let drops_hints = group.hints.iter().any(|change| change.state.is_none());
+        let removes = group.hints.iter().any(|change| change.state.is_none())
+            || group.records.iter().any(|(_, state)| state.is_none());
         let entries = mem::take(&mut self.entries);
-        self.ready.push_back(Group { shard: self.shard, number, epoch, drops_hints, entries });
+        self.ready.push_back(Group { shard: self.shard, number, epoch, removes, entries });
         self.pending.push_back(Pending::new(number + 1, self.epoch));
     }
 
@@ -213,8 +231,8 @@ impl DiskStore {
                 self.fail(group, error);
                 continue;
             }
-            for (slot, record) in group.records {
-                self.table.sync(slot, record, group.number);
+            for (slot, state) in group.records {
+                self.table.sync(slot, state, group.number);
             }
             for HintChange { slot, state, .. } in group.hints {
                 self.table.hints.sync(slot, state, group.number);
@@ -223,7 +241,7 @@ impl DiskStore {
             for (place, target) in group.rotten {
                 self.table.hints.sync_rotten(place, target);
             }
-            self.answers.extend(group.tickets.into_iter().map(|(t, merged)| (t, Ok(merged))));
+            self.answers.extend(group.tickets.into_iter().map(|(ticket, done)| (ticket, Ok(done))));
             self.through = self.through.max(outcome.unwrap_or_default());
         }
         self.freeze_if_due();
@@ -234,8 +252,8 @@ impl DiskStore {
     fn fail(&mut self, failed: Pending, error: WriteError) {
         self.read_only |= error == WriteError::ReadOnly;
         self.answers.extend(failed.tickets.into_iter().map(|(ticket, _)| (ticket, Err(error))));
-        for (slot, record) in &failed.records {
-            self.table.forget(slot, record);
+        for (slot, state) in &failed.records {
+            self.table.uncount(slot, state);
         }
         let (number, is_first) = (failed.number, failed.epoch == self.epoch);
         if is_first {
@@ -270,11 +288,29 @@ impl DiskStore {
         }
     }
 
+    /// Whether the file has no row but those that the table says are forgotten.
+    pub(super) fn file_shows_nothing(&self) -> Result<bool, ReadError> {
+        let view = self.engine.view()?;
+        let mut shows_nothing = true;
+        self.engine.visit_records(&view, Bound::Unbounded, |place, _| {
+            let slot = codec::decode_key(place).map(|(hash, key)| Slot { hash, key });
+            let state = slot.and_then(|slot| self.table.synced(&slot));
+            shows_nothing = state == Some(&None);
+            if shows_nothing { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        Ok(shows_nothing)
+    }
+
     fn freeze_if_due(&mut self) {
         if self.table.active_bytes() >= self.limits.table_bytes / FREEZE_SHARE {
             self.flush();
         }
     }
+}
+
+/// What the entry takes that gives a key a state.
+fn entry_len(key: &Key, state: Option<&Record>) -> usize {
+    state.map_or_else(|| entry::forgotten_len(key), |record| entry::record_len(key, record))
 }
 
 impl Store for DiskStore {
@@ -284,8 +320,8 @@ impl Store for DiskStore {
 
     fn get(&mut self, hash: KeyHash, key: &Key) -> Result<Option<Record>, ReadError> {
         let slot = Slot { hash, key: key.clone() };
-        if let Some(record) = self.table.synced(&slot) {
-            return Ok(Some(record.clone()));
+        if let Some(state) = self.table.synced(&slot) {
+            return Ok(state.clone());
         }
         self.applied(&slot)
     }
@@ -297,23 +333,21 @@ impl Store for DiskStore {
         key: Key,
         record: Record,
     ) -> Result<(), Refusal> {
-        if let Some(refusal) = self.refusal(&key, &record) {
+        if let Some(refusal) = self.refusal(&key, Some(&record)) {
             return Err(refusal);
         }
         let slot = Slot { hash, key };
         if let Some((present, number)) = self.table.queued(&slot) {
-            match decide(&record, Some(present)) {
-                Decision::Store(merged) => self.queue(ticket, merged, slot, record),
-                Decision::Keep(merged) => {
-                    let group = self.pending.iter_mut().find(|group| group.number == number);
-                    let group = group.expect("a queued record belongs to a pending group");
-                    group.tickets.push((ticket, merged));
+            match decide(&record, present.as_ref()) {
+                Decision::Store(merged) => {
+                    self.queue(ticket, Done::Merged(merged), slot, Some(record));
                 }
+                Decision::Keep(merged) => self.answer_with(number, ticket, Done::Merged(merged)),
             }
             return Ok(());
         }
         let decision = match self.table.synced(&slot) {
-            Some(present) => decide(&record, Some(present)),
+            Some(present) => decide(&record, present.as_ref()),
             None => match self.applied(&slot) {
                 Ok(present) => decide(&record, present.as_ref()),
                 Err(ReadError::Damaged) => Decision::Store(Merged::OverDamaged),
@@ -321,8 +355,22 @@ impl Store for DiskStore {
             },
         };
         match decision {
-            Decision::Store(merged) => self.queue(ticket, merged, slot, record),
-            Decision::Keep(merged) => self.answers.push((ticket, Ok(merged))),
+            Decision::Store(merged) => self.queue(ticket, Done::Merged(merged), slot, Some(record)),
+            Decision::Keep(merged) => self.answers.push((ticket, Ok(Done::Merged(merged)))),
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, ticket: u64, hash: KeyHash, key: Key) -> Result<(), Refusal> {
+        if let Some(refusal) = self.refusal(&key, None) {
+            return Err(refusal);
+        }
+        let slot = Slot { hash, key };
+        match self.table.queued(&slot) {
+            Some((None, number)) => self.answer_with(number, ticket, Done::Forgotten),
+            // What is stored is not looked at: it goes whatever it is, and if there is nothing, the entry
+            // says no more than that.
+            Some((Some(_), _)) | None => self.queue(ticket, Done::Forgotten, slot, None),
         }
         Ok(())
     }
@@ -365,13 +413,7 @@ impl Store for DiskStore {
     }
 
     fn is_empty(&mut self) -> Result<bool, ReadError> {
-        if !self.table.has_no_record() {
-            return Ok(false);
-        }
-        let view = self.take_view()?;
-        let is_empty = self.engine.is_empty(&view);
-        self.view = Some(view);
-        is_empty
+        Ok(!self.table.holds_record() && self.file_shows_nothing()?)
     }
 
     fn keep_hint(

@@ -6,24 +6,22 @@
 
 mod hints;
 
+use std::ops::{Bound, ControlFlow};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use paravon_model::{Key, Record};
 use paravon_ring::KeyHash;
-use redb::{
-    Builder, Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTableMetadata,
-    TableDefinition,
-};
+use redb::{Builder, Database, Durability, ReadOnlyTable, ReadableDatabase, TableDefinition};
 
 use crate::backend::{FileBackend, Space};
 use crate::codec::{self, BadRecord};
 use crate::disk::{Disk, is_full};
 use crate::error::Error;
 use crate::position::Position;
+use crate::record_stage::{RecordState, Slot};
 use crate::store::ReadError;
-use crate::table::Slot;
 
 pub(crate) use hints::{HintRow, HintView};
 
@@ -161,16 +159,33 @@ impl Engine {
         }
     }
 
-    /// Whether there is no record in `view`.
-    pub(crate) fn is_empty(&self, view: &View) -> Result<bool, ReadError> {
+    /// Hands `visit` the rows of `view` from a place on, until it breaks: the bytes of the storage key
+    /// and those of the record, whole or not. One pass, so a row whose place has rotten is met where it
+    /// lies.
+    pub(crate) fn visit_records(
+        &self,
+        view: &View,
+        from: Bound<&[u8]>,
+        mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
         let table = view.table.as_ref().ok_or(ReadError::Unavailable)?;
-        self.guarded(|_| Ok(table.is_empty()?)).map_err(|_| ReadError::Unavailable)
+        let visited = self.guarded(|_| {
+            for row in table.range::<&[u8]>((from, Bound::Unbounded))? {
+                let (place, stored) = row?;
+                if visit(place.value(), stored.value()).is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        visited.map_err(|_| ReadError::Unavailable)
     }
 
-    /// Stores a slice of records, in order of their slots. Visible to new views, durable if asked.
+    /// Stores and removes a slice of records, in order of their slots. Visible to new views, durable if
+    /// asked.
     pub(crate) fn apply<'a>(
         &self,
-        records: impl Iterator<Item = (&'a Slot, &'a Record)>,
+        records: impl Iterator<Item = (&'a Slot, &'a RecordState)>,
         durability: Durability,
     ) -> Result<(), EngineError> {
         self.space.settle().map_err(|error| self.space_error(&error))?;
@@ -179,12 +194,16 @@ impl Engine {
             let mut transaction = database.begin_write()?;
             transaction.set_durability(durability)?;
             let mut table = transaction.open_table(RECORDS)?;
-            for (slot, record) in records {
+            for (slot, state) in records {
                 key.clear();
-                value.clear();
                 codec::encode_key(&mut key, slot.hash, &slot.key);
-                codec::encode_record(&mut value, slot.hash, &slot.key, record);
-                table.insert(key.as_slice(), value.as_slice())?;
+                if let Some(record) = state {
+                    value.clear();
+                    codec::encode_record(&mut value, slot.hash, &slot.key, record);
+                    table.insert(key.as_slice(), value.as_slice())?;
+                } else {
+                    table.remove(key.as_slice())?;
+                }
             }
             drop(table);
             Ok(transaction.commit()?)
@@ -275,6 +294,22 @@ mod tests {
     use crate::conformance::{key, record};
     use crate::crash_disk::CrashDisk;
 
+    impl Engine {
+        /// Puts rows there as they are, whole or not.
+        pub(crate) fn put_records(&self, rows: &[(Vec<u8>, Vec<u8>)]) {
+            let put = self.guarded(|database| {
+                let transaction = database.begin_write()?;
+                let mut records = transaction.open_table(RECORDS)?;
+                for (place, stored) in rows {
+                    records.insert(place.as_slice(), stored.as_slice())?;
+                }
+                drop(records);
+                Ok(transaction.commit()?)
+            });
+            put.unwrap();
+        }
+    }
+
     #[test]
     fn a_record_of_a_later_format_is_neither_damaged_nor_absent() {
         let disk = CrashDisk::new();
@@ -284,12 +319,7 @@ mod tests {
         let (mut stored, mut value) = (Vec::new(), Vec::new());
         codec::encode_key(&mut stored, hash, &key);
         codec::encode_later_record(&mut value, hash, &key, &record(1, Some(1)));
-        let put = engine.guarded(|database| {
-            let transaction = database.begin_write()?;
-            transaction.open_table(RECORDS)?.insert(stored.as_slice(), value.as_slice())?;
-            Ok(transaction.commit()?)
-        });
-        assert_eq!(put, Ok(()));
+        engine.put_records(&[(stored, value)]);
         let view = engine.view().unwrap();
         let found = engine.read(&view, hash, &key, &mut Vec::new());
         assert_eq!(found, Err(ReadError::Unavailable));

@@ -10,8 +10,8 @@
 //! applier                       frozen table ──> redb, not durable ── Completion::Applied
 //! checkpointer                  redb durable ──> node.state ──> old segments recycled
 //! ```
-//! Hints for replicas that could not be reached go the same way, in tables of their own
-//! (`HINT_NOT_LOST`).
+//! The removal of a key goes the same way as a merge, in its order. Hints for replicas that could not
+//! be reached do too, in tables of their own (`HINT_NOT_LOST`).
 //!
 //! **Architecture invariant:** a record is visible to [`Store::get`] only once the log holds it
 //! durably; nothing is retried after a failed sync; no bytes from the disk are believed without a
@@ -45,6 +45,7 @@ mod node_state;
 mod options;
 mod page;
 mod position;
+mod record_stage;
 mod space;
 mod steps;
 mod storage;
@@ -64,5 +65,5 @@ pub use position::Position;
 pub use steps::{Stepped, Steps};
 pub use storage::{Closer, Documents, Recovered, Storage};
 pub use store::{
-    Answer, Completion, Completions, Group, Merged, ReadError, Refusal, Store, WriteError,
+    Answer, Completion, Completions, Done, Group, Merged, ReadError, Refusal, Store, WriteError,
 };

@@ -3,7 +3,7 @@
 //! The same rules as the disk engine as far as a caller can see: a write is invisible and unanswered
 //! until its group is taken, which stands for its sync. It must never be more lenient than the disk.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use paravon_model::{Key, Ordinal, Record, Version};
@@ -12,8 +12,9 @@ use paravon_ring::{KeyHash, Shift};
 use crate::hint::{self, HintSlot, HintTotals, KeptHint};
 use crate::hint_ledger::{Change, Ledger};
 use crate::page::{Page, PageLimit};
+use crate::record_stage::{Place, RecordState};
 use crate::store::{
-    Answer, Completion, Decision, Group, Merged, ReadError, Refusal, Store, decide, weight,
+    Answer, Completion, Decision, Done, Group, ReadError, Refusal, Store, decide, weight,
 };
 
 /// The records of one shard in memory alone. Lost with the process.
@@ -22,9 +23,10 @@ pub struct MemoryStore {
     shard: u16,
     limit_bytes: usize,
     used_bytes: usize,
-    stored: HashMap<Key, Record>,
-    queued: HashMap<Key, Record>,
-    waiting: Vec<(u64, Merged)>,
+    stored: BTreeMap<Place, Record>,
+    /// What is to become of a record: nothing where its key is forgotten.
+    queued: BTreeMap<Place, RecordState>,
+    waiting: Vec<(u64, Done)>,
     answers: Vec<Answer>,
     hints: BTreeMap<HintSlot, Record>,
     /// What is to become of a slot: nothing where its hint is dropped.
@@ -41,8 +43,8 @@ impl MemoryStore {
             shard,
             limit_bytes,
             used_bytes: 0,
-            stored: HashMap::new(),
-            queued: HashMap::new(),
+            stored: BTreeMap::new(),
+            queued: BTreeMap::new(),
             waiting: Vec::new(),
             answers: Vec::new(),
             hints: BTreeMap::new(),
@@ -64,38 +66,52 @@ impl Store for MemoryStore {
         self.shard
     }
 
-    fn get(&mut self, _hash: KeyHash, key: &Key) -> Result<Option<Record>, ReadError> {
-        Ok(self.stored.get(key).cloned())
+    fn get(&mut self, hash: KeyHash, key: &Key) -> Result<Option<Record>, ReadError> {
+        Ok(self.stored.get(&(hash, Some(key.clone()))).cloned())
     }
 
     fn merge(
         &mut self,
         ticket: u64,
-        _hash: KeyHash,
+        hash: KeyHash,
         key: Key,
         record: Record,
     ) -> Result<(), Refusal> {
         if self.used_bytes >= self.limit_bytes && !record.is_tombstone() {
             return Err(Refusal::StorageFull);
         }
-        let present = self.queued.get(&key).or_else(|| self.stored.get(&key));
+        let place = (hash, Some(key));
+        let present = match self.queued.get(&place) {
+            Some(queued) => queued.as_ref(),
+            None => self.stored.get(&place),
+        };
         let (merged, store) = match decide(&record, present) {
             Decision::Store(merged) => (merged, true),
             Decision::Keep(merged) => (merged, false),
         };
         if store {
-            self.queued.insert(key, record);
+            self.queued.insert(place, Some(record));
         }
-        self.waiting.push((ticket, merged));
+        self.waiting.push((ticket, Done::Merged(merged)));
+        Ok(())
+    }
+
+    fn forget(&mut self, ticket: u64, hash: KeyHash, key: Key) -> Result<(), Refusal> {
+        self.queued.insert((hash, Some(key)), None);
+        self.waiting.push((ticket, Done::Forgotten));
         Ok(())
     }
 
     fn take_group(&mut self) -> Option<Group> {
-        for (key, record) in self.queued.drain() {
-            self.used_bytes += weight(&key, &record);
-            if let Some(old) = self.stored.insert(key.clone(), record) {
-                self.used_bytes -= weight(&key, &old);
-            }
+        for (place, state) in std::mem::take(&mut self.queued) {
+            let weight =
+                |record: &Record| place.1.as_ref().map_or(0, |key| weight(key, Some(record)));
+            self.used_bytes += state.as_ref().map_or(0, weight);
+            self.used_bytes -= self.stored.get(&place).map_or(0, weight);
+            match state {
+                Some(record) => self.stored.insert(place, record),
+                None => self.stored.remove(&place),
+            };
         }
         for (slot, state) in std::mem::take(&mut self.queued_hints) {
             match state {
@@ -103,7 +119,7 @@ impl Store for MemoryStore {
                 None => self.hints.remove(&slot),
             };
         }
-        self.answers.extend(self.waiting.drain(..).map(|(ticket, merged)| (ticket, Ok(merged))));
+        self.answers.extend(self.waiting.drain(..).map(|(ticket, done)| (ticket, Ok(done))));
         None
     }
 
@@ -114,7 +130,7 @@ impl Store for MemoryStore {
     }
 
     fn is_empty(&mut self) -> Result<bool, ReadError> {
-        Ok(self.stored.is_empty() && self.queued.is_empty())
+        Ok(self.stored.is_empty() && self.queued.values().all(Option::is_none))
     }
 
     fn keep_hint(

@@ -20,10 +20,11 @@ use crate::log::entry::{BadEntry, Entry};
 use crate::log::{max_payload, recover};
 use crate::node_state::NodeStateFile;
 use crate::options::Options;
+use crate::record_stage::Slot;
 use crate::space::SpaceWatch;
 use crate::storage::{Documents, Recovered};
 use crate::store::{Completions, Store};
-use crate::table::{Slot, Table};
+use crate::table::Table;
 
 /// Storage that moves only when it is stepped.
 pub struct Stepped {
@@ -145,6 +146,7 @@ fn replay(table: &mut Table, entry: Entry) {
         Entry::Hint { slot, record, .. } => table.hints.recover(slot, record),
         Entry::HintDropped { slot, version, .. } => table.hints.recover_drop(slot, version),
         Entry::Dirty { mark, .. } => table.hints.recover_mark(mark),
+        Entry::Forgotten { hash, key, .. } => table.recover_forgotten(Slot { hash, key }),
         Entry::Ceiling(_) => {}
     }
 }

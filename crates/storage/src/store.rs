@@ -1,7 +1,7 @@
 //! What an event loop sees of storage: the [`Store`] of one shard and the messages around it.
 //!
 //! A store never blocks on a sync and never starts a thread. Writes are queued by
-//! [`Store::merge`], leave as a [`Group`] for the log, come back as a [`Completion`], and only then
+//! [`Store::merge`] and [`Store::forget`], leave as a [`Group`] for the log, come back as a [`Completion`], and only then
 //! are answered by [`Store::drain`].
 
 use std::cmp::Ordering;
@@ -44,6 +44,17 @@ pub trait Store: Send {
         record: Record,
     ) -> Result<(), Refusal>;
 
+    /// Queues the removal of whatever is stored of `key`, as if it had never been: a record, a tombstone,
+    /// damage. Its answer comes from [`drain`](Self::drain) under `ticket` when it is durable, whatever
+    /// the durability of writes. Of the merges of the key, those before it are gone with it, and those
+    /// after it are decided as if nothing were stored.
+    ///
+    /// Never for a key that this node is to store: nothing stays to win against an older record.
+    ///
+    /// # Errors
+    /// Refused before anything was done; there will be no answer for `ticket`.
+    fn forget(&mut self, ticket: u64, hash: KeyHash, key: Key) -> Result<(), Refusal>;
+
     /// The next group of queued writes, to be submitted to the journal in the order taken. Call it
     /// until it gives `None`: a group is bounded by what one batch of the log can hold.
     fn take_group(&mut self) -> Option<Group>;
@@ -55,7 +66,8 @@ pub trait Store: Send {
     /// completions: what was decided against a durable record is answered at once.
     fn drain(&mut self, out: &mut Vec<Answer>);
 
-    /// Whether no record is kept here, durable or queued. Tombstones are records; hints are none.
+    /// Whether no record is kept here, durable or queued. Tombstones are records; hints are none, and
+    /// neither is what was durably forgotten.
     ///
     /// # Errors
     /// The shard's file cannot be read.
@@ -116,8 +128,17 @@ pub trait Store: Send {
     fn flush(&mut self) -> bool;
 }
 
-/// The ticket of a merge with its result.
-pub type Answer = (u64, Result<Merged, WriteError>);
+/// The ticket of a merge or a removal with its result.
+pub type Answer = (u64, Result<Done, WriteError>);
+
+/// What was done under a ticket. Everything it says is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// A merge.
+    Merged(Merged),
+    /// Nothing was stored of the key when this became durable.
+    Forgotten,
+}
 
 /// What a merge did. Everything it says is durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +158,7 @@ pub enum Merged {
     },
 }
 
-/// Why a merge was not even queued. Nothing was stored.
+/// Why a merge or a removal was not even queued. Nothing was stored or removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The table of what redb lacks is full. Mends itself when the applier has caught up.
@@ -162,7 +183,7 @@ pub enum Refusal {
     Unavailable,
 }
 
-/// Why an accepted merge failed.
+/// Why an accepted merge or removal failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WriteError {
     /// Writing or syncing the log failed. It may be stored all the same (outcome unknown); this node
@@ -197,8 +218,8 @@ pub struct Group {
     pub(crate) number: u64,
     /// Rises when a group of this shard fails: all groups of one epoch after a failed one fail.
     pub(crate) epoch: u64,
-    /// Whether it removes hints: those are synced whatever the durability of writes.
-    pub(crate) drops_hints: bool,
+    /// Whether it removes hints or records: that is synced whatever the durability of writes.
+    pub(crate) removes: bool,
     /// Log entries, encoded.
     pub(crate) entries: Vec<u8>,
 }
@@ -300,13 +321,13 @@ pub(crate) fn decide(record: &Record, present: Option<&Record>) -> Decision {
     }
 }
 
-/// What a record takes in memory, allocations and map slot included, in bytes.
-pub(crate) fn weight(key: &Key, record: &Record) -> usize {
+/// What a record takes in memory, or that there is none, allocations and map slot included, in bytes.
+pub(crate) fn weight(key: &Key, record: Option<&Record>) -> usize {
     /// Two counted allocations with their padding, and a map slot at the usual load.
     const OVERHEAD: usize = 192;
-    let value = match &record.body {
-        Body::Live(value) => value.bytes.len(),
-        Body::Tombstone => 0,
+    let value = match record.map(|record| &record.body) {
+        Some(Body::Live(value)) => value.bytes.len(),
+        Some(Body::Tombstone) | None => 0,
     };
     OVERHEAD + key.encoded().len() + value
 }

@@ -3,66 +3,29 @@
 //! ```text
 //! merge ──> queued ──(synced)──> active ──(freeze)──> frozen ──(applied)──> gone: redb has them
 //! ```
-//! Queued records take part in merges and are invisible to reads. A record in an earlier stage is
-//! never older than one of the same key in a later stage. Touched by the owner's thread alone; a
-//! frozen table is immutable and shared.
+//! Queued records take part in merges and are invisible to reads. A key that was forgotten has a state
+//! too, which hides the record of every later stage and of redb. A state in an earlier stage is never
+//! older than one of the same key in a later stage. Touched by the owner's thread alone; a frozen table
+//! is immutable and shared.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::mem;
 use std::sync::{Arc, OnceLock};
 
-use paravon_model::{Key, Ordinal, Record};
-use paravon_ring::KeyHash;
+use paravon_model::{Ordinal, Record};
 
 use crate::hint_table::{HintStage, HintState, HintTable};
 use crate::position::Position;
+use crate::record_stage::{BySlot, RecordStage, RecordState, Slot};
 use crate::store::weight;
-
-/// A key with its hash: hashes at no cost, and sorts as redb does.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Slot {
-    /// The position on the ring.
-    pub(crate) hash: KeyHash,
-    /// The key.
-    pub(crate) key: Key,
-}
-
-impl Hash for Slot {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash.0);
-    }
-}
-
-/// The hash of a slot is its key hash: that is keyed by the cluster's seed already.
-#[derive(Default)]
-pub(crate) struct KeyHasher(u64);
-
-impl Hasher for KeyHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, _bytes: &[u8]) {
-        unreachable!("a slot hashes as one u64");
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-}
 
 /// The most slots that a fresh table reserves, whatever recovery put into the one before.
 const MAX_RESERVED: usize = 1 << 18;
-
-/// Records by slot.
-pub(crate) type Records<T> = HashMap<Slot, T, BuildHasherDefault<KeyHasher>>;
 
 /// A full table on its way into redb.
 #[derive(Debug, Default)]
 pub(crate) struct Frozen {
     /// What redb is to hold.
-    pub(crate) records: Records<Record>,
+    pub(crate) records: RecordStage,
     /// And of hints.
     pub(crate) hints: HintStage,
     /// Once applied, redb holds every record of this shard before this position.
@@ -76,15 +39,15 @@ pub(crate) struct Frozen {
 
 #[derive(Debug)]
 struct Queued {
-    record: Record,
+    state: RecordState,
     group: u64,
 }
 
 /// The three stages.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    queued: Records<Queued>,
-    active: Records<Record>,
+    queued: BySlot<Queued>,
+    active: RecordStage,
     /// The hints in the same stages.
     pub(crate) hints: HintTable,
     frozen: Option<Arc<Frozen>>,
@@ -96,37 +59,37 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// The queued record of a slot and the group that carries it.
-    pub(crate) fn queued(&self, slot: &Slot) -> Option<(&Record, u64)> {
-        self.queued.get(slot).map(|queued| (&queued.record, queued.group))
+    /// The queued state of a slot and the group that carries it.
+    pub(crate) fn queued(&self, slot: &Slot) -> Option<(&RecordState, u64)> {
+        self.queued.get(slot).map(|queued| (&queued.state, queued.group))
     }
 
-    /// The newest synced record of a slot that redb may lack.
-    pub(crate) fn synced(&self, slot: &Slot) -> Option<&Record> {
+    /// The newest synced state of a slot that redb may lack.
+    pub(crate) fn synced(&self, slot: &Slot) -> Option<&RecordState> {
         self.active
             .get(slot)
             .or_else(|| self.frozen.as_ref().and_then(|frozen| frozen.records.get(slot)))
     }
 
-    /// Queues a record that won its merge, as part of `group`.
-    pub(crate) fn queue(&mut self, slot: Slot, record: Record, group: u64) {
-        self.queued_bytes += weight(&slot.key, &record);
-        self.queued.insert(slot, Queued { record, group });
+    /// Queues a record that won its merge, or that a key is forgotten, as part of `group`.
+    pub(crate) fn queue(&mut self, slot: Slot, state: RecordState, group: u64) {
+        self.queued_bytes += weight(&slot.key, state.as_ref());
+        self.queued.insert(slot, Queued { state, group });
     }
 
-    /// Makes a record of a synced group visible.
-    pub(crate) fn sync(&mut self, slot: Slot, record: Record, group: u64) {
-        let bytes = weight(&slot.key, &record);
+    /// Makes the state of a synced group visible.
+    pub(crate) fn sync(&mut self, slot: Slot, state: RecordState, group: u64) {
+        let bytes = weight(&slot.key, state.as_ref());
         self.queued_bytes -= bytes;
         if self.queued.get(&slot).is_some_and(|queued| queued.group == group) {
             self.queued.remove(&slot);
         }
-        self.insert(slot, record, bytes);
+        self.insert(slot, state, bytes);
     }
 
-    /// Forgets a record of a group that failed.
-    pub(crate) fn forget(&mut self, slot: &Slot, record: &Record) {
-        self.queued_bytes -= weight(&slot.key, record);
+    /// Counts a state of a group that failed no more.
+    pub(crate) fn uncount(&mut self, slot: &Slot, state: &RecordState) {
+        self.queued_bytes -= weight(&slot.key, state.as_ref());
     }
 
     /// Lets no merge be decided against what is queued now, because it will fail.
@@ -135,13 +98,19 @@ impl Table {
         self.hints.forget_decisions();
     }
 
-    /// Takes a record from the log at a start: the newest of its key wins.
+    /// Takes a record from the log at a start: the newest wins since its key was forgotten last.
     pub(crate) fn recover(&mut self, slot: Slot, record: Record) {
-        let older = self.active.get(&slot).is_some_and(|held| record.precedence(held).is_le());
-        if !older {
-            let bytes = weight(&slot.key, &record);
-            self.insert(slot, record, bytes);
+        let held = self.active.get(&slot).and_then(Option::as_ref);
+        if held.is_none_or(|held| record.precedence(held).is_gt()) {
+            let bytes = weight(&slot.key, Some(&record));
+            self.insert(slot, Some(record), bytes);
         }
+    }
+
+    /// Takes from the log at a start that a key was forgotten: whatever came before is gone.
+    pub(crate) fn recover_forgotten(&mut self, slot: Slot) {
+        let bytes = weight(&slot.key, None);
+        self.insert(slot, None, bytes);
     }
 
     /// The newest synced state of a hint's slot that redb may lack.
@@ -160,11 +129,14 @@ impl Table {
         self.frozen.as_ref().map(|frozen| &frozen.hints)
     }
 
-    /// Whether it holds no record, in whatever stage.
-    pub(crate) fn has_no_record(&self) -> bool {
-        self.queued.is_empty()
-            && self.active.is_empty()
-            && self.frozen.as_ref().is_none_or(|frozen| frozen.records.is_empty())
+    /// Whether it holds a record that nothing hides, in whatever stage.
+    pub(crate) fn holds_record(&self) -> bool {
+        let frozen = self.frozen.iter().flat_map(|frozen| frozen.records.iter());
+        self.queued.values().any(|queued| queued.state.is_some())
+            || self.active.iter().any(|(_, state)| state.is_some())
+            || frozen
+                .into_iter()
+                .any(|(slot, state)| state.is_some() && self.active.get(slot).is_none())
     }
 
     /// Ends a recovery.
@@ -172,13 +144,11 @@ impl Table {
         self.uncounted_bytes = self.active_bytes();
     }
 
-    fn insert(&mut self, slot: Slot, record: Record, bytes: usize) {
+    fn insert(&mut self, slot: Slot, state: RecordState, bytes: usize) {
         self.active_bytes += bytes;
-        if let Some(old) = self.active.get_mut(&slot) {
-            self.active_bytes -= weight(&slot.key, old);
-            *old = record;
-        } else {
-            self.active.insert(slot, record);
+        let key = slot.key.clone();
+        if let Some(old) = self.active.insert(slot, state) {
+            self.active_bytes -= weight(&key, old.as_ref());
         }
     }
 
@@ -227,7 +197,8 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use paravon_model::{Body, Hlc, Value, Version};
+    use paravon_model::{Body, Hlc, Key, Value, Version};
+    use paravon_ring::KeyHash;
 
     fn slot(name: &[u8]) -> Slot {
         let key = Key::new("default", name).unwrap();
@@ -242,30 +213,30 @@ mod tests {
     #[test]
     fn a_queued_record_is_not_visible_and_a_newer_one_stays_queued() {
         let mut table = Table::default();
-        table.queue(slot(b"a"), record(1), 0);
-        table.queue(slot(b"a"), record(2), 1);
+        table.queue(slot(b"a"), Some(record(1)), 0);
+        table.queue(slot(b"a"), Some(record(2)), 1);
         assert!(table.synced(&slot(b"a")).is_none());
-        table.sync(slot(b"a"), record(1), 0);
-        assert_eq!(table.synced(&slot(b"a")), Some(&record(1)));
-        assert_eq!(table.queued(&slot(b"a")), Some((&record(2), 1)));
-        table.sync(slot(b"a"), record(2), 1);
-        assert_eq!(table.synced(&slot(b"a")), Some(&record(2)));
+        table.sync(slot(b"a"), Some(record(1)), 0);
+        assert_eq!(table.synced(&slot(b"a")), Some(&Some(record(1))));
+        assert_eq!(table.queued(&slot(b"a")), Some((&Some(record(2)), 1)));
+        table.sync(slot(b"a"), Some(record(2)), 1);
+        assert_eq!(table.synced(&slot(b"a")), Some(&Some(record(2))));
         assert!(table.queued(&slot(b"a")).is_none());
     }
 
     #[test]
     fn bytes_are_counted_through_all_stages_and_come_back_to_zero() {
         let mut table = Table::default();
-        table.queue(slot(b"a"), record(1), 0);
-        table.queue(slot(b"b"), record(1), 0);
+        table.queue(slot(b"a"), Some(record(1)), 0);
+        table.queue(slot(b"b"), Some(record(1)), 0);
         let two = table.bytes();
-        table.sync(slot(b"a"), record(1), 0);
-        table.forget(&slot(b"b"), &record(1));
+        table.sync(slot(b"a"), Some(record(1)), 0);
+        table.uncount(&slot(b"b"), &Some(record(1)));
         table.forget_decisions();
         assert_eq!(table.bytes() * 2, two);
         table.freeze(Position(1));
         assert_eq!(table.bytes() * 2, two);
-        assert_eq!(table.synced(&slot(b"a")), Some(&record(1)));
+        assert_eq!(table.synced(&slot(b"a")), Some(&Some(record(1))));
         assert!(table.release(0).is_none());
         table.release(1).unwrap();
         assert_eq!((table.bytes(), table.synced(&slot(b"a"))), (0, None));
@@ -278,7 +249,50 @@ mod tests {
             table.recover(slot(b"a"), record(ms));
         }
         table.recovered();
-        assert_eq!(table.synced(&slot(b"a")), Some(&record(3)));
+        assert_eq!(table.synced(&slot(b"a")), Some(&Some(record(3))));
         assert_eq!(table.bytes(), 0);
+    }
+
+    #[test]
+    fn what_is_forgotten_hides_what_is_frozen_and_gives_its_bytes_back() {
+        let mut table = Table::default();
+        table.recover(slot(b"a"), record(1));
+        table.recover(slot(b"b"), record(1));
+        table.freeze(Position(1));
+        assert!(table.holds_record());
+        for name in [b"a", b"b"] {
+            table.queue(slot(name), None, 0);
+        }
+        assert_eq!(table.synced(&slot(b"a")), Some(&Some(record(1))), "it is not durable yet");
+        assert!(table.holds_record());
+        for name in [b"a", b"b"] {
+            table.sync(slot(name), None, 0);
+        }
+        assert_eq!(table.synced(&slot(b"a")), Some(&None));
+        assert!(!table.holds_record());
+        table.queue(slot(b"a"), Some(record(1)), 1);
+        assert!(table.holds_record(), "what is queued is kept too");
+        table.sync(slot(b"a"), Some(record(1)), 1);
+        assert_eq!(table.synced(&slot(b"a")), Some(&Some(record(1))));
+        table.release(1).unwrap();
+        table.freeze(Position(2));
+        table.release(2).unwrap();
+        assert_eq!(table.bytes(), 0);
+    }
+
+    #[test]
+    fn replaying_a_part_of_the_log_again_changes_nothing() {
+        let log = |table: &mut Table| {
+            table.recover(slot(b"a"), record(5));
+            table.recover_forgotten(slot(b"a"));
+            table.recover(slot(b"a"), record(3));
+            table.recover(slot(b"b"), record(1));
+            table.recover_forgotten(slot(b"b"));
+        };
+        let mut table = Table::default();
+        log(&mut table);
+        log(&mut table);
+        assert_eq!(table.synced(&slot(b"a")), Some(&Some(record(3))));
+        assert_eq!(table.synced(&slot(b"b")), Some(&None));
     }
 }

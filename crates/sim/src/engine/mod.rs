@@ -220,13 +220,15 @@ fn write_failure(error: WriteError) -> Failure {
 }
 
 /// A store's word for what it did, as a shard hears it.
-fn merged(answer: Result<paravon_storage::Merged, WriteError>) -> Result<Merged, Failure> {
+fn merged(answer: Result<paravon_storage::Done, WriteError>) -> Result<Merged, Failure> {
+    use paravon_storage::{Done, Merged as Stored};
     match answer {
-        Ok(paravon_storage::Merged::Applied { .. }) => Ok(Merged::Applied),
-        Ok(paravon_storage::Merged::Superseded { version }) => Ok(Merged::Superseded { version }),
-        Ok(paravon_storage::Merged::OverDamaged) => {
+        Ok(Done::Merged(Stored::Applied { .. })) => Ok(Merged::Applied),
+        Ok(Done::Merged(Stored::Superseded { version })) => Ok(Merged::Superseded { version }),
+        Ok(Done::Merged(Stored::OverDamaged)) => {
             Err(Failure::Damaged { outcome: Outcome::Unknown })
         }
+        Ok(Done::Forgotten) => unreachable!("the ticket of a merge is answered by what it did"),
         Err(error) => Err(write_failure(error)),
     }
 }

@@ -6,10 +6,12 @@
 //! 3 hint:         tag | shard u16 | slot length u16 | record length u32 | slot | hint
 //! 4 hint dropped: tag | shard u16 | slot length u16 | hlc u64 | ordinal u32 | slot
 //! 5 dirty:        tag | shard u16 | target u32 | arc u32, all ones for all of the ring
+//! 6 forgotten:    tag | shard u16 | key hash u64 | key length u16 | key
 //! ```
 //! Records, slots and hints are those of `codec.rs`. A hint is kept in place of an older one of its
-//! slot; it is dropped if the slot holds the version named or an older one. Whoever wrote the entry
-//! had decided that already, so replaying any part of the log again, up to its end, changes nothing.
+//! slot; it is dropped if the slot holds the version named or an older one. A forgotten key holds
+//! nothing until a record of it follows. Whoever wrote the entry had decided that already, so replaying
+//! any part of the log again, in order and up to its end, changes nothing.
 //!
 //! An unknown tag is an error, never skipped: a later version wrote it and relies on it.
 
@@ -24,6 +26,7 @@ const CEILING: u8 = 2;
 const HINT: u8 = 3;
 const HINT_DROPPED: u8 = 4;
 const DIRTY: u8 = 5;
+const FORGOTTEN: u8 = 6;
 
 /// Bytes of a record entry before the key.
 const RECORD_HEAD: usize = 1 + 2 + 8 + 2 + 4;
@@ -36,6 +39,9 @@ const HINT_DROPPED_HEAD: usize = 1 + 2 + 2 + 8 + 4;
 
 /// Bytes of a dirty entry.
 pub(crate) const DIRTY_LEN: usize = 1 + 2 + 4 + 4;
+
+/// Bytes of the entry of a forgotten key before the key.
+const FORGOTTEN_HEAD: usize = 1 + 2 + 8 + 2;
 
 /// One thing that the log remembers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +84,15 @@ pub(crate) enum Entry {
         /// For whom, and where.
         mark: DirtyMark,
     },
+    /// A key of which nothing is stored any more.
+    Forgotten {
+        /// The shard that it belonged to.
+        shard: u16,
+        /// The hash of the key.
+        hash: KeyHash,
+        /// The key.
+        key: Key,
+    },
 }
 
 impl Entry {
@@ -87,7 +102,8 @@ impl Entry {
             Self::Record { shard, .. }
             | Self::Hint { shard, .. }
             | Self::HintDropped { shard, .. }
-            | Self::Dirty { shard, .. } => Some(shard),
+            | Self::Dirty { shard, .. }
+            | Self::Forgotten { shard, .. } => Some(shard),
             Self::Ceiling(_) => None,
         }
     }
@@ -104,12 +120,11 @@ pub(crate) enum BadEntry {
 
 /// Appends a record entry.
 pub(crate) fn put_record(out: &mut Vec<u8>, shard: u16, hash: KeyHash, key: &Key, record: &Record) {
-    let key_len = u16::try_from(key.encoded().len()).expect("a key is shorter than 64 KiB");
     let record_len = u32::try_from(codec::encoded_len(record)).expect("bounded by the segment");
     out.push(RECORD);
     out.extend_from_slice(&shard.to_be_bytes());
     out.extend_from_slice(&hash.0.to_be_bytes());
-    out.extend_from_slice(&key_len.to_be_bytes());
+    out.extend_from_slice(&key_len(key).to_be_bytes());
     out.extend_from_slice(&record_len.to_be_bytes());
     out.extend_from_slice(key.encoded());
     codec::encode_record(out, hash, key, record);
@@ -165,6 +180,24 @@ pub(crate) fn put_dirty(out: &mut Vec<u8>, shard: u16, mark: DirtyMark) {
     out.extend_from_slice(&mark.arc.to_be_bytes());
 }
 
+/// Appends the entry of a forgotten key.
+pub(crate) fn put_forgotten(out: &mut Vec<u8>, shard: u16, hash: KeyHash, key: &Key) {
+    out.push(FORGOTTEN);
+    out.extend_from_slice(&shard.to_be_bytes());
+    out.extend_from_slice(&hash.0.to_be_bytes());
+    out.extend_from_slice(&key_len(key).to_be_bytes());
+    out.extend_from_slice(key.encoded());
+}
+
+/// How many bytes [`put_forgotten`] appends.
+pub(crate) fn forgotten_len(key: &Key) -> usize {
+    FORGOTTEN_HEAD + key.encoded().len()
+}
+
+fn key_len(key: &Key) -> u16 {
+    u16::try_from(key.encoded().len()).expect("a key is shorter than 64 KiB")
+}
+
 fn slot_len(slot: &HintSlot) -> u16 {
     u16::try_from(slot.as_bytes().len()).expect("a slot is shorter than 64 KiB")
 }
@@ -183,6 +216,7 @@ impl Iterator for Entries<'_> {
             HINT => parse_hint(rest),
             HINT_DROPPED => parse_hint_dropped(rest).ok_or(BadEntry::Malformed),
             DIRTY => parse_dirty(rest).ok_or(BadEntry::Malformed),
+            FORGOTTEN => parse_forgotten(rest).ok_or(BadEntry::Malformed),
             unknown => Err(BadEntry::Newer(unknown)),
         };
         self.0 = parsed.as_ref().map_or(&[], |(_, rest)| *rest);
@@ -267,6 +301,15 @@ fn parse_dirty(bytes: &[u8]) -> Option<(Entry, &[u8])> {
     Some((Entry::Dirty { shard: u16::from_be_bytes(shard), mark }, rest))
 }
 
+fn parse_forgotten(bytes: &[u8]) -> Option<(Entry, &[u8])> {
+    let (&shard, bytes) = bytes.split_first_chunk()?;
+    let (&hash, bytes) = bytes.split_first_chunk()?;
+    let (&key_len, bytes) = bytes.split_first_chunk()?;
+    let (key, rest) = bytes.split_at_checked(usize::from(u16::from_be_bytes(key_len)))?;
+    let (shard, hash) = (u16::from_be_bytes(shard), KeyHash(u64::from_be_bytes(hash)));
+    Some((Entry::Forgotten { shard, hash, key: Key::from_encoded(key).ok()? }, rest))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -292,22 +335,29 @@ mod tests {
         let before = bytes.len();
         put_dirty(&mut bytes, 6, mark);
         assert_eq!(bytes.len() - before, DIRTY_LEN);
+        let before = bytes.len();
+        put_forgotten(&mut bytes, 6, hash, &key);
+        assert_eq!(bytes.len() - before, forgotten_len(&key));
         let entries = vec![
-            Entry::Record { shard: 5, hash, key, record: record.clone() },
+            Entry::Record { shard: 5, hash, key: key.clone(), record: record.clone() },
             Entry::Ceiling(Hlc::new(10, 0)),
             Entry::Hint { shard: 6, slot: slot.clone(), record },
             Entry::HintDropped { shard: 6, slot, version },
             Entry::Dirty { shard: 6, mark },
+            Entry::Forgotten { shard: 6, hash, key },
         ];
         (bytes, entries)
     }
 
-    /// All entries of a batch, in hex. Never regenerate it: add a tag for another form.
+    /// Entries of a batch, in hex: those that the first versions had, then the forgotten key. Never
+    /// regenerate them: add a tag for another form.
     #[test]
     fn the_frozen_entries_are_still_read_and_written() {
         let (bytes, _) = sample();
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, include_str!("../../fixtures/entries-1.hex").trim_end());
+        let first = include_str!("../../fixtures/entries-1.hex").trim_end();
+        let forgotten = include_str!("../../fixtures/forgotten-1.hex").trim_end();
+        assert_eq!(hex, format!("{first}{forgotten}"));
     }
 
     #[test]
@@ -342,7 +392,7 @@ mod tests {
     fn no_cut_panics() {
         let (bytes, _) = sample();
         for len in 0..bytes.len() {
-            assert!(Entries(&bytes[..len]).count() <= 5);
+            assert!(Entries(&bytes[..len]).count() <= 6);
         }
     }
 }

@@ -53,6 +53,7 @@ fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         6 => (0..12u8, 0..20u8, 0..4u8).prop_map(|(key, ms, value)| Act::Put { key, ms, value }),
         2 => (0..12u8, 0..20u8).prop_map(|(key, ms)| Act::Delete { key, ms }),
+        2 => (0..12u8).prop_map(|key| Act::Forget { key }),
         4 => (0..12u8).prop_map(|key| Act::Get { key }),
         4 => (0..3u8, 0..12u8, 0..20u8, 0..4u8)
             .prop_map(|(target, key, ms, value)| Act::Keep { target, key, ms, value }),

@@ -1,8 +1,8 @@
 //! One scripted life of a node, cut at every operation that reached its disk.
 //!
 //! After every cut, whatever survives of what was not synced: the node starts, nothing acknowledged
-//! is missing (`ACK_AFTER_STORE`, `HINT_NOT_LOST`), nothing is there that nobody wrote, and the same again after a
-//! crash in the middle of that start.
+//! is missing (`ACK_AFTER_STORE`, `HINT_NOT_LOST`), nothing is there that nobody wrote or that was forgotten, and the
+//! same again after a crash in the middle of that start.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,9 +10,10 @@ use std::time::Duration;
 use paravon_model::{Hlc, Record};
 use paravon_storage::conformance::record;
 use paravon_storage::crash_disk::{CrashDisk, Faults, Image, Operation, Replay, Survival};
-use paravon_storage::{Durability, Error, Merged, Options};
+use paravon_storage::{Done, Durability, Error, Merged, Options};
 
 use crate::hint_history::HintHistory;
+use crate::record_history::RecordHistory;
 use crate::rig::{Node, small_options};
 
 const KEYS: u8 = 24;
@@ -30,6 +31,8 @@ struct Life {
     /// By key: everything ever sent, acknowledged or not.
     sent: BTreeMap<u8, Vec<Record>>,
     hints: HintHistory,
+    /// Of keys that are forgotten now and then.
+    forgetful: RecordHistory,
     ceilings: Vec<(usize, Hlc)>,
     documents: Vec<(usize, Vec<u8>)>,
 }
@@ -45,6 +48,7 @@ impl Life {
             acked: BTreeMap::new(),
             sent: BTreeMap::new(),
             hints: HintHistory::default(),
+            forgetful: RecordHistory::default(),
             ceilings: Vec::new(),
             documents: vec![(node.disk.operations(), b"founding document".to_vec())],
         };
@@ -68,12 +72,14 @@ impl Life {
             node.stepped.journal.raise_ceiling(Hlc::new(round * 100, 0));
         }
         self.hints.queue(node, round);
+        self.forgetful.queue(node, round);
         let answers = node.sync();
         let now = node.disk.operations();
         self.hints.note(node, now);
+        self.forgetful.note(&answers, now);
         for (ticket, (key, record)) in tickets {
-            let merged = answers[&ticket].1.unwrap();
-            assert!(matches!(merged, Merged::Applied { .. }));
+            let done = answers[&ticket].1.unwrap();
+            assert!(matches!(done, Done::Merged(Merged::Applied { .. })));
             self.acked.entry(key).or_default().push((now, record));
         }
         self.ceilings.extend(node.ceilings.drain(..).map(|(hlc, _)| (now, hlc)));
@@ -112,6 +118,7 @@ impl Life {
             }
         }
         self.hints.judge(node, cut)?;
+        self.forgetful.judge(node, cut)?;
         let recovered = &node.stepped.recovered;
         let owed = self.ceilings.iter().filter(|(at, _)| *at <= cut).map(|(_, hlc)| *hlc).max();
         if owed > Some(recovered.ceiling) {
@@ -151,6 +158,7 @@ fn survivals(cut: usize) -> [Survival; 4] {
 fn every_cut_of_a_life_keeps_what_was_acknowledged() {
     let life = Life::live(100, Faults::default());
     assert!(life.hints.had_everything());
+    assert!(life.forgetful.had_everything());
     let mut replay = Replay::new(Image::default());
     for (done, operation) in life.trace.iter().enumerate() {
         replay.step(operation);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use paravon_model::{Body, Record, Value};
 use paravon_storage::conformance::record;
 use paravon_storage::crash_disk::{CrashDisk, Faults, Image, Replay, Survival};
-use paravon_storage::{Error, Merged, Options, ReadError, Refusal, WriteError};
+use paravon_storage::{Done, Error, Merged, Options, ReadError, Refusal, WriteError};
 
 use crate::rig::{Node, small_options};
 
@@ -90,7 +90,7 @@ fn fill(node: &mut Node) -> (u64, BTreeMap<u8, Record>) {
         let key = u8::try_from(round % 200).unwrap();
         match node.merge(key, large(round)) {
             Ok(ticket) => match node.sync()[&ticket].1 {
-                Ok(Merged::Applied { .. }) => {
+                Ok(Done::Merged(Merged::Applied { .. })) => {
                     stored.insert(key, large(round));
                 }
                 Err(WriteError::StorageFull) => return (round, stored),
@@ -179,7 +179,7 @@ fn a_log_that_cannot_grow_stores_nothing_of_what_it_refuses() {
     disk.set_faults(Faults::default());
     let ticket = node.merge(2, record(1 << 30, Some(2))).unwrap();
     let merged = node.sync()[&ticket].1;
-    assert_eq!(merged, Ok(Merged::Applied { previous: expected }));
+    assert_eq!(merged, Ok(Done::Merged(Merged::Applied { previous: expected })));
 }
 
 #[test]

@@ -80,6 +80,13 @@ impl Node {
         found
     }
 
+    pub(crate) fn forget(&mut self, number: u8) -> Result<u64, Refusal> {
+        self.ticket += 1;
+        let ticket = self.ticket;
+        let (hash, key) = key(number);
+        self.shard(number).forget(ticket, hash, key).map(|()| ticket)
+    }
+
     pub(crate) fn keep_hint(&mut self, target: u32, number: u8, record: Record) {
         let (hash, key) = key(number);
         self.shard(number).keep_hint(Ordinal(target), hash, key, record).unwrap();
