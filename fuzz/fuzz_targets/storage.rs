@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use libfuzzer_sys::fuzz_target;
 use paravon_model::{Body, Hlc, Key, Ordinal, Record, Value, Version};
-use paravon_ring::{KeyHash, Shift};
+use paravon_ring::{HashArc, KeyHash, Shift};
 use paravon_storage::crash_disk::{CrashDisk, Image};
 use paravon_storage::{Completion, Completions, Options, PageLimit, Stepped, Store};
 
@@ -64,6 +64,18 @@ fuzz_target!(|bytes: &[u8]| {
         let (key, record) = entry(number);
         if let Ok(Some(found)) = open.stores[0].get(KeyHash::of(&key, 0), &key) {
             assert_eq!(found, record);
+        }
+    }
+    let few = PageLimit { count: 3, bytes: u64::MAX };
+    let mut after = None;
+    while let Ok(page) = open.stores[0].scan(HashArc::ALL, after.as_ref(), few)
+        && let Some((hash, key, _)) = page.last()
+    {
+        let next = Some((*hash, key.clone()));
+        assert!(after < next);
+        after = next;
+        for (_, key, record) in page {
+            assert!((0..KEYS).map(entry).any(|entry| entry == (key.clone(), record.clone())));
         }
     }
     for target in TARGETS {

@@ -5,6 +5,7 @@
 
 mod forgets;
 mod hints;
+mod scans;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -56,6 +57,17 @@ pub enum Act {
     Get {
         /// Which key.
         key: u8,
+    },
+    /// List records of an arc that two keys bound.
+    Scan {
+        /// The key at one end.
+        first: u8,
+        /// The key at the other end.
+        last: u8,
+        /// Behind which key, if it is one of the first twelve.
+        after: u8,
+        /// How many.
+        limit: u8,
     },
     /// Keep a hint.
     Keep {
@@ -122,6 +134,7 @@ pub fn check<R: Rig>(mut fresh: impl FnMut() -> R) {
     a_tombstone_is_a_record(&mut fresh());
     everything_survives_applying(&mut fresh());
     forgets::check(&mut fresh);
+    scans::check(&mut fresh);
     hints::check(&mut fresh);
 }
 
@@ -241,6 +254,9 @@ pub fn follow(rig: &mut impl Rig, script: &[Act]) {
             }
             Act::Delete { key, ms } => model.merge(rig, key, record(u64::from(ms), None)),
             Act::Forget { key } => model.forget(rig, key),
+            Act::Scan { first, last, after, limit } => {
+                scans::compare(rig, &model.durable, (first, last), after, usize::from(limit));
+            }
             Act::Get { key: number } => {
                 let (hash, key) = key(number);
                 let found = rig.store().get(hash, &key).expect("nothing is damaged here");
@@ -268,6 +284,7 @@ pub fn follow(rig: &mut impl Rig, script: &[Act]) {
     for number in 0..=u8::MAX {
         assert_eq!(get(rig, number).as_ref(), model.durable.get(&number));
     }
+    scans::compare(rig, &model.durable, scans::ALL, u8::MAX, usize::MAX);
     assert_eq!(rig.store().is_empty(), Ok(model.durable.is_empty()));
     rig.store().end_batch();
 }

@@ -5,17 +5,16 @@
 
 mod hints;
 mod listing;
+mod scan;
 
 use std::collections::VecDeque;
 use std::mem;
-use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use paravon_model::{Key, Ordinal, Record, Version};
-use paravon_ring::{KeyHash, Shift};
+use paravon_ring::{HashArc, KeyHash, Shift};
 
 use crate::applier::{Mailbox, Progress};
-use crate::codec;
 use crate::engine::{Engine, HintView, View};
 use crate::hint::{DirtyMark, HintTotals, KeptHint};
 use crate::hint_ledger::{Change, Ledger};
@@ -24,8 +23,8 @@ use crate::page::PageLimit;
 use crate::position::Position;
 use crate::record_stage::{RecordState, Slot};
 use crate::store::{
-    Answer, Completion, Decision, Done, Group, Merged, ReadError, Refusal, Store, WriteError,
-    decide,
+    Answer, Completion, Decision, Done, Group, Merged, ReadError, Refusal, ScanError, Store,
+    WriteError, decide,
 };
 use crate::table::Table;
 
@@ -288,19 +287,6 @@ impl DiskStore {
         }
     }
 
-    /// Whether the file has no row but those that the table says are forgotten.
-    pub(super) fn file_shows_nothing(&self) -> Result<bool, ReadError> {
-        let view = self.engine.view()?;
-        let mut shows_nothing = true;
-        self.engine.visit_records(&view, Bound::Unbounded, |place, _| {
-            let slot = codec::decode_key(place).map(|(hash, key)| Slot { hash, key });
-            let state = slot.and_then(|slot| self.table.synced(&slot));
-            shows_nothing = state == Some(&None);
-            if shows_nothing { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
-        Ok(shows_nothing)
-    }
-
     fn freeze_if_due(&mut self) {
         if self.table.active_bytes() >= self.limits.table_bytes / FREEZE_SHARE {
             self.flush();
@@ -373,6 +359,15 @@ impl Store for DiskStore {
             Some((Some(_), _)) | None => self.queue(ticket, Done::Forgotten, slot, None),
         }
         Ok(())
+    }
+
+    fn scan(
+        &mut self,
+        arc: HashArc,
+        after: Option<&(KeyHash, Key)>,
+        limit: PageLimit,
+    ) -> Result<Vec<(KeyHash, Key, Record)>, ScanError> {
+        self.scan_page(arc, after, limit)
     }
 
     fn take_group(&mut self) -> Option<Group> {

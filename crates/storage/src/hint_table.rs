@@ -11,6 +11,7 @@ use std::ops::Bound;
 use paravon_model::{Body, Ordinal, Record, Version};
 
 use crate::hint::{self, DirtyMark, HintSlot};
+use crate::overlay::overlaid;
 
 /// What a slot holds: a hint, or nothing because it was dropped.
 pub(crate) type HintState = Option<Record>;
@@ -196,24 +197,8 @@ impl HintTable {
         target: Ordinal,
         after: Option<&[u8]>,
     ) -> impl Iterator<Item = (&'a HintSlot, &'a HintState)> + use<'a> {
-        let mut active = self.active.behind(target, after).peekable();
         let frozen = frozen.map(|stage| stage.behind(target, after));
-        let mut frozen = frozen.into_iter().flatten().peekable();
-        std::iter::from_fn(move || {
-            let upper = active.peek().map(|(slot, _)| *slot);
-            let lower = frozen.peek().map(|(slot, _)| *slot);
-            match (upper, lower) {
-                (Some(upper), Some(lower)) if upper > lower => frozen.next(),
-                (Some(upper), Some(lower)) => {
-                    if upper == lower {
-                        frozen.next();
-                    }
-                    active.next()
-                }
-                (Some(_), None) => active.next(),
-                (None, _) => frozen.next(),
-            }
-        })
+        overlaid(self.active.behind(target, after), frozen.into_iter().flatten())
     }
 }
 

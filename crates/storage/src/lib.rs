@@ -43,6 +43,7 @@ mod memory_store;
 pub mod mutants;
 mod node_state;
 mod options;
+mod overlay;
 mod page;
 mod position;
 mod record_stage;
@@ -65,5 +66,6 @@ pub use position::Position;
 pub use steps::{Stepped, Steps};
 pub use storage::{Closer, Documents, Recovered, Storage};
 pub use store::{
-    Answer, Completion, Completions, Done, Group, Merged, ReadError, Refusal, Store, WriteError,
+    Answer, Completion, Completions, Done, Group, Merged, ReadError, Refusal, ScanError, Store,
+    WriteError,
 };

@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use paravon_model::{Key, Ordinal, Record, Version};
-use paravon_ring::{KeyHash, Shift};
+use paravon_ring::{HashArc, KeyHash, Shift};
 
 use crate::hint::{self, HintSlot, HintTotals, KeptHint};
 use crate::hint_ledger::{Change, Ledger};
 use crate::page::{Page, PageLimit};
-use crate::record_stage::{Place, RecordState};
+use crate::record_stage::{Place, RecordState, begin};
 use crate::store::{
-    Answer, Completion, Decision, Done, Group, ReadError, Refusal, Store, decide, weight,
+    Answer, Completion, Decision, Done, Group, ReadError, Refusal, ScanError, Store, decide, weight,
 };
 
 /// The records of one shard in memory alone. Lost with the process.
@@ -100,6 +100,25 @@ impl Store for MemoryStore {
         self.queued.insert((hash, Some(key)), None);
         self.waiting.push((ticket, Done::Forgotten));
         Ok(())
+    }
+
+    fn scan(
+        &mut self,
+        arc: HashArc,
+        after: Option<&(KeyHash, Key)>,
+        limit: PageLimit,
+    ) -> Result<Vec<(KeyHash, Key, Record)>, ScanError> {
+        let mut page = Page::new(PageLimit { count: limit.count.max(1), ..limit });
+        let behind = self.stored.range((begin(arc, after), Bound::Unbounded));
+        for ((hash, key), record) in behind.take_while(|((hash, _), _)| *hash <= arc.last) {
+            if page.is_full() {
+                break;
+            }
+            if let Some(key) = key {
+                page.push((*hash, key.clone(), record.clone()), hint::cost(key, record));
+            }
+        }
+        Ok(page.into_found())
     }
 
     fn take_group(&mut self) -> Option<Group> {

@@ -6,7 +6,7 @@
 /// Where a page of a listing ends, whichever comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageLimit {
-    /// With so many hints.
+    /// With so many hints or records.
     pub count: usize,
     /// With the one that makes it so many bytes, as [`HintTotals::bytes`](crate::HintTotals::bytes)
     /// counts them. A page holds one at least.
@@ -30,6 +30,11 @@ impl<T> Page<T> {
     pub(crate) fn is_full(&self) -> bool {
         let is_long = self.found.len() >= self.limit.count;
         is_long || (!self.found.is_empty() && self.bytes >= self.limit.bytes)
+    }
+
+    /// Whether nothing is in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.found.is_empty()
     }
 
     /// Puts something in that counts so many bytes.

@@ -7,7 +7,7 @@
 use std::cmp::Ordering;
 
 use paravon_model::{Body, Hlc, Key, Ordinal, Record, Version};
-use paravon_ring::{KeyHash, Shift};
+use paravon_ring::{HashArc, KeyHash, Shift};
 
 use crate::hint::{HintTotals, KeptHint};
 use crate::page::PageLimit;
@@ -54,6 +54,21 @@ pub trait Store: Send {
     /// # Errors
     /// Refused before anything was done; there will be no answer for `ticket`.
     fn forget(&mut self, ticket: u64, hash: KeyHash, key: Key) -> Result<(), Refusal>;
+
+    /// Durable records of `arc`, tombstones included, in the order of (hash, key), strictly behind
+    /// `after`, up to `limit` and at least one: what [`get`](Self::get) would say of each key now. The
+    /// end is reached where a page is empty. A caller that reads on begins behind the last one, and not
+    /// anew: what is forgotten and lies in the file still is stepped over each time.
+    ///
+    /// # Errors
+    /// The next record cannot be read. A page ends before such a one, so nothing is left out silently,
+    /// and reading on behind [`ScanError::at`] gives the others (`NO_SILENT_ROT`).
+    fn scan(
+        &mut self,
+        arc: HashArc,
+        after: Option<&(KeyHash, Key)>,
+        limit: PageLimit,
+    ) -> Result<Vec<(KeyHash, Key, Record)>, ScanError>;
 
     /// The next group of queued writes, to be submitted to the journal in the order taken. Call it
     /// until it gives `None`: a group is bounded by what one batch of the log can hold.
@@ -207,6 +222,25 @@ pub enum ReadError {
     /// record that a later version wrote, which that version reads.
     #[error("the shard's file cannot be read")]
     Unavailable,
+}
+
+/// Why a page of a scan has no records. Never to be taken for the end.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{error}")]
+pub struct ScanError {
+    /// What [`Store::get`] would say of the record.
+    pub error: ReadError,
+    /// The record that cannot be read, where its place is whole: the scan can go on behind it, and a
+    /// merge or [`Store::forget`] mends it. None where more than a record is lost: a restart or a new
+    /// disk may help.
+    pub at: Option<(KeyHash, Key)>,
+}
+
+impl ScanError {
+    /// Of the file as a whole.
+    pub(crate) fn of_file(error: ReadError) -> Self {
+        Self { error, at: None }
+    }
 }
 
 /// Writes of one shard on their way to the log: made by [`Store::take_group`], opaque to the node.

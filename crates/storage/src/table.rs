@@ -11,9 +11,11 @@
 use std::mem;
 use std::sync::{Arc, OnceLock};
 
-use paravon_model::{Ordinal, Record};
+use paravon_model::{Key, Ordinal, Record};
+use paravon_ring::{HashArc, KeyHash};
 
 use crate::hint_table::{HintStage, HintState, HintTable};
+use crate::overlay::overlaid;
 use crate::position::Position;
 use crate::record_stage::{BySlot, RecordStage, RecordState, Slot};
 use crate::store::weight;
@@ -69,6 +71,16 @@ impl Table {
         self.active
             .get(slot)
             .or_else(|| self.frozen.as_ref().and_then(|frozen| frozen.records.get(slot)))
+    }
+
+    /// The synced states of `arc` behind `after` that redb may lack, in order.
+    pub(crate) fn behind(
+        &self,
+        arc: HashArc,
+        after: Option<&(KeyHash, Key)>,
+    ) -> impl Iterator<Item = (Slot, &RecordState)> + use<'_> {
+        let frozen = self.frozen.as_ref().map(|frozen| frozen.records.behind(arc, after));
+        overlaid(self.active.behind(arc, after), frozen.into_iter().flatten())
     }
 
     /// Queues a record that won its merge, or that a key is forgotten, as part of `group`.
@@ -197,8 +209,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use paravon_model::{Body, Hlc, Key, Value, Version};
-    use paravon_ring::KeyHash;
+    use paravon_model::{Body, Hlc, Value, Version};
 
     fn slot(name: &[u8]) -> Slot {
         let key = Key::new("default", name).unwrap();
@@ -270,6 +281,8 @@ mod tests {
         }
         assert_eq!(table.synced(&slot(b"a")), Some(&None));
         assert!(!table.holds_record());
+        let states: Vec<_> = table.behind(HashArc::ALL, None).map(|(_, state)| state).collect();
+        assert_eq!(states, [&None, &None]);
         table.queue(slot(b"a"), Some(record(1)), 1);
         assert!(table.holds_record(), "what is queued is kept too");
         table.sync(slot(b"a"), Some(record(1)), 1);

@@ -55,6 +55,8 @@ fn act() -> impl Strategy<Value = Act> {
         2 => (0..12u8, 0..20u8).prop_map(|(key, ms)| Act::Delete { key, ms }),
         2 => (0..12u8).prop_map(|key| Act::Forget { key }),
         4 => (0..12u8).prop_map(|key| Act::Get { key }),
+        3 => (0..12u8, 0..12u8, 0..16u8, 0..9u8)
+            .prop_map(|(first, last, after, limit)| Act::Scan { first, last, after, limit }),
         4 => (0..3u8, 0..12u8, 0..20u8, 0..4u8)
             .prop_map(|(target, key, ms, value)| Act::Keep { target, key, ms, value }),
         3 => (0..3u8, 0..12u8, 0..20u8).prop_map(|(target, key, ms)| Act::Drop { target, key, ms }),

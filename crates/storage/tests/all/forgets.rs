@@ -50,6 +50,7 @@ fn a_merge_after_a_removal_survives_with_an_older_version() {
             let mut node = Node::open(image).unwrap();
             assert_eq!(node.get(2), Ok(Some(record(3, Some(3)))), "{slices}");
             assert_eq!(node.get(4), Ok(None), "{slices}");
+            assert_eq!(node.scan().unwrap().len(), 1);
             node.apply_all();
             image = node.disk.image();
         }
@@ -75,6 +76,7 @@ fn a_replay_over_a_later_state_of_redb_ends_in_the_same_state() {
     let mut node = Node::open(image).unwrap();
     for _ in 0..2 {
         assert_eq!(node.get(2), Ok(Some(record(3, Some(3)))));
+        assert_eq!(node.scan().unwrap().len(), 1);
         node.apply_all();
         node.stepped.steps.checkpoint().unwrap();
     }
@@ -105,6 +107,7 @@ fn after_a_failed_sync_no_removal_is_taken_and_the_record_is_read() {
     assert_eq!(node.sync()[&ticket].1, Err(WriteError::ReadOnly));
     assert_eq!(node.forget(2), Err(Refusal::ReadOnly));
     assert_eq!(node.get(2), Ok(Some(record(1, Some(1)))));
+    assert_eq!(node.scan().unwrap().len(), 1);
 }
 
 #[test]
@@ -134,6 +137,7 @@ fn a_full_disk_takes_removals() {
         assert_eq!(node.sync()[&ticket].1, Ok(Done::Forgotten));
         assert_eq!(node.get(number), Ok(None));
     }
+    assert_eq!(node.scan().unwrap().len(), usize::from(stored) - 5);
 }
 
 #[test]

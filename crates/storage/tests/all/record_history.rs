@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use paravon_model::Record;
-use paravon_storage::conformance::record;
+use paravon_storage::conformance::{key, record};
 use paravon_storage::{Answer, Done};
 
 use crate::rig::Node;
@@ -73,9 +73,13 @@ impl RecordHistory {
 
     /// Checks a node that was started from a disk cut after `cut` operations.
     pub(crate) fn judge(&self, node: &mut Node, cut: usize) -> Result<(), String> {
+        let scanned = node.scan().map_err(|error| format!("scan: {error}"))?;
         let confirmed = self.moments.partition_point(|(at, _)| *at <= cut);
         for number in KEYS {
             let found = node.get(number).map_err(|error| format!("key {number}: {error}"))?;
+            if scanned.get(&key(number).1) != found.as_ref() {
+                return Err(format!("key {number}: a read finds {found:?}, a scan does not"));
+            }
             // What was confirmed last, or what was under way then.
             let owed = confirmed.checked_sub(1).map(|last| &self.moments[last].1);
             let next = self.moments.get(confirmed).map(|(_, records)| records);

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use paravon_model::{Hlc, Ordinal, Record, Version};
-use paravon_ring::Shift;
+use paravon_model::{Hlc, Key, Ordinal, Record, Version};
+use paravon_ring::{HashArc, Shift};
 use paravon_storage::conformance::{Rig, key};
 use paravon_storage::crash_disk::{CrashDisk, Image};
 use paravon_storage::{
     Answer, Completion, Completions, Error, KeptHint, Options, PageLimit, ReadError, Refusal,
-    Stepped, Store, WriteError,
+    ScanError, Stepped, Store, WriteError,
 };
 
 /// Collects what the storage threads would tell the loops.
@@ -85,6 +85,21 @@ impl Node {
         let ticket = self.ticket;
         let (hash, key) = key(number);
         self.shard(number).forget(ticket, hash, key).map(|()| ticket)
+    }
+
+    /// The durable records of all shards, in pages of a few.
+    pub(crate) fn scan(&mut self) -> Result<BTreeMap<Key, Record>, ScanError> {
+        let (mut all, few) = (BTreeMap::new(), PageLimit { count: 5, bytes: u64::MAX });
+        for store in &mut self.stepped.stores {
+            let mut after = None;
+            loop {
+                let page = store.scan(HashArc::ALL, after.as_ref(), few)?;
+                let Some((hash, key, _)) = page.last() else { break };
+                after = Some((*hash, key.clone()));
+                all.extend(page.into_iter().map(|(_, key, record)| (key, record)));
+            }
+        }
+        Ok(all)
     }
 
     pub(crate) fn keep_hint(&mut self, target: u32, number: u8, record: Record) {
