@@ -149,7 +149,7 @@ fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
 }
 
 fn sources() -> Vec<(PathBuf, String)> {
-    let folders = ["crates", "tests", "benches"].map(|folder| root().join(folder));
+    let folders = ["crates", "tests", "benches", "models"].map(|folder| root().join(folder));
     let paths = folders.iter().flat_map(|folder| files(folder, ".rs"));
     paths.map(|path| (path.clone(), fs::read_to_string(&path).expect("a source"))).collect()
 }
