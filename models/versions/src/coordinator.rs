@@ -5,7 +5,7 @@
 use crate::mutants::Mutant;
 use crate::replica::visible;
 use crate::state::{
-    Operations, Read, ReadPhase, Replica, State, Version, WRITES, Write, WritePhase,
+    Operations, Read, ReadPhase, Replica, State, Version, Write, WritePhase, read_operation,
 };
 use crate::world::{Claim, Copies, Hints, World};
 
@@ -29,7 +29,7 @@ fn ended(world: &World, state: &State) -> Operations {
     }
     for read in world.read_numbers() {
         if state.read(read).phase == ReadPhase::Answered {
-            ended.insert(WRITES.to_le_bytes()[0] + read);
+            ended.insert(read_operation(read));
         }
     }
     ended

@@ -1,7 +1,9 @@
 //! What clients saw, without versions: is there one order of all operations that respects real time
 //! and explains every read?
 
-use crate::state::{Operations, READS, ReadPhase, State, Version, WRITES, WritePhase};
+use crate::state::{
+    Operations, READS, ReadPhase, State, Version, WRITES, WritePhase, read_operation,
+};
 use crate::world::{Claim, World};
 
 /// How often a write may take effect.
@@ -95,8 +97,9 @@ impl History {
                 events.push(Event { operation, before, must: false, reads: None });
             }
         }
-        for (operation, read) in (WRITES.to_le_bytes()[0]..).zip(self.reads) {
+        for (number, read) in (0..).zip(self.reads) {
             if let Some(SeenRead { value, before }) = read {
+                let operation = read_operation(number);
                 events.push(Event { operation, before, must: true, reads: Some(value) });
             }
         }

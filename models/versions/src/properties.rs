@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::history::History;
 use crate::progress;
-use crate::state::{Read, ReadPhase, State, Version, WRITES, Write, WritePhase};
+use crate::state::{Read, ReadPhase, State, Version, Write, WritePhase, read_operation};
 use crate::world::{Claim, World};
 
 /// What must never break.
@@ -62,10 +62,6 @@ fn is_quorum(world: &World, level: usize) -> bool {
     level >= world.majority()
 }
 
-fn read_bit(read: u8) -> u8 {
-    WRITES.to_le_bytes()[0] + read
-}
-
 fn of_write(world: &World, state: &State, write: u8) -> Option<Promise> {
     let going = state.write(write);
     match going.phase {
@@ -98,7 +94,7 @@ fn of_acknowledged(world: &World, state: &State, write: u8, going: Write) -> Opt
     };
     let after_read = |read: u8| {
         let sees = is_quorum(world, level) && is_quorum(world, world.read_level(read));
-        going.before.contains(read_bit(read)) && sees && state.read(read).winner >= version
+        going.before.contains(read_operation(read)) && sees && state.read(read).winner >= version
     };
     if orders && (world.write_numbers().any(after_write) || world.read_numbers().any(after_read)) {
         return Some(Promise::AckIsLatest);
@@ -126,7 +122,7 @@ fn of_read(world: &World, state: &State, read: u8) -> Option<Promise> {
     }
     let falls_behind = |earlier: u8| {
         let both = is_quorum(world, level) && is_quorum(world, world.read_level(earlier));
-        before.contains(read_bit(earlier)) && both && winner < state.read(earlier).winner
+        before.contains(read_operation(earlier)) && both && winner < state.read(earlier).winner
     };
     world.read_numbers().any(falls_behind).then_some(Promise::ReadsMonotonic)
 }

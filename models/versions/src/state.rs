@@ -46,7 +46,15 @@ impl fmt::Debug for Version {
     }
 }
 
-/// A set of operations: writes from 0, reads from [`WRITES`].
+/// Where reads begin among operations.
+const FIRST_READ: u8 = 3;
+
+/// The place of a read among operations; a write has its number.
+pub(crate) fn read_operation(read: u8) -> u8 {
+    FIRST_READ + read
+}
+
+/// A set of operations: writes, then reads from [`FIRST_READ`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Operations(u8);
 
