@@ -39,8 +39,8 @@ pub struct Case<M: Model> {
 /// States that a small world or a mutant may have at most.
 const TEST_LIMIT: usize = 5_000_000;
 
-/// States of a large world that are seen unless the command line says otherwise; about 4 GB.
-const LARGE_LIMIT: usize = 12_000_000;
+/// States of a large world that are seen unless the command line says otherwise; about 3 GB.
+const LARGE_LIMIT: usize = 20_000_000;
 
 /// Actions of a random walk.
 const WALK_DEPTH: usize = 80;
