@@ -142,7 +142,7 @@ fn first_format(document: &Document) -> Vec<u8> {
         ("ordinal".into(), 1.into()),
         ("hash_seed".into(), document.hash_seed.into()),
         ("shift".into(), document.shift.into()),
-        ("replication_factor".into(), document.replication_factor.into()),
+        ("replication_factor".into(), document.current.replication_factor.into()),
     ]);
     let mut bytes = vec![1];
     rmpv::encode::write_value(&mut bytes, &fields).expect("written to memory");

@@ -1,6 +1,7 @@
 //! A lean load: connections with one request in flight each, on one thread, dealt out over servers.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
@@ -8,8 +9,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use paravon_model::{Consistency, Get, Key, Put, Value};
-use paravon_protocol::{ClientMessage, ClientRequest, FrameLimit};
+use paravon_model::{Consistency, Get, Hlc, Key, Put, Value};
+use paravon_protocol::{ClientMessage, ClientRequest, Envelope, FrameLimit, decode_reply};
 use paravon_transport::{FrameStream, SCRATCH_BYTES};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -31,6 +32,9 @@ pub(crate) enum Operation {
     Put { keys: u64 },
     /// Gets of random keys.
     Get { keys: u64 },
+    /// Puts and gets of random keys by turns; no get may answer below what was acknowledged before
+    /// it began.
+    Checked { keys: u64 },
 }
 
 impl fmt::Display for Operation {
@@ -39,6 +43,7 @@ impl fmt::Display for Operation {
             Self::Fill { .. } => "fill",
             Self::Put { .. } => "put",
             Self::Get { .. } => "get",
+            Self::Checked { .. } => "put and get",
         })
     }
 }
@@ -58,7 +63,24 @@ struct Shared {
     next: Cell<u64>,
     random: Cell<u64>,
     report: RefCell<Report>,
+    /// The largest version that was acknowledged, by the number of the key.
+    acknowledged: RefCell<HashMap<u64, Hlc>>,
     scratch: RefCell<Vec<u8>>,
+}
+
+/// A request under way.
+struct Asked {
+    start: Instant,
+    /// The number of its key.
+    number: u64,
+    verb: Verb,
+}
+
+/// What a request does, and what its answer must not fall short of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verb {
+    Put,
+    Get { acknowledged: Hlc },
 }
 
 impl Load {
@@ -78,6 +100,7 @@ impl Load {
                 next: Cell::new(0),
                 random: Cell::new(0x9e37_79b9_7f4a_7c15),
                 report: RefCell::new(Report::new()),
+                acknowledged: RefCell::new(HashMap::new()),
                 scratch: RefCell::new(vec![0; SCRATCH_BYTES]),
             });
             let tasks: Vec<_> = streams
@@ -106,12 +129,11 @@ async fn connect(cluster: &Cluster, address: SocketAddr) -> TlsStream<TcpStream>
 async fn serve(shared: Rc<Shared>, stream: TlsStream<TcpStream>) -> io::Result<()> {
     let limit = FrameLimit::for_values(1 << 20);
     let mut frames = FrameStream::new(stream);
-    while shared.next_frame(frames.outgoing()) {
-        let start = Instant::now();
+    while let Some(asked) = shared.next_frame(frames.outgoing()) {
         poll_fn(|cx| frames.poll_send(cx)).await?;
         loop {
             if let Some(payload) = frames.next_frame(limit).map_err(io::Error::other)? {
-                shared.note(start, payload);
+                shared.note(&asked, payload);
                 break;
             }
             let received = poll_fn(|cx| frames.poll_receive(cx, &mut shared.scratch.borrow_mut()));
@@ -124,42 +146,64 @@ async fn serve(shared: Rc<Shared>, stream: TlsStream<TcpStream>) -> io::Result<(
 }
 
 impl Shared {
-    /// Appends the next request; `false` where there is none.
-    fn next_frame(&self, out: &mut Vec<u8>) -> bool {
+    /// Appends the next request; none where there is none.
+    fn next_frame(&self, out: &mut Vec<u8>) -> Option<Asked> {
         let id = self.next.get();
         self.next.set(id + 1);
         let on_time = || self.until.is_none_or(|until| Instant::now() < until);
-        let number = match self.operation {
-            Operation::Fill { from, keys } if id < keys => from + id,
-            Operation::Put { keys } | Operation::Get { keys } if on_time() => self.draw() % keys,
-            _ => return false,
+        let (number, gets) = match self.operation {
+            Operation::Fill { from, keys } if id < keys => (from + id, false),
+            Operation::Put { keys } if on_time() => (self.draw() % keys, false),
+            Operation::Get { keys } if on_time() => (self.draw() % keys, true),
+            Operation::Checked { keys } if on_time() => (self.draw() % keys, id % 2 == 1),
+            _ => return None,
         };
         let key = format!("key-{number:012}");
         let key = Key::new(Key::DEFAULT_NAMESPACE, key.as_bytes()).expect("a valid key");
         let consistency = Consistency::Quorum;
-        let message = match self.operation {
-            Operation::Get { .. } => ClientMessage::Get(Get { key, consistency }),
-            Operation::Put { .. } | Operation::Fill { .. } => {
-                let mut value = [0; VALUE_BYTES];
-                for (index, byte) in value.iter_mut().enumerate() {
-                    *byte = (number.wrapping_mul(0x9e37_79b9) >> (index % 24)).to_le_bytes()[0];
-                }
-                let value = Value::bytes(&value);
-                ClientMessage::Put(Put { key, value, ttl: None, consistency })
+        let acknowledged = self.acknowledged.borrow().get(&number).copied().unwrap_or(Hlc::ZERO);
+        let (message, verb) = if gets {
+            (ClientMessage::Get(Get { key, consistency }), Verb::Get { acknowledged })
+        } else {
+            let mut value = [0; VALUE_BYTES];
+            for (index, byte) in value.iter_mut().enumerate() {
+                *byte = (number.wrapping_mul(0x9e37_79b9) >> (index % 24)).to_le_bytes()[0];
             }
+            let value = Value::bytes(&value);
+            (ClientMessage::Put(Put { key, value, ttl: None, consistency }), Verb::Put)
         };
         ClientRequest { message, timeout: None, request_id: None }.encode(Some(id), out);
-        true
+        Some(Asked { start: Instant::now(), number, verb })
     }
 
-    fn note(&self, start: Instant, payload: &[u8]) {
+    fn note(&self, asked: &Asked, payload: &[u8]) {
         let mut report = self.report.borrow_mut();
-        let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let micros = u64::try_from(asked.start.elapsed().as_micros()).unwrap_or(u64::MAX);
         report.latencies.saturating_record(micros);
         let head = &payload[..payload.len().min(32)];
         if head.windows(3).any(|window| window == b"\xa2ko") {
             report.refused += 1;
             report.reason.get_or_insert_with(|| payload.escape_ascii().to_string());
+        } else if matches!(self.operation, Operation::Checked { .. }) {
+            report.stale += u64::from(self.is_stale(asked, payload));
+        }
+    }
+
+    /// Whether a get answered below what was acknowledged before it began; remembers what a put was
+    /// acknowledged with.
+    fn is_stale(&self, asked: &Asked, payload: &[u8]) -> bool {
+        let envelope = Envelope::decode(payload).expect("a reply");
+        let reply = decode_reply(envelope.kind, envelope.data).expect("a reply");
+        let version = reply.ok().and_then(|replied| replied.versions.first().map(|v| v.hlc));
+        let version = version.unwrap_or(Hlc::ZERO);
+        match asked.verb {
+            Verb::Get { acknowledged } => version < acknowledged,
+            Verb::Put => {
+                let mut all = self.acknowledged.borrow_mut();
+                let known = all.entry(asked.number).or_insert(version);
+                *known = version.max(*known);
+                false
+            }
         }
     }
 

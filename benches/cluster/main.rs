@@ -5,7 +5,7 @@
 //! the fault, from the same run.
 //!
 //! `cargo bench --bench cluster -- [--seconds S] [--keys K] [--hints H] [PHASE...]`
-//! where a phase is `rate`, `stop`, `kill` or `hints`; all of them where none is named.
+//! where a phase is `rate`, `stop`, `kill`, `hints` or `grow`; all of them where none is named.
 
 #![forbid(unsafe_code)]
 
@@ -63,6 +63,10 @@ fn main() {
     }
     if wanted("hints") {
         hints(&mut cluster, &plan);
+    }
+    if wanted("grow") {
+        let hints = if wanted("hints") { plan.hints } else { 0 };
+        grow(&mut cluster, &plan, plan.keys + hints);
     }
 }
 
@@ -136,4 +140,44 @@ fn hints(cluster: &mut Cluster, plan: &Plan) {
         waiter.join().expect("no panic")
     });
     println!("drained after         {:.1} s", draining.as_secs_f64());
+}
+
+/// A fourth node joins under load, and takes its share of the records that there are. What it has taken
+/// is what was told last before the change ended.
+fn grow(cluster: &mut Cluster, plan: &Plan, records: u64) {
+    println!("\na fourth node joins under puts and gets through the first three");
+    let addresses = cluster.addresses();
+    let operation = Operation::Checked { keys: plan.keys };
+    let run = |cluster: &Cluster, span| {
+        let addresses = addresses.clone();
+        Load { addresses, operation, connections: CONNECTIONS, span }.run(cluster)
+    };
+    cluster.start_fourth();
+    let before = run(cluster, plan.span);
+    println!("before                {before}");
+    let start = Instant::now();
+    let (moved, taken) = std::thread::scope(|scope| {
+        let joining = scope.spawn(|| (cluster.join_fourth(), start.elapsed()));
+        let mut passes = 0;
+        while !joining.is_finished() || passes == 0 {
+            let during = run(cluster, plan.span);
+            println!("while it joins        {during}  p99 {:.2} x", during.p99() / before.p99());
+            passes += 1;
+        }
+        joining.join().expect("no panic")
+    });
+    let after = run(cluster, plan.span);
+    println!("afterwards            {after}  p99 {:.2} x", after.p99() / before.p99());
+    // Four equal nodes: the newcomer holds three quarters of all keys.
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+    let needed = records as f64 * 0.75;
+    let seconds = taken.as_secs_f64();
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+    let (moved_records, moved_bytes) = (moved.records as f64, moved.bytes as f64);
+    println!(
+        "joined after {seconds:.1} s: {} records moved, {:.3} of what is needed, {:.1} MB/s",
+        moved.records,
+        moved_records / needed,
+        moved_bytes / 1e6 / seconds,
+    );
 }

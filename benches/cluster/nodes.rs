@@ -1,4 +1,4 @@
-//! Three nodes as processes of their own, joined to one cluster.
+//! Three nodes as processes of their own, joined to one cluster, and a fourth that may join later.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -10,8 +10,11 @@ use paravon_transport::{Credentials, Existing, TlsFiles};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// How many nodes there are.
+/// How many nodes there are at first.
 const NODES: usize = 3;
+
+/// How many may be in the end.
+const MOST: usize = NODES + 1;
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -19,7 +22,16 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The nodes and their folder; ended and removed when dropped.
 pub(crate) struct Cluster {
     folder: TempDir,
+    /// Of the clients, then of the peers.
+    ports: Vec<u16>,
     nodes: Vec<Node>,
+}
+
+/// What a node has taken over.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Moved {
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
 }
 
 struct Node {
@@ -32,20 +44,50 @@ impl Cluster {
     /// Makes certificates and configurations, starts the nodes and joins them.
     pub(crate) fn start() -> Self {
         let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-        let ports = free_ports();
         certificates(folder.path());
-        let nodes = (0..NODES).map(|index| {
-            let (api, peer) = (ports[index], ports[NODES + index]);
-            let seeds =
-                if index == 0 { String::new() } else { format!("127.0.0.1:{}", ports[NODES]) };
-            configure(folder.path(), index, (api, peer), &seeds);
-            Node { child: spawn(folder.path(), index), api, peer }
-        });
-        let nodes = nodes.collect();
-        let cluster = Self { folder, nodes };
+        let mut cluster = Self { folder, ports: free_ports(), nodes: Vec::new() };
+        for index in 0..NODES {
+            cluster.start_node(index);
+        }
         cluster.wait("the nodes are joined", || cluster.join());
         cluster.wait("all serve", || cluster.alive() == NODES);
         cluster
+    }
+
+    fn start_node(&mut self, index: usize) {
+        let (api, peer) = (self.ports[index], self.ports[MOST + index]);
+        let founder = format!("127.0.0.1:{}", self.ports[MOST]);
+        let seeds = if index == 0 { String::new() } else { founder };
+        configure(self.folder.path(), index, (api, peer), &seeds);
+        self.nodes.push(Node { child: spawn(self.folder.path(), index), api, peer });
+    }
+
+    /// Starts a fourth node, which waits to join.
+    pub(crate) fn start_fourth(&mut self) {
+        self.start_node(NODES);
+        self.wait("the fourth node waits", || {
+            let status = self.paractl(0, &["admin", "cluster-status"]);
+            status.is_some_and(|status| !status["waiting"].as_array().is_none_or(Vec::is_empty))
+        });
+    }
+
+    /// Lets it join, and waits until the layout is stable with it; what it has taken over by then.
+    pub(crate) fn join_fourth(&self) -> Moved {
+        self.wait("the fourth node joins", || self.paractl(NODES, &["admin", "join"]).is_some());
+        let mut moved = Moved::default();
+        self.wait("the layout is stable again", || {
+            let Some(status) = self.paractl(0, &["admin", "cluster-status"]) else { return false };
+            let last = status["operations"].as_array().and_then(|operations| operations.last());
+            if let Some(id) = last.and_then(|operation| operation["operation"].as_str())
+                && let Some(operation) = self.paractl(0, &["admin", "operation", id])
+            {
+                let of = |field: &str| operation[field].as_u64().unwrap_or(0);
+                moved.records = moved.records.max(of("records"));
+                moved.bytes = moved.bytes.max(of("bytes"));
+            }
+            status["phase"] == "stable" && self.members() == MOST
+        });
+        moved
     }
 
     fn join(&self) -> bool {
@@ -184,7 +226,7 @@ impl Drop for Node {
 /// Ports that nobody had a moment ago.
 fn free_ports() -> Vec<u16> {
     let listeners: Vec<_> =
-        (0..2 * NODES).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+        (0..2 * MOST).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
     listeners.iter().map(|listener| listener.local_addr().expect("bound").port()).collect()
 }
 
@@ -194,7 +236,7 @@ fn certificates(folder: &Path) {
     authority.write(&folder.join("ca"), Existing::Keep).expect("written");
     let authority = Authority::read(&folder.join("ca")).expect("an authority");
     let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
-    for index in 0..NODES {
+    for index in 0..MOST {
         let name = format!("node-{}", index + 1);
         let subject = Subject::Server { name: &name, dns: &[], addresses: &addresses };
         let issued = authority.issue(subject, now).expect("a certificate");

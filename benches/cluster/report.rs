@@ -8,6 +8,8 @@ use hdrhistogram::Histogram;
 /// Answers, refusals and latencies of one load.
 pub(crate) struct Report {
     pub(crate) refused: u64,
+    /// Gets that answered below what was acknowledged before they began.
+    pub(crate) stale: u64,
     /// The first refusal, for the reader.
     pub(crate) reason: Option<String>,
     /// In microseconds.
@@ -18,7 +20,7 @@ pub(crate) struct Report {
 impl Report {
     pub(crate) fn new() -> Self {
         let latencies = Histogram::new_with_bounds(1, 120_000_000, 3).expect("good bounds");
-        Self { refused: 0, reason: None, latencies, elapsed: Duration::ZERO }
+        Self { refused: 0, stale: 0, reason: None, latencies, elapsed: Duration::ZERO }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
@@ -49,6 +51,9 @@ impl fmt::Display for Report {
             self.quantile(1.0),
             self.refused,
         )?;
+        if self.stale > 0 {
+            write!(f, "  STALE {}", self.stale)?;
+        }
         match &self.reason {
             Some(reason) => write!(f, " ({reason})"),
             None => Ok(()),

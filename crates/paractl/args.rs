@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use paravon_client::Consistency;
+use paravon_client::{ChangeId, Consistency, InvalidNodeId, NodeId};
 
 use crate::bench::BenchArgs;
 
@@ -124,7 +124,7 @@ pub(crate) struct KeyArgs {
 }
 
 /// `admin`.
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(crate) enum AdminCommand {
     /// What a node is and how it fares
     NodeStatus,
@@ -134,7 +134,25 @@ pub(crate) enum AdminCommand {
     ///
     /// It is asked of the node that waits: name its peer port with --server. Several, with commas, come in
     /// together, which is quicker than one after the other.
-    Join(JoinArgs),
+    Join(ChangeArgs),
+    /// Put a node in the place of a member that is dead or lost its disk; needs an administrator's
+    /// certificate
+    ///
+    /// It is asked of the node that comes in: name its peer port with --server. It may have the member's own
+    /// name.
+    Replace(NodeArgs),
+    /// Let a member hand over what it stores, and leave; needs an administrator's certificate
+    Drain(NodeArgs),
+    /// Do without a member that is dead; needs an administrator's certificate
+    ///
+    /// What only that member had is lost. It asks for confirmation.
+    Remove(RemoveArgs),
+    /// Keep so many copies of each key from now on; needs an administrator's certificate
+    SetReplication(CopiesArgs),
+    /// Give up the change of the members that is under way; needs an administrator's certificate
+    Cancel,
+    /// How far a change of the members is
+    Operation(OperationArgs),
     /// Make a node read its certificates anew; needs an administrator's certificate
     Reload,
 }
@@ -148,14 +166,55 @@ pub(crate) struct ClusterStatusArgs {
     pub(crate) wait: bool,
 }
 
-/// `admin join`.
+/// How a change of the members is made.
 #[derive(Args, Clone, Copy, Debug)]
-pub(crate) struct JoinArgs {
-    /// Say what would come of it, and change nothing
+pub(crate) struct ChangeArgs {
+    /// Say what would be moved, and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Wait for the node to start, if need be, and until it is a member and serves
+    /// Wait until it is done, and show how far it is; of a join also for the node to start
     #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) wait: bool,
+}
+
+/// A change that concerns a member.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct NodeArgs {
+    /// The member's node.id
+    #[arg(value_parser = node_id)]
+    pub(crate) node: NodeId,
+    #[command(flatten)]
+    pub(crate) change: ChangeArgs,
+}
+
+/// `admin remove`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RemoveArgs {
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+    /// Do not ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+}
+
+/// `admin set-replication`.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct CopiesArgs {
+    /// So many, 1 to 7
+    #[arg(value_parser = clap::value_parser!(u8).range(1..=7))]
+    pub(crate) copies: u8,
+    #[command(flatten)]
+    pub(crate) change: ChangeArgs,
+}
+
+/// `admin operation`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct OperationArgs {
+    /// What the change was called when it was asked for
+    #[arg(value_parser = operation_id)]
+    pub(crate) id: ChangeId,
+    /// Wait until it is done, and show how far it is
+    #[arg(long)]
     pub(crate) wait: bool,
 }
 
@@ -200,6 +259,14 @@ fn consistency(text: &str) -> Result<Consistency, &'static str> {
             _ => Err(EXPECTED),
         },
     }
+}
+
+fn node_id(text: &str) -> Result<NodeId, InvalidNodeId> {
+    NodeId::new(text)
+}
+
+fn operation_id(text: &str) -> Result<ChangeId, &'static str> {
+    ChangeId::from_text(text).ok_or("it must be 32 hexadecimal digits, as the change was answered")
 }
 
 /// A time span longer than nothing: `5s`, `500ms`, or a number of seconds such as `0.5`.

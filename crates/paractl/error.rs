@@ -114,6 +114,31 @@ pub(crate) enum Error {
         /// How long it was waited for.
         after: Duration,
     },
+    /// A removal that nobody has confirmed; nothing was done.
+    #[error(
+        "removing {node} loses what only it has, and there is no terminal to ask at; give --yes if you mean it"
+    )]
+    Unconfirmed {
+        /// The node.
+        node: String,
+    },
+    /// Whoever was asked did not say yes; nothing was done.
+    #[error("{node} is not removed: its name was not typed")]
+    Declined {
+        /// The node.
+        node: String,
+    },
+    /// One node takes another's place, and several were named; nothing was done.
+    #[error("one node takes a member's place: name its peer port alone with --server")]
+    SeveralNewcomers,
+    /// The change that was waited for was given up.
+    #[error(
+        "{what} was cancelled: by an administrator, or because a node was silent for too long; `admin cluster-status` shows what there is now"
+    )]
+    Cancelled {
+        /// Which.
+        what: String,
+    },
     /// The server, or the way to it.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -153,6 +178,7 @@ impl Error {
             Self::Absent { .. } => Exit::Absent,
             Self::Client(error) => client_exit(error),
             Self::NotSettled { .. } => Exit::Unknown,
+            Self::Cancelled { .. } => Exit::Refused,
             _ => Exit::Usage,
         }
     }

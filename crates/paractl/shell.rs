@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn commands_options_and_values_complete() {
         assert_eq!(complete("ge"), ["get"]);
-        assert_eq!(complete("admin "), ["cluster-status", "join", "node-status", "reload"]);
+        assert_eq!(complete("admin re"), ["reload", "remove", "replace"]);
         assert_eq!(complete("put k --t"), ["--timeout", "--ttl"]);
         assert_eq!(complete("get k -o j"), ["json"]);
         assert_eq!(complete("bench --op "), ["get", "mixed", "put"]);

@@ -64,9 +64,31 @@ pub(crate) enum Command {
         /// The configuration
         file: PathBuf,
     },
+    /// Let the survivors of a cluster go on that has lost most of those who decide, for good
+    Rescue(RescueArgs),
     /// Make certificates
     #[command(subcommand)]
     Cert(CertCommand),
+}
+
+/// Which node is to rescue its cluster, and what is left of it.
+#[derive(clap::Args)]
+pub(crate) struct RescueArgs {
+    /// The configuration of a survivor, which must be stopped
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        env = "PARANODECONFIG",
+        default_value = "paranode.yaml"
+    )]
+    pub(crate) config: PathBuf,
+    /// Another member that survives; may be given several times. All that are not named are given up
+    #[arg(long = "survivor", value_name = "NODE")]
+    pub(crate) survivors: Vec<String>,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 /// Where and how to run a throwaway cluster.

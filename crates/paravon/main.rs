@@ -8,6 +8,7 @@ mod args;
 mod cert;
 mod check_config;
 mod dev;
+mod rescue;
 mod run;
 
 use std::process::ExitCode;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         None => run::run(&args.run),
         Some(Command::Dev(dev)) => dev::run(&dev),
         Some(Command::CheckConfig { file }) => check_config::run(&file),
+        Some(Command::Rescue(args)) => rescue::run(&args),
         Some(Command::Cert(cert)) => cert::run(&cert),
     };
     let (message, code) = match done {

@@ -20,7 +20,12 @@ fuzz_target!(|bytes: &[u8]| {
 
 fn take(payload: &[u8]) {
     let Ok(envelope) = Envelope::decode(payload) else { return };
-    let _ = AdminRequest::decode(&envelope);
+    if let Ok(request) = AdminRequest::decode(&envelope) {
+        let mut frame = Vec::new();
+        request.encode(envelope.id, &mut frame);
+        let again = Envelope::decode(&frame[HEADER_BYTES..]).expect("our own encoding");
+        assert_eq!(AdminRequest::decode(&again), Ok(request));
+    }
     let _ = Hello::decode(envelope.data);
     let Ok(request) = ClientRequest::decode(&envelope, MAX_VALUE_BYTES) else { return };
     let mut frame = Vec::new();

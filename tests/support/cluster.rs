@@ -14,6 +14,8 @@ use super::raw::Raw;
 pub(crate) struct Cluster {
     pub(crate) folder: Folder,
     first_port: u16,
+    /// The number of partitions as a power of two.
+    shift: u8,
     nodes: Vec<Option<Node>>,
 }
 
@@ -24,7 +26,7 @@ impl Cluster {
         let distances: Vec<u16> = (0..10).collect();
         let folder = Folder::new();
         let nodes = (0..count).map(|_| None).collect();
-        let cluster = Self { folder, first_port: free_ports(&distances), nodes };
+        let cluster = Self { folder, first_port: free_ports(&distances), shift: 16, nodes };
         for number in 1..=count {
             cluster
                 .folder
@@ -34,10 +36,22 @@ impl Cluster {
         cluster
     }
 
+    /// The same with fewer partitions, so that changes of the members take less time.
+    pub(crate) fn prepare_small(count: usize) -> Self {
+        Self { shift: 8, ..Self::prepare(count) }
+    }
+
     /// Nodes that are one cluster and serve: the first one has founded it, the others have joined
     /// together.
     pub(crate) fn start(count: usize) -> Self {
         let mut cluster = Self::prepare(count);
+        cluster.bring_up(count);
+        cluster
+    }
+
+    /// Starts the first `count` nodes, and makes a cluster of them.
+    pub(crate) fn bring_up(&mut self, count: usize) {
+        let cluster = self;
         for number in 1..=count {
             cluster.launch(number);
         }
@@ -45,9 +59,10 @@ impl Cluster {
         wait_until("all wait to join", || {
             waiting.iter().all(|&number| cluster.phase(number) == "waiting")
         });
-        cluster.join(&waiting).done();
+        if !waiting.is_empty() {
+            cluster.join(&waiting).done();
+        }
         cluster.wait_until_whole();
-        cluster
     }
 
     /// Writes a node's configuration with these nodes as its seeds.
@@ -76,6 +91,7 @@ impl Cluster {
     /// The command that runs a node.
     pub(crate) fn command(&self, number: usize) -> Command {
         let mut command = self.folder.paravon(&["--config", &format!("node-{number}.yaml")]);
+        command.env("PARAVON__PLACEMENT__SHIFT", self.shift.to_string());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         command
     }
@@ -122,6 +138,37 @@ impl Cluster {
         );
         self.folder.write("paraconf.yaml", yaml);
         self.folder.paractl(arguments)
+    }
+
+    /// Runs `paractl admin` as an administrator against the peer port of a node.
+    pub(crate) fn admin(&self, number: usize, arguments: &[&str]) -> Ran {
+        self.paractl("admin", &[number], &[&["admin"], arguments].concat())
+    }
+
+    /// The members as a node sees them, those that join or leave apart; none where a change is under way.
+    pub(crate) fn settled_members(&self, number: usize) -> Option<Vec<String>> {
+        let status = self.cluster_status(number);
+        let members = status["members"].as_array().cloned().unwrap_or_default();
+        let name = |member: &Json| member["node_id"].as_str().unwrap_or_default().to_owned();
+        let is_open = |each: &Json| each["state"] == "pending" || each["state"] == "running";
+        let waits = status["operations"].as_array().is_some_and(|all| all.iter().any(is_open));
+        let is_settled = status["phase"] == "stable" && !waits;
+        is_settled.then(|| members.iter().map(name).collect())
+    }
+
+    /// Waits until no change is under way, and the members are these, as a node sees them.
+    pub(crate) fn wait_until_members(&self, number: usize, members: &[usize]) {
+        let members: Vec<String> = members.iter().map(|other| format!("node-{other}")).collect();
+        wait_until(&format!("the members are {members:?}"), || {
+            let mut found = self.settled_members(number).unwrap_or_default();
+            found.sort();
+            found == members
+        });
+    }
+
+    /// Waits until a change of the members has begun, as a node sees it.
+    pub(crate) fn wait_until_joint(&self, number: usize) {
+        wait_until("a change begins", || self.cluster_status(number)["phase"] == "joint");
     }
 
     /// Lets these nodes join together.

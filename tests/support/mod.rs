@@ -4,6 +4,7 @@
 mod cluster;
 mod folder;
 mod image;
+mod load;
 mod node;
 mod ports;
 mod ran;
@@ -12,6 +13,7 @@ mod raw;
 pub(crate) use cluster::Cluster;
 pub(crate) use folder::{Folder, binary, node_subject};
 pub(crate) use image::Image;
+pub(crate) use load::{Failures, Load};
 pub(crate) use node::{Node, PATIENCE, wait_until};
 pub(crate) use ports::free_ports;
 pub(crate) use ran::Ran;

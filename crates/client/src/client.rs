@@ -5,10 +5,10 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use paravon_model::{Delete, Get, Key, Outcome, Put, Value};
+use paravon_model::{ChangeId, Delete, Get, Key, Outcome, Put, Value};
 use paravon_protocol::{
-    AdminRequest, ClientMessage, ClusterStatus, Hello, JoinReply, NodeStatus, PROTOCOL_VERSION,
-    Replied, decode_reply,
+    AdminRequest, ClientMessage, ClusterStatus, Hello, NodeStatus, OperationReply, OperationStatus,
+    PROTOCOL_VERSION, PlanReply, Replied, decode_reply,
 };
 use paravon_transport::{Credentials, TlsError, TlsWarning};
 use tokio_rustls::TlsConnector;
@@ -16,6 +16,7 @@ use tokio_rustls::TlsConnector;
 use crate::address::ServerAddress;
 use crate::backoff::random;
 use crate::call::call;
+use crate::change::MemberChange;
 use crate::dial::Dialer;
 use crate::error::{ClientError, Violation};
 use crate::message::Message;
@@ -202,32 +203,51 @@ impl Client {
             .map_err(|_| self.garbage(index, Outcome::Refused, Violation::Incomplete))
     }
 
-    /// Makes a node that waits join the cluster of its seeds. For the peer port of that very node, with an
+    /// Changes the members. For a peer port, with an administrator's certificate.
+    ///
+    /// A node that comes in is asked itself, and answers once it is a member, though not once it has all
+    /// its data. Any member is asked for everything else; it answers with the name of an operation, which
+    /// then goes on by itself: [`operation`](Self::operation) says how far it is.
+    ///
+    /// # Errors
+    /// It was refused, and the message says why; or the answer was lost, and the change may be under way:
+    /// [`cluster_status`](Self::cluster_status) says so.
+    pub async fn change(&self, change: &MemberChange) -> Result<OperationReply, ClientError> {
+        let (index, data) = self.call(Message::Admin(change.request(false)), None).await?;
+        OperationReply::decode(&data)
+            .map_err(|_| self.garbage(index, Outcome::Unknown, Violation::Incomplete))
+    }
+
+    /// What [`change`](Self::change) would move. Changes nothing.
+    ///
+    /// # Errors
+    /// It would be refused, and the message says why.
+    pub async fn plan(&self, change: &MemberChange) -> Result<PlanReply, ClientError> {
+        let (index, data) = self.call(Message::Admin(change.request(true)), None).await?;
+        PlanReply::decode(&data)
+            .map_err(|_| self.garbage(index, Outcome::Refused, Violation::Incomplete))
+    }
+
+    /// Gives up the change of the members that is under way. For a peer port of any member, with an
     /// administrator's certificate.
     ///
     /// # Errors
-    /// The join was refused, and the message says why; or its answer was lost, and the node may have
-    /// joined: [`node_status`](Self::node_status) says so.
-    pub async fn join(&self) -> Result<JoinReply, ClientError> {
-        self.join_or_plan(AdminRequest::Join { dry_run: false }, Outcome::Unknown).await
+    /// There is none, or too few members answered; or the answer was lost.
+    pub async fn cancel(&self) -> Result<OperationReply, ClientError> {
+        let (index, data) = self.call(Message::Admin(AdminRequest::Cancel), None).await?;
+        OperationReply::decode(&data)
+            .map_err(|_| self.garbage(index, Outcome::Unknown, Violation::Incomplete))
     }
 
-    /// What [`join`](Self::join) would do. Changes nothing.
+    /// How far an operation is that [`change`](Self::change) named. For a peer port of any member.
     ///
     /// # Errors
-    /// The join would be refused, and the message says why.
-    pub async fn plan_join(&self) -> Result<JoinReply, ClientError> {
-        self.join_or_plan(AdminRequest::Join { dry_run: true }, Outcome::Refused).await
-    }
-
-    /// `outcome` is what an answer that cannot be read leaves.
-    async fn join_or_plan(
-        &self,
-        request: AdminRequest,
-        outcome: Outcome,
-    ) -> Result<JoinReply, ClientError> {
+    /// The member knows no such operation.
+    pub async fn operation(&self, id: ChangeId) -> Result<OperationStatus, ClientError> {
+        let request = AdminRequest::OperationStatus { id };
         let (index, data) = self.call(Message::Admin(request), None).await?;
-        JoinReply::decode(&data).map_err(|_| self.garbage(index, outcome, Violation::Incomplete))
+        OperationStatus::decode(&data)
+            .map_err(|_| self.garbage(index, Outcome::Refused, Violation::Incomplete))
     }
 
     /// Makes the node read its certificates, key and authorities anew. For a peer port, with an

@@ -19,6 +19,7 @@
 mod address;
 mod backoff;
 mod call;
+mod change;
 mod client;
 mod connection;
 mod dial;
@@ -34,13 +35,17 @@ mod session;
 mod tests;
 
 pub use address::ServerAddress;
+pub use change::MemberChange;
 pub use client::Client;
 pub use error::{ClientError, Violation};
 pub use options::{ClientOptions, PutOptions, RequestOptions, ServerOrder};
-pub use paravon_model::{Consistency, Hlc, InvalidKey, Key, Kind, Outcome, Value, limits};
+pub use paravon_model::{
+    ChangeId, Consistency, Hlc, InvalidKey, InvalidNodeId, Key, Kind, NodeId, Outcome, Value,
+    limits,
+};
 pub use paravon_protocol::{
-    ClusterStatus, Code, JoinReply, ListenerStatus, MAX_VALUE_DEPTH, MemberStatus, NodeStatus,
-    PeerStatus,
+    ClusterStatus, Code, ListenerStatus, MAX_VALUE_DEPTH, MemberStatus, NodeStatus, OperationReply,
+    OperationStatus, OperationSummary, PeerStatus, PlanReply, PlannedNode, ReportStatus,
 };
 pub use paravon_transport::{TlsError, TlsFiles, TlsWarning};
 pub use result::{Found, Version, Written};

@@ -6,10 +6,10 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::document::{ChangeId, ClusterId, Document, Revision};
+use crate::document::{ChangeId, ClusterId, Document, Fence, OperationKind, Revision};
 use crate::hlc::Hlc;
 use crate::identity::{NodeId, Ordinal};
-use crate::member::{Address, Size};
+use crate::member::Address;
 
 /// What a node says of itself on every connection before anything else (`NO_STRANGER`,
 /// `DISK_NOT_OLDER`).
@@ -79,60 +79,111 @@ pub enum ClusterMessage {
     MayFound,
     /// The answer of a node that found or waits for somebody else: the asker is not to found.
     MayNotFound,
-    /// Take me in.
-    Join(JoinRequest),
-    /// What became of a join.
-    Joined {
-        /// Of the request.
-        change: ChangeId,
-        /// Why not, where it was refused; the document tells a success. None where the council was
+    /// Do this to the members. A node that wants to come asks for itself; members pass on what their
+    /// operators ask for.
+    Operate {
+        /// Names the operation, so that a retry is not done twice.
+        id: ChangeId,
+        /// What is to be done.
+        kind: OperationKind,
+    },
+    /// Give up the change under way, unless it has ended.
+    Cancel {
+        /// The fence of its `joint` document.
+        fence: Fence,
+    },
+    /// What became of an operation that was asked for.
+    Operated {
+        /// Which.
+        id: ChangeId,
+        /// Why not, where it was refused; the document tells all else. None where the council was
         /// asked to vote for it: it may still be, whatever anybody says.
-        refusal: Option<JoinRefusal>,
+        refusal: Option<OperationRefusal>,
     },
-    /// Does any of your stores hold a record? Asked before a join changes the layout.
-    AskEmpty {
-        /// Names the round of questions: drawn anew for each.
-        change: ChangeId,
-    },
-    /// The answer.
-    Emptiness {
-        /// Of the question.
-        change: ChangeId,
-        /// Whether nothing is stored.
-        empty: bool,
-    },
+    /// How far a member is with the layout that it uses. Told to the council.
+    Report(Report),
 }
 
-/// A node that wants to become a member.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JoinRequest {
-    /// Names the change, so that a retry is not done twice.
-    pub change: ChangeId,
-    /// Its name.
-    pub node_id: NodeId,
-    /// Its share of the data.
-    pub size: Size,
-    /// Where it stands.
-    pub zone: Option<NodeId>,
-    /// Where others reach its peer port.
-    pub address: Address,
-}
-
-/// Why a join was refused.
+/// Why an operation was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JoinRefusal {
-    /// A member holds records: this version takes members in before the first write only.
-    HoldsRecords {
-        /// Which member.
-        member: Ordinal,
-    },
+pub enum OperationRefusal {
     /// A member of that name exists; its disk was lost, or another node uses its name.
     NameTaken {
         /// Its number.
         member: Ordinal,
     },
+    /// There is no such member.
+    NoSuchMember {
+        /// The number that was named.
+        member: Ordinal,
+    },
+    /// The member is up: drain it instead.
+    IsUp {
+        /// Its number.
+        member: Ordinal,
+    },
+    /// It is the last member.
+    LastMember,
+    /// The number of copies is not one of 1 to 7, or is kept already.
+    BadFactor,
+    /// Sets of the layout to come would lack a live majority.
+    NextHasNoMajority,
+    /// A member has been away for so many changes that no more are begun: remove or replace it.
+    MemberTooFarBehind {
+        /// Its number.
+        member: Ordinal,
+    },
+    /// As many operations wait as there may be.
+    TooManyWaiting,
     /// Too few members answered; try again.
     NoMajority,
+}
+
+/// How far a member is with the layout of its document: what a change of layout waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The fence that it *has stored* (`EPOCH_FENCE`).
+    pub stored: Fence,
+    /// What it has taken over under that fence.
+    pub progress: Progress,
+    /// Hints that it keeps for others.
+    pub hints: u64,
+}
+
+/// How much of what a `joint` document gives a member to take over it has taken over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Partitions that it must become complete for: it is of their next set, which differs from the
+    /// current one.
+    pub partitions: u64,
+    /// Those that it is complete for.
+    pub complete: u64,
+    /// Records that it has pulled and stored.
+    pub records: u64,
+    /// Their bytes: keys and values.
+    pub bytes: u64,
+}
+
+impl Progress {
+    /// Whether nothing is left to do.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.complete >= self.partitions
+    }
+}
+
+impl core::ops::Add for Progress {
+    type Output = Self;
+
+    /// Saturates: the numbers may be another node's.
+    fn add(self, other: Self) -> Self {
+        Self {
+            partitions: self.partitions.saturating_add(other.partitions),
+            complete: self.complete.saturating_add(other.complete),
+            records: self.records.saturating_add(other.records),
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
 }
 
 /// A ballot of the document's Paxos: unique by its proposer.
@@ -208,6 +259,9 @@ pub struct ClusterState {
     pub ordinal: Option<Ordinal>,
     /// The latest document that it stores; none before it has joined or founded.
     pub document: Option<Arc<Document>>,
+    /// The fence that it *has stored* (`EPOCH_FENCE`): everything that it is new to up to there is
+    /// emptied, and nothing is admitted under a later one.
+    pub stored: Option<Fence>,
     /// Its slot in the instance after that document.
     pub vote: VoteSlot,
     /// Whom it promised to wait for, when asked whether somebody may found.
@@ -227,6 +281,7 @@ impl ClusterState {
             node_id,
             ordinal: None,
             document: None,
+            stored: None,
             vote: VoteSlot::default(),
             waits_for: None,
             joining: None,

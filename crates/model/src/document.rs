@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::identity::{NodeId, Ordinal};
-use crate::member::Member;
+use crate::member::{Address, Member, Size};
 
 /// The identity of a cluster, drawn at random when it is founded.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +30,21 @@ impl fmt::Debug for ClusterId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChangeId(pub u128);
 
+impl ChangeId {
+    /// The name that is written so: 32 hexadecimal digits.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if digits { u128::from_str_radix(text, 16).ok().map(Self) } else { None }
+    }
+}
+
+impl fmt::Display for ChangeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
 /// Which layout a request was made under: raised by every change of a replica set, and by it alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fence {
@@ -48,12 +63,129 @@ pub struct Revision {
     pub version: u64,
 }
 
+/// Who takes part in one layout: with the document's hash seed and shift it says who stores what.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Roster {
+    /// The members, by ordinal, each once.
+    pub members: Vec<Member>,
+    /// Copies that the operator asked for, 1 to 7.
+    pub replication_factor: u8,
+}
+
+impl Roster {
+    /// The member of this ordinal.
+    #[must_use]
+    pub fn member(&self, ordinal: Ordinal) -> Option<&Member> {
+        let found = self.members.binary_search_by_key(&ordinal, |member| member.ordinal);
+        found.ok().map(|at| &self.members[at])
+    }
+
+    /// The size of every replica set: the replication factor, or all members where they are fewer.
+    #[must_use]
+    pub fn copies(&self) -> usize {
+        self.members.len().min(usize::from(self.replication_factor))
+    }
+}
+
 /// Whether a change of the layout is under way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
     /// One replica set per partition.
     #[default]
     Stable,
+    /// On the way from the current layout to this one.
+    Joint(Joint),
+    /// The same after a majority of the council was lost for good. What the lost members stored is
+    /// given up: sets of the current layout are without them, and every member that is left counts.
+    Rescue(Joint),
+}
+
+/// The layout that is to come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joint {
+    /// Who will store what.
+    pub next: Roster,
+    /// Members that leave and are named as dead: nothing is pulled from them, and they are not waited
+    /// for. By ordinal.
+    pub lost: Vec<Ordinal>,
+}
+
+/// A change of layout that has begun: a node that missed it empties what it made the node new to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastChange {
+    /// The fence of its `joint` document.
+    pub fence: u64,
+    /// The layout before.
+    pub from: Roster,
+    /// The layout that it led to, or would have led to.
+    pub to: Roster,
+}
+
+/// Something that an operator asked for, once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// Names it, so that a retry is not done twice.
+    pub id: ChangeId,
+    /// What is to be done.
+    pub kind: OperationKind,
+    /// How far it is.
+    pub state: OperationState,
+}
+
+/// What an operation does to the members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OperationKind {
+    /// Take this node in.
+    Join(Newcomer),
+    /// Let this member go, once others have what it stores.
+    Drain {
+        /// Which.
+        member: Ordinal,
+    },
+    /// Do without this member, which is dead.
+    Remove {
+        /// Which.
+        member: Ordinal,
+    },
+    /// Take this node in, in place of a member that is dead or has lost its disk.
+    Replace {
+        /// Which.
+        member: Ordinal,
+        /// The node that comes; it may bear the same name.
+        by: Newcomer,
+    },
+    /// Keep so many copies from now on, 1 to 7.
+    SetReplication {
+        /// So many.
+        factor: u8,
+    },
+}
+
+/// A node that is to become a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Newcomer {
+    /// Its name.
+    pub node_id: NodeId,
+    /// Its share of the data.
+    pub size: Size,
+    /// Where it stands.
+    pub zone: Option<NodeId>,
+    /// Where others reach its peer port.
+    pub address: Address,
+}
+
+/// How far an operation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OperationState {
+    /// It waits until the change under way has ended.
+    Pending,
+    /// The document is `joint` because of it, among others.
+    Running,
+    /// It is done.
+    Done,
+    /// It was given up: an operator cancelled it, a node that joins stayed silent, or the members
+    /// that there are by now leave it nothing to do.
+    Cancelled,
 }
 
 /// The cluster document. Document n+1 is decided by the council that document n names.
@@ -67,7 +199,7 @@ pub struct Document {
     pub rescue_id: u128,
     /// Orders documents of one generation.
     pub version: u64,
-    /// Raised by every change of a replica set.
+    /// Raised by every change of phase or of a replica set.
     pub fence: u64,
     /// Whether a change of the layout is under way.
     pub phase: Phase,
@@ -75,16 +207,16 @@ pub struct Document {
     pub hash_seed: u64,
     /// The number of partitions as a power of two, 1 to 24; fixed at founding.
     pub shift: u8,
-    /// Copies that the operator asked for, 1 to 7.
-    pub replication_factor: u8,
-    /// The members, by ordinal, each once.
-    pub current: Vec<Member>,
-    /// Who decides the next document: up to seven members, by ordinal.
+    /// The layout whose sets every read and write needs.
+    pub current: Roster,
+    /// Changes that have ended, by fence, since the oldest fence that a member has reported as stored.
+    pub past: Vec<PastChange>,
+    /// Who decides the next document: up to seven members of `current`, by ordinal.
     pub council: Vec<Ordinal>,
-    /// The ordinal of the next node that joins.
+    /// The ordinal of the next node that comes.
     pub next_ordinal: u32,
-    /// The changes that this document contains, oldest first.
-    pub operations: Vec<ChangeId>,
+    /// What was asked for, oldest first: all that is not ended, and what ended last.
+    pub operations: Vec<Operation>,
 }
 
 impl Document {
@@ -100,16 +232,59 @@ impl Document {
         Fence { generation: self.generation, number: self.fence }
     }
 
+    /// The change under way.
+    #[must_use]
+    pub fn joint(&self) -> Option<&Joint> {
+        match &self.phase {
+            Phase::Stable => None,
+            Phase::Joint(joint) | Phase::Rescue(joint) => Some(joint),
+        }
+    }
+
+    /// Members of the current layout whose copies are given up.
+    #[must_use]
+    pub fn given_up(&self) -> &[Ordinal] {
+        match &self.phase {
+            Phase::Rescue(joint) => &joint.lost,
+            Phase::Stable | Phase::Joint(_) => &[],
+        }
+    }
+
+    /// All members in force, by ordinal: those of `current`, and while `joint` also those of `next`.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        let next = self.joint().map_or(&[][..], |joint| &joint.next.members);
+        // New ordinals are larger than all that were given before.
+        let new = next.iter().filter(|member| self.current.member(member.ordinal).is_none());
+        self.current.members.iter().chain(new)
+    }
+
     /// The member of this ordinal.
     #[must_use]
     pub fn member(&self, ordinal: Ordinal) -> Option<&Member> {
-        let found = self.current.binary_search_by_key(&ordinal, |member| member.ordinal);
-        found.ok().map(|at| &self.current[at])
+        let in_next = || self.joint()?.next.member(ordinal);
+        self.current.member(ordinal).or_else(in_next)
     }
 
-    /// The member of this name.
+    /// The member of this name: the newest, while one replaces another of the same name.
     #[must_use]
     pub fn member_named(&self, node_id: &NodeId) -> Option<&Member> {
-        self.current.iter().find(|member| member.node_id == *node_id)
+        self.members().filter(|member| member.node_id == *node_id).last()
+    }
+
+    /// Whether this member is there only until the change under way has ended.
+    #[must_use]
+    pub fn is_leaving(&self, ordinal: Ordinal) -> bool {
+        self.joint().is_some_and(|joint| joint.next.member(ordinal).is_none())
+            && self.current.member(ordinal).is_some()
+    }
+
+    /// The operation of this name.
+    #[must_use]
+    pub fn operation(&self, id: ChangeId) -> Option<&Operation> {
+        self.operations.iter().find(|operation| operation.id == id)
     }
 }
+
+#[cfg(test)]
+#[path = "document_tests.rs"]
+mod tests;

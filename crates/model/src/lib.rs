@@ -26,17 +26,22 @@ mod request;
 mod value;
 
 pub use cluster::{
-    Accepted, Ballot, ClusterMessage, ClusterState, CouncilMessage, JoinRefusal, JoinRequest,
-    Membership, PeerHello, RememberedDisk, VoteSlot,
+    Accepted, Ballot, ClusterMessage, ClusterState, CouncilMessage, Membership, OperationRefusal,
+    PeerHello, Progress, RememberedDisk, Report, VoteSlot,
 };
 pub use consistency::Consistency;
-pub use document::{ChangeId, ClusterId, Document, Fence, Phase, Revision};
+pub use document::{
+    ChangeId, ClusterId, Document, Fence, Joint, Newcomer, Operation, OperationKind,
+    OperationState, PastChange, Phase, Revision, Roster,
+};
 pub use failure::{Failure, Outcome};
 pub use hlc::{Hlc, Version};
 pub use identity::{InvalidNodeId, NodeId, Ordinal};
 pub use key::{InvalidKey, Key};
 pub use member::{Address, Member, Size};
 pub use record::{Body, Record};
-pub use replica::{Command, Merged, Purpose, ReplicaReply, ReplicaRequest};
+pub use replica::{
+    Command, Merged, PartitionSum, Pull, Pulled, Purpose, ReplicaReply, ReplicaRequest, Rest,
+};
 pub use request::{Delete, Found, Get, Put, Reading, Request, Written};
 pub use value::{Kind, Value};

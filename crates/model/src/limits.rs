@@ -44,5 +44,27 @@ pub const MAX_REPLICATION_FACTOR: u8 = 7;
 /// The most partitions, as a power of two.
 pub const MAX_SHIFT: u8 = 24;
 
-/// Most changes that a document names, the latest ones.
-pub const MAX_DOCUMENT_OPERATIONS: usize = 64;
+/// Most operations of a document that have not ended, whether they wait or run.
+pub const MAX_OPEN_OPERATIONS: usize = 64;
+
+/// Most operations of a document that have ended, the latest ones: enough that no retry outlives its
+/// name.
+pub const MAX_ENDED_OPERATIONS: usize = 64;
+
+/// Most operations of a document.
+pub const MAX_DOCUMENT_OPERATIONS: usize = MAX_OPEN_OPERATIONS + MAX_ENDED_OPERATIONS;
+
+/// Most ended changes of the layout that a document keeps for members that have missed them.
+pub const MAX_PAST_CHANGES: usize = 32;
+
+/// Most different members that a document can name in all its layouts: those of the oldest, and those
+/// that every change since then, the one under way included, can have brought.
+pub const MAX_DOCUMENT_MEMBERS: usize =
+    MAX_MEMBERS + (MAX_PAST_CHANGES + 1) * MAX_DOCUMENT_OPERATIONS;
+
+/// Most records, or keys with their versions, on a page of a partition that a replica pulls.
+pub const MAX_PAGE_RECORDS: usize = 512;
+
+/// Most bytes of keys and values on such a page. It ends before the record that would pass this; only a
+/// record that is longer by itself has a page to itself, so that every page fits into a frame.
+pub const MAX_PAGE_BYTES: usize = 256 * 1024;

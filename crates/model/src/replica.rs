@@ -2,6 +2,7 @@
 //! was made under (`EPOCH_FENCE`) and the time that is left for it.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::document::{Document, Fence};
@@ -38,6 +39,70 @@ pub enum Command {
         /// Which.
         key: Key,
     },
+    /// Tell what is durable of a partition; answered by [`ReplicaReply::Pulled`]. A replica that is to
+    /// become complete asks those that were there before.
+    Pull {
+        /// Its number in the document's `2^shift`.
+        partition: u32,
+        /// How much to tell.
+        pull: Pull,
+    },
+}
+
+/// How much of a partition is pulled. Pages follow the order of (hash, key).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pull {
+    /// A sum over all of it, to compare.
+    Sum,
+    /// A page of keys and versions.
+    Versions {
+        /// Only those behind this key.
+        after: Option<Key>,
+    },
+    /// A page of records.
+    Records {
+        /// Only those behind this key.
+        after: Option<Key>,
+    },
+}
+
+/// What was pulled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pulled {
+    /// The sum over the partition.
+    Sum(PartitionSum),
+    /// Keys and versions.
+    Versions {
+        /// In order.
+        versions: Vec<(Key, Version)>,
+        /// Whether more follow.
+        rest: Rest,
+    },
+    /// Records.
+    Records {
+        /// In order.
+        records: Vec<(Key, Record)>,
+        /// Whether more follow.
+        rest: Rest,
+    },
+}
+
+/// Whether a page is the last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// There may be more behind it.
+    More,
+    /// There was nothing behind it.
+    End,
+}
+
+/// What two replicas of a partition compare: equal ones hold the same versions of the same keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PartitionSum {
+    /// Records, tombstones included.
+    pub records: u64,
+    /// The wrapping sum of a keyed 128-bit hash of (key, version).
+    pub sum: u128,
 }
 
 /// Why a record is sent to a replica.
@@ -78,15 +143,20 @@ pub enum ReplicaReply {
         /// What is durable; absence is an answer, a failure is none.
         answer: Result<Option<Record>, Failure>,
     },
+    /// To [`Command::Pull`].
+    Pulled {
+        /// What is durable; a failure is no answer.
+        answer: Result<Pulled, Failure>,
+    },
     /// Nothing was done: the replica knows a later layout, this one.
     StaleLayout {
         /// Its document.
         document: Arc<Document>,
     },
-    /// Nothing was done: the replica knows an earlier layout only, and must be told the document
-    /// first.
+    /// Nothing was done: the replica has stored an earlier layout only. It must be told the document
+    /// first, or is about to have stored it.
     LaterLayout {
-        /// What it knows.
+        /// The fence of the document that it knows.
         known: Fence,
     },
 }

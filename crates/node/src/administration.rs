@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use paravon_model::{Document, JoinRefusal, Ordinal};
-use paravon_protocol::{Code, JoinReply, Refusal};
-use paravon_replication::cluster::{ClusterStatus, JoinDone, JoinFailure};
+use paravon_model::{ChangeId, Document, NodeId, OperationRefusal, OperationState, Ordinal};
+use paravon_protocol::{Code, OperationReply, Refusal};
+use paravon_replication::cluster::{ClusterStatus, OperateDone, OperateFailure};
 use paravon_ring::Shift;
 use paravon_storage::{HintTotals, Store};
 
 use crate::inbox::Asker;
+use crate::plan::{Plan, stored_bytes};
 
 /// A question about the node, on its way round the loops.
 #[derive(Debug)]
@@ -23,26 +24,39 @@ pub(crate) struct Question {
     pub(crate) cluster: Option<ClusterStatus>,
     /// What is kept for each target, on all loops so far.
     pub(crate) hints: BTreeMap<Ordinal, HintTotals>,
+    /// An estimate of what all loops so far store, for a plan.
+    pub(crate) stored_bytes: f64,
 }
 
 /// What is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum About {
     /// `status/node`.
     Node,
     /// `status/cluster`.
     Cluster,
+    /// `status/operation`.
+    Operation(ChangeId),
+    /// What a change of the layout would move.
+    Plan(Plan),
 }
 
 impl Question {
     pub(crate) fn new(asker: Asker, about: About) -> Self {
-        Self { asker, about, cluster: None, hints: BTreeMap::new() }
+        Self { asker, about, cluster: None, hints: BTreeMap::new(), stored_bytes: 0.0 }
+    }
+
+    /// The document of the cluster machine.
+    pub(crate) fn document(&self) -> Option<&Document> {
+        self.cluster.as_ref()?.document.as_deref()
     }
 
     /// Adds what one store keeps.
-    pub(crate) fn add(&mut self, store: &dyn Store) {
-        let document = self.cluster.as_ref().and_then(|status| status.document.as_ref());
-        let shift = document.and_then(|document| Shift::new(document.shift));
+    pub(crate) fn add(&mut self, store: &mut dyn Store) {
+        if matches!(self.about, About::Plan(_)) {
+            self.stored_bytes += stored_bytes(store);
+        }
+        let shift = self.document().and_then(|document| Shift::new(document.shift));
         let shift = shift.unwrap_or(Shift::DEFAULT);
         for totals in store.hint_totals(shift) {
             let target = totals.target;
@@ -61,80 +75,140 @@ impl Question {
 pub(crate) enum Answer {
     /// The question, with what all loops know.
     Gathered(Box<Question>),
-    /// What became of a join.
-    Join(Result<JoinReply, Refusal>),
+    /// What became of an operator's request.
+    Operation(Result<OperationReply, Refusal>),
 }
 
 impl Answer {
-    /// What became of a join, where `document` is the node's present one.
-    pub(crate) fn of_join(
-        answer: Result<JoinDone, JoinFailure>,
+    /// What became of an operator's request at the node `own`, where `document` is its present one.
+    pub(crate) fn of_operation(
+        answer: Result<OperateDone, OperateFailure>,
+        own: &NodeId,
         document: Option<&Arc<Document>>,
     ) -> Self {
-        Self::Join(match answer {
-            Ok(JoinDone::Joined { ordinal }) => Ok(JoinReply {
-                cluster_id: document.map_or_else(String::new, |d| d.cluster_id.to_string()),
-                ordinal: Some(ordinal.0),
-                members: document.map_or(0, |document| document.current.len() as u64),
-                planned: false,
-            }),
-            Ok(JoinDone::Planned { cluster_id, members }) => Ok(JoinReply {
-                cluster_id: cluster_id.to_string(),
-                ordinal: None,
-                members: members as u64,
-                planned: true,
-            }),
-            Err(failure) => Err(refusal(&failure, document)),
+        let document = document.map(Arc::as_ref);
+        Self::Operation(match answer {
+            Ok(OperateDone::Accepted { id }) => {
+                let operation = document.and_then(|document| document.operation(id));
+                let state = operation.map_or(OperationState::Pending, |known| known.state);
+                Ok(OperationReply::accepted(id, state))
+            }
+            Ok(OperateDone::Joined { ordinal }) => Ok(OperationReply::joined(ordinal)),
+            Ok(OperateDone::Cancelled) => Ok(OperationReply::cancelled()),
+            Ok(OperateDone::Planned { .. }) => {
+                unreachable!("what a plan moves is found out before it is answered")
+            }
+            Err(failure) => Err(refusal(&failure, own, document)),
         })
     }
 }
 
-fn refusal(failure: &JoinFailure, document: Option<&Arc<Document>>) -> Refusal {
-    let name = |ordinal: Ordinal| {
-        let member = document.and_then(|document| document.member(ordinal));
-        member.map_or_else(|| format!("number {ordinal}"), |member| member.node_id.to_string())
+/// The name of a member, also of one that has left, as far as the document knows.
+pub(crate) fn name_of(document: Option<&Document>, ordinal: Ordinal) -> String {
+    let past = |document: &'_ Document| {
+        let rosters = document.past.iter().rev().flat_map(|change| [&change.to, &change.from]);
+        let mut members = rosters.filter_map(|roster| roster.member(ordinal));
+        members.next().map(|member| member.node_id.to_string())
     };
+    let present = |document: &Document| {
+        let member = document.member(ordinal)?;
+        Some(member.node_id.to_string())
+    };
+    let named = document.and_then(|document| present(document).or_else(|| past(document)));
+    named.unwrap_or_else(|| format!("number {ordinal}"))
+}
+
+fn refusal(failure: &OperateFailure, own: &NodeId, document: Option<&Document>) -> Refusal {
     let (code, message) = match failure {
-        JoinFailure::AlreadyMember => {
+        OperateFailure::AlreadyMember => {
             (Code::BadRequest, "the node is a member already; there is nothing to do".to_owned())
         }
-        JoinFailure::NoCluster => (
+        OperateFailure::NotMember => (
+            Code::NotReady,
+            "this node is no member of a cluster; ask one that is".to_owned(),
+        ),
+        OperateFailure::NoCluster => (
             Code::NotReady,
             "no seed that this node reaches belongs to a cluster; check server.peer.seeds, and that \
              one of them has founded it"
                 .to_owned(),
         ),
-        JoinFailure::ShutOut => (
+        OperateFailure::ShutOut => (
             Code::NotReady,
-            "this node was shut out of its cluster; its log and `paractl admin node-status` say why"
+            "this node was shut out of its cluster, because its disk is an old copy or another process \
+             runs on its number; if it is to go on, let it take its own place with `paractl admin \
+             replace NODE`, where NODE is its own name"
                 .to_owned(),
         ),
-        JoinFailure::HoldsRecords => (
+        OperateFailure::NothingToCancel => (
             Code::BadRequest,
-            "this node holds records of its own; give it an empty storage.data_dir".to_owned(),
+            "no change of the members is under way, so there is nothing to cancel".to_owned(),
         ),
-        JoinFailure::Refused(JoinRefusal::HoldsRecords { member }) => (
+        OperateFailure::NoSuchNode => (
             Code::BadRequest,
-            format!(
-                "{} holds records already; this version takes members in before the first write only",
-                name(*member)
-            ),
+            "the cluster has no member of that name; `paractl admin cluster-status` lists them"
+                .to_owned(),
         ),
-        JoinFailure::Refused(JoinRefusal::NameTaken { member }) => (
-            Code::BadRequest,
-            format!(
-                "number {member} of the cluster has this node's node.id; give this node another one"
-            ),
-        ),
-        JoinFailure::Refused(JoinRefusal::NoMajority) => (
-            Code::QuorumUnavailable,
-            "too few members answered, so nothing was changed; bring them up and try again".to_owned(),
-        ),
-        JoinFailure::TimedOut => (
+        OperateFailure::Refused(why) => refused(*why, own, document),
+        OperateFailure::TimedOut => (
             Code::QuorumTimeout,
-            "the join is not done yet and may still be; look at the cluster's status, or try again"
+            "it is not done yet and may still be; look at the cluster's status before you try again"
                 .to_owned(),
         ),
     };
     Refusal::new(code, message)
+}
+
+/// What a member's refusal means, and what to do.
+fn refused(why: OperationRefusal, own: &NodeId, document: Option<&Document>) -> (Code, String) {
+    let name = |ordinal| name_of(document, ordinal);
+    match why {
+        OperationRefusal::NameTaken { member } => (
+            Code::BadRequest,
+            format!(
+                "number {member} of the cluster has this node's node.id; if that was this node, and \
+                 its disk is lost, let it take its old place with `paractl admin replace {own}`; else \
+                 give this node another node.id"
+            ),
+        ),
+        OperationRefusal::NoSuchMember { member } => {
+            (Code::BadRequest, format!("{} is no member of the cluster", name(member)))
+        }
+        OperationRefusal::IsUp { member } => (
+            Code::BadRequest,
+            format!(
+                "{} is up: let it hand over what it has with `paractl admin drain {0}`, or stop it \
+                 first, if that is what you want",
+                name(member)
+            ),
+        ),
+        OperationRefusal::LastMember => (
+            Code::BadRequest,
+            "it is the last member, so nobody could take over what it stores".to_owned(),
+        ),
+        OperationRefusal::BadFactor => (
+            Code::BadRequest,
+            "the number of copies must be one of 1 to 7, and another than there is now".to_owned(),
+        ),
+        OperationRefusal::NextHasNoMajority => (
+            Code::QuorumUnavailable,
+            "too many members are down for this: bring them up, or remove them first".to_owned(),
+        ),
+        OperationRefusal::MemberTooFarBehind { member } => (
+            Code::QuorumUnavailable,
+            format!(
+                "{} has been away for so many changes that no more are begun; bring it up, or remove \
+                 it with `paractl admin remove {0}`",
+                name(member)
+            ),
+        ),
+        OperationRefusal::TooManyWaiting => (
+            Code::Overloaded,
+            "too many operations wait already; try again when some are done".to_owned(),
+        ),
+        OperationRefusal::NoMajority => (
+            Code::QuorumUnavailable,
+            "too few members answered; bring them up and try again".to_owned(),
+        ),
+    }
 }

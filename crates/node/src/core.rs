@@ -4,6 +4,7 @@
 //! Synchronous and single-threaded: sessions call [`Core::receive`] for every frame of a batch and
 //! [`Core::end_batch`] once after it. **Never:** decides what a request means; that is `replication`'s.
 
+mod disk;
 mod inquiries;
 mod layout;
 mod membership;
@@ -32,6 +33,7 @@ use crate::outbox::Correlation;
 use crate::placed::Placed;
 use crate::session::{Port, Session};
 use crate::shared::{Shared, WriteTrouble};
+use disk::Scan;
 use inquiries::Inquirer;
 pub(crate) use membership::Membership;
 use peers::Admitting;
@@ -46,8 +48,11 @@ pub(crate) struct Core {
     layout: Option<Arc<Layout>>,
     /// The same with what status tells of it.
     placed: Option<Arc<Placed>>,
-    /// The numbers of the layout's members.
+    /// The numbers of the layout's members; of two of one name, the later one.
     ordinals: HashMap<NodeId, Ordinal>,
+    /// Drawn at random whenever shards are made: in the names that operations have on links, so that an
+    /// answer to a shard that was given up finds nothing in the one after it.
+    mask: u64,
     /// Members that are believed to be down.
     dead: BTreeSet<Ordinal>,
     /// Whether stamps may be given, as far as is known.
@@ -71,18 +76,40 @@ pub(crate) struct Core {
     /// Effects that are still to be done; empty between calls.
     effects: VecDeque<Effect>,
     stepped: Vec<Effect>,
+    /// Pages that shards want to see.
+    scans: VecDeque<Scan>,
     answers: Vec<Answer>,
     /// What waits for the next commit.
     uncommitted: Uncommitted,
     server_ids: ServerIds,
 }
 
-/// A shard with its store and the merges that wait in it.
+/// A shard with its store and what waits in that.
 struct OwnedShard {
-    /// None before there is a layout.
+    /// None before there is a layout, and after this node was shut out or has left.
     shard: Option<Shard>,
+    /// Shards that were given up.
+    ending: Vec<Ending>,
     store: Box<dyn Store>,
-    merges: Slab<(OperationId, Version)>,
+    tickets: Slab<Ticket>,
+}
+
+/// A shard that was given up: what it has under way ends at its deadline.
+struct Ending {
+    shard: Shard,
+    /// When nobody waits for it any more.
+    until: Duration,
+}
+
+/// What a store is to answer.
+#[derive(Clone, Copy, Debug)]
+enum Ticket {
+    /// A merge of the record of this version.
+    Merge { operation: OperationId, stamp: Version },
+    /// A removal.
+    Forget { operation: OperationId },
+    /// Of a shard that was given up.
+    Void,
 }
 
 impl OwnedShard {
@@ -113,7 +140,8 @@ impl Core {
         ceiling: Hlc,
         cluster: Option<Cluster>,
     ) -> Self {
-        let owned = |store| OwnedShard { shard: None, store, merges: Slab::new() };
+        let owned =
+            |store| OwnedShard { shard: None, ending: Vec::new(), store, tickets: Slab::new() };
         let loops = shared.inboxes.loops();
         let shards = shared.shards;
         Self {
@@ -123,6 +151,7 @@ impl Core {
             layout: None,
             placed: None,
             ordinals: HashMap::new(),
+            mask: 0,
             dead: BTreeSet::new(),
             permit: None,
             ceiling,
@@ -136,6 +165,7 @@ impl Core {
             outgoing: (0..loops).map(|_| Vec::new()).collect(),
             effects: VecDeque::new(),
             stepped: Vec::new(),
+            scans: VecDeque::new(),
             answers: Vec::new(),
             uncommitted: Uncommitted::default(),
             server_ids: ServerIds::new(),
@@ -203,9 +233,12 @@ impl Core {
                 self.permit = Some(permit);
                 self.step_all(now, &Event::Clock { permit });
             }
-            Message::Cluster(_) | Message::Settled { .. } | Message::Admit { .. } => {
-                self.route_to_cluster(now, message);
-            }
+            Message::Admit { fence } => self.step_all(now, &Event::Admit { fence }),
+            Message::Cluster(_)
+            | Message::Settled { .. }
+            | Message::Progress { .. }
+            | Message::Hello { .. } => self.route_to_cluster(now, message),
+            Message::Hints { kept } => self.add_hints(kept),
             Message::Admitted { slot, admitted } => self.admitted(slot, admitted),
             Message::Question(question) => self.pass_on(question),
             Message::Answer { slot, answer } => self.answer_inquirer(slot, answer),
@@ -265,15 +298,21 @@ impl Core {
         owned.store.drain(&mut answers);
         for (ticket, result) in answers.drain(..) {
             let ticket = usize::try_from(ticket).unwrap_or(usize::MAX);
-            let (operation, stamp) = self.shards[local].merges.remove(ticket);
             if result == Err(WriteError::ReadOnly) {
                 self.shared.note_write_trouble(WriteTrouble::Failed);
             }
-            if result.is_ok() && self.shared.note_record() {
-                self.route_to_cluster(now, Message::Cluster(ClusterEvent::HoldsRecords));
-            }
-            let answer = result.map_err(failure::of_write).and_then(failure::of_merge);
-            self.step(now, local, Event::Stored { operation, stamp, answer });
+            let event = match (self.shards[local].tickets.remove(ticket), result) {
+                (Ticket::Merge { operation, stamp }, result) => {
+                    let answer = result.map_err(failure::of_write).and_then(failure::of_merge);
+                    Event::Stored { operation, stamp, answer }
+                }
+                (Ticket::Forget { operation }, result) => {
+                    let answer = result.map(|_| ()).map_err(failure::of_write);
+                    Event::Forgotten { operation, answer }
+                }
+                (Ticket::Void, _) => continue,
+            };
+            self.step(now, local, event);
         }
         self.answers = answers;
     }
@@ -281,6 +320,7 @@ impl Core {
     /// Lets time pass.
     pub(crate) fn tick(&mut self, now: Now) {
         self.step_all(now, &Event::Tick);
+        self.end_withdrawn(now);
         self.tick_cluster(now);
         self.asked.forget_late(now.monotonic);
         self.end_batch();
@@ -288,7 +328,7 @@ impl Core {
 
     /// Operations under way in the shards of this loop.
     pub(crate) fn under_way(&self) -> usize {
-        self.shards().map(Shard::under_way).sum()
+        self.shards().chain(self.ending()).map(Shard::under_way).sum()
     }
 
     /// The earliest moment at which a tick has something to do.
@@ -304,6 +344,10 @@ impl Core {
 
     fn shards(&self) -> impl Iterator<Item = &Shard> {
         self.shards.iter().filter_map(|owned| owned.shard.as_ref())
+    }
+
+    fn ending(&self) -> impl Iterator<Item = &Shard> {
+        self.shards.iter().flat_map(|owned| &owned.ending).map(|ending| &ending.shard)
     }
 
     /// The links that are wanted, where that has changed.

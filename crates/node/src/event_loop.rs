@@ -2,9 +2,9 @@
 //! that were handed to it.
 //!
 //! Its tasks: one per connection, one per link to another node, one that keeps those links, one that
-//! commits, one that lets deadlines pass, one that drops read views, one that sends old connections
-//! elsewhere, and the loop over the inbox that ends them all. On the first loop two more: one saves the
-//! cluster's state, one makes layouts.
+//! commits, one that lets deadlines pass, one that scans, one that drops read views, one that sends old
+//! connections elsewhere, and the loop over the inbox that ends them all. On the first loop three more:
+//! one saves the cluster's state, one makes layouts, one plans changes of them.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -33,6 +33,7 @@ use crate::inbox::Message;
 use crate::links::Link;
 use crate::peer_link;
 use crate::placed::Placed;
+use crate::plan::Plan;
 use crate::session::{Port, Session, SessionTask};
 use crate::shared::Shared;
 
@@ -50,6 +51,9 @@ const SAVE_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a read view is kept at most: it pins the pages that it shows.
 const VIEW_LIFETIME: Duration = Duration::from_millis(5);
+
+/// How long shards are shown pages of their stores before others get their turn.
+const SCANNING_TURN: Duration = Duration::from_micros(500);
 
 /// How often the ages of connections are looked at.
 const AGE_CHECK: Duration = Duration::from_secs(1);
@@ -79,6 +83,10 @@ pub(crate) struct Local {
     saving: Notify,
     /// Another layout is to be made.
     placing: Notify,
+    /// The layout of a plan is to be made.
+    planning: Notify,
+    /// Shards want to see pages of their stores.
+    scanning: Notify,
     /// Read views may be open.
     viewing: Cell<bool>,
     viewed: Notify,
@@ -101,6 +109,12 @@ impl Local {
         }
         if core.has_unplaced() {
             self.placing.notify_one();
+        }
+        if core.has_unplanned() {
+            self.planning.notify_one();
+        }
+        if core.has_scans() {
+            self.scanning.notify_one();
         }
         if !self.viewing.replace(true) {
             self.viewed.notify_one();
@@ -153,6 +167,8 @@ pub(crate) fn spawn(index: usize, parts: Parts) -> io::Result<JoinHandle<Vec<Box
             linking: Notify::new(),
             saving: Notify::new(),
             placing: Notify::new(),
+            planning: Notify::new(),
+            scanning: Notify::new(),
             viewing: Cell::new(false),
             viewed: Notify::new(),
         });
@@ -183,11 +199,13 @@ async fn run(index: usize, local: Rc<Local>, documents: Option<Documents>) {
     tasks.spawn_local(commit_when_wanted(local.clone()));
     tasks.spawn_local(tick_when_due(local.clone()));
     tasks.spawn_local(keep_links(local.clone()));
+    tasks.spawn_local(scan_when_wanted(local.clone()));
     tasks.spawn_local(drop_views_soon(local.clone()));
     tasks.spawn_local(retire_old_connections(local.clone()));
     if let Some(documents) = documents {
         tasks.spawn_local(save_states(local.clone(), documents));
         tasks.spawn_local(make_layouts(local.clone()));
+        tasks.spawn_local(make_plans(local.clone()));
         // The cluster machine begins with this.
         tick(&local);
     }
@@ -405,9 +423,9 @@ async fn make_layouts(local: Rc<Local>) {
     let mut present: Option<Arc<Placed>> = None;
     loop {
         local.placing.notified().await;
-        while let Some((document, own)) = { local.core.borrow_mut().take_unplaced() } {
+        while let Some(unplaced) = { local.core.borrow_mut().take_unplaced() } {
             let previous = present.as_ref().map(|placed| placed.layout.clone());
-            let place = move || Placed::of(document, previous.as_deref(), own);
+            let place = move || Placed::of(unplaced, previous.as_deref());
             match tokio::task::spawn_blocking(place).await {
                 Ok(placed) => {
                     let placed = Arc::new(placed);
@@ -416,6 +434,40 @@ async fn make_layouts(local: Rc<Local>) {
                 }
                 Err(failed) => fail_with(Err(failed)),
             }
+        }
+    }
+}
+
+/// Finds out what a change of the layout would move, one after the other.
+async fn make_plans(local: Rc<Local>) {
+    loop {
+        local.planning.notified().await;
+        while let Some((asker, document)) = { local.core.borrow_mut().take_unplanned() } {
+            match tokio::task::spawn_blocking(move || Plan::of(document)).await {
+                Ok(plan) => local.core.borrow().planned(asker, plan),
+                Err(failed) => fail_with(Err(failed)),
+            }
+        }
+    }
+}
+
+/// Shows shards the pages of their stores that they want to see, some at a time.
+async fn scan_when_wanted(local: Rc<Local>) {
+    loop {
+        local.scanning.notified().await;
+        let mut more = true;
+        while more {
+            {
+                let mut core = local.core.borrow_mut();
+                let now = local.shared.now();
+                let begun = now.monotonic;
+                while more && local.shared.now().monotonic < begun + SCANNING_TURN {
+                    more = core.scan_one(now);
+                }
+                core.end_batch();
+                local.wake_after_batch(&core);
+            }
+            yield_now().await;
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use paravon_model::{Failure, Fence, NodeId, Ordinal, PeerHello, ReplicaReply};
+use paravon_model::{Failure, Fence, NodeId, Ordinal, PeerHello, Progress, ReplicaReply};
 use paravon_replication::cluster::{ClusterEvent, HelloRefusal};
 use paravon_replication::{Event, PeerToken, Permit, Reply, RequestToken};
 use paravon_storage::{Completion, Completions};
@@ -48,11 +48,18 @@ pub(crate) enum Message {
     Clock { permit: Permit },
     /// For the cluster machine.
     Cluster(ClusterEvent),
-    /// A shard has ended all stores of earlier layouts. For the cluster machine.
-    Settled { shard: u16, fence: Fence },
+    /// This node has stored the document of this fence.
+    Admit { fence: Fence },
+    /// A shard has ended what was admitted under earlier layouts, and emptied what it is new to. For
+    /// the cluster machine.
+    Settled { shard: u16, fence: Fence, progress: Progress },
+    /// A shard has taken over more. For the cluster machine.
+    Progress { shard: u16, fence: Fence, progress: Progress },
+    /// Hints that the loops before this one keep.
+    Hints { kept: u64 },
     /// Whether a node is spoken to. For the cluster machine.
-    Admit { asker: Asker, certificate: NodeId, hello: PeerHello },
-    /// The answer to [`Admit`](Self::Admit): what this node says of itself, or why not.
+    Hello { asker: Asker, certificate: NodeId, hello: PeerHello },
+    /// The answer to [`Hello`](Self::Hello): what this node says of itself, or why not.
     Admitted { slot: usize, admitted: Result<PeerHello, HelloRefusal> },
     /// An administrator's question goes round the loops.
     Question(Box<Question>),

@@ -35,10 +35,15 @@ mod outbox;
 mod peer_dial;
 mod peer_link;
 mod placed;
+mod plan;
+mod rescue;
 mod server;
 mod session;
+mod settling;
 mod shared;
+mod status;
 mod stored_state;
 
 pub use error::StartError;
+pub use rescue::{Rescue, RescueError, RescueReport};
 pub use server::{Addresses, Founding, Server, Stopped};

@@ -12,7 +12,6 @@ use std::task::Waker;
 
 use paravon_model::{Address, ClusterMessage, NodeId, Ordinal, PeerHello, ReplicaRequest};
 use paravon_protocol::{encode_cluster_message, encode_replica_request};
-use paravon_ring::Layout;
 
 /// Bytes that may wait on one link: what clients may have under way on a loop, so that only a peer that
 /// does not read gets there. Past it the link ends and is dialled again.
@@ -150,11 +149,16 @@ impl Links {
     }
 
     /// A handshake is done; whether this is the link that is used from now on.
-    pub(crate) fn up(&mut self, link: Rc<Link>, hello: PeerHello, layout: Option<&Layout>) -> bool {
+    pub(crate) fn up(
+        &mut self,
+        link: Rc<Link>,
+        hello: PeerHello,
+        members: &HashMap<NodeId, Ordinal>,
+    ) -> bool {
         let links = self.up.entry(hello.node_id.clone()).or_default();
         let first = links.is_empty();
         links.push(Up { link, hello });
-        self.find_members(layout);
+        self.find_members(members);
         first
     }
 
@@ -163,7 +167,7 @@ impl Links {
         &mut self,
         link: &Rc<Link>,
         peer: &NodeId,
-        layout: Option<&Layout>,
+        members: &HashMap<NodeId, Ordinal>,
     ) -> LinkChange {
         let Some(links) = self.up.get_mut(peer) else { return LinkChange::None };
         let Some(place) = links.iter().position(|up| Rc::ptr_eq(&up.link, link)) else {
@@ -178,19 +182,23 @@ impl Links {
         if links.is_empty() {
             self.up.remove(peer);
         }
-        self.find_members(layout);
+        self.find_members(members);
         change
     }
 
-    /// Finds the links to the members anew, after a change of either.
-    pub(crate) fn find_members(&mut self, layout: Option<&Layout>) {
+    /// Finds the links to the members anew, after a change of either. A name leads to one member.
+    pub(crate) fn find_members(&mut self, members: &HashMap<NodeId, Ordinal>) {
         self.members.clear();
-        let Some(layout) = layout else { return };
-        for member in layout.members() {
-            if let Some(up) = self.up.get(&member.node_id).and_then(|links| links.first()) {
-                self.members.insert(member.ordinal, up.link.clone());
+        for (node_id, ordinal) in members {
+            if let Some(up) = self.up.get(node_id).and_then(|links| links.first()) {
+                self.members.insert(*ordinal, up.link.clone());
             }
         }
+    }
+
+    /// The members that requests can be sent to.
+    pub(crate) fn reached(&self) -> impl Iterator<Item = Ordinal> {
+        self.members.keys().copied()
     }
 
     /// Whether requests can be sent to this member.
@@ -238,17 +246,29 @@ mod tests {
     #[test]
     fn of_two_links_to_a_node_the_first_is_used_and_then_the_other() {
         let (mut links, one, two) = (Links::default(), Rc::<Link>::default(), Rc::default());
+        let none = HashMap::new();
         let peer = hello("node-2", "a:1").node_id;
-        assert!(links.up(one.clone(), hello("node-2", "a:1"), None));
-        assert!(!links.up(Rc::clone(&two), hello("node-2", "b:1"), None));
+        assert!(links.up(one.clone(), hello("node-2", "a:1"), &none));
+        assert!(!links.up(Rc::clone(&two), hello("node-2", "b:1"), &none));
         links.tell(&peer, &ClusterMessage::AskToFound);
         assert!(queued(&one) > 0 && queued(&two) == 0);
-        let change = links.down(&one, &peer, None);
+        let change = links.down(&one, &peer, &none);
         assert!(matches!(change, LinkChange::Replaced(hello) if hello.address.as_str() == "b:1"));
         links.tell(&peer, &ClusterMessage::AskToFound);
         assert!(queued(&two) > 0);
-        assert!(matches!(links.down(&one, &peer, None), LinkChange::None), "it was down");
-        assert!(matches!(links.down(&two, &peer, None), LinkChange::Lost));
+        assert!(matches!(links.down(&one, &peer, &none), LinkChange::None), "it was down");
+        assert!(matches!(links.down(&two, &peer, &none), LinkChange::Lost));
+    }
+
+    #[test]
+    fn a_name_that_is_used_again_leads_to_its_later_member() {
+        let (mut links, link) = (Links::default(), Rc::<Link>::default());
+        let name = hello("node-2", "a:1").node_id;
+        links.up(link, hello("node-2", "a:1"), &HashMap::from([(name.clone(), Ordinal(2))]));
+        assert!(links.reaches(Ordinal(2)));
+        links.find_members(&HashMap::from([(name, Ordinal(5))]));
+        assert_eq!(links.reached().collect::<Vec<_>>(), [Ordinal(5)]);
+        assert!(!links.reaches(Ordinal(2)));
     }
 
     #[test]

@@ -1,47 +1,60 @@
-//! A layout with what status tells of it, counted once and off the event loops.
+//! A layout with what status and shards want to know of it, counted once and off the event loops.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use paravon_model::{Document, Ordinal};
+use paravon_model::{Document, Fence, Ordinal};
 use paravon_ring::{Layout, Partition};
 
 /// Arcs of the ring that status names at most.
 const MAX_ARCS: usize = 256;
 
+/// A document whose layout is to be made.
+#[derive(Clone, Debug)]
+pub(crate) struct Unplaced {
+    pub(crate) document: Arc<Document>,
+    /// This node's number in it.
+    pub(crate) own: Ordinal,
+    /// The fence that this node has stored.
+    pub(crate) stored: Option<Fence>,
+    /// The span of service that it is for: what was made for an earlier one is not used.
+    pub(crate) service: u64,
+}
+
 /// A layout, and how much of it each member has.
 #[derive(Debug)]
 pub(crate) struct Placed {
     pub(crate) layout: Arc<Layout>,
-    /// Partitions by member.
+    /// This node's number in it.
+    pub(crate) own: Ordinal,
+    /// What this node is to empty before it has stored the layout's document (`EPOCH_FENCE`); nothing
+    /// where it has stored that.
+    pub(crate) new: Arc<[Partition]>,
+    pub(crate) service: u64,
+    /// Partitions by member, in either set.
     partitions: BTreeMap<Ordinal, u32>,
     /// The first arcs of the ring that this node stores, as first and last hash.
     pub(crate) arcs: Vec<(u64, u64)>,
 }
 
 impl Placed {
-    /// The layout of `document`, where `previous` is in use, as the node `own` sees it. Takes long in
-    /// large clusters.
-    pub(crate) fn of(
-        document: Arc<Document>,
-        previous: Option<&Layout>,
-        own: Option<Ordinal>,
-    ) -> Self {
+    /// The layout of a document, where `previous` is in use. Takes long in large clusters.
+    pub(crate) fn of(unplaced: Unplaced, previous: Option<&Layout>) -> Self {
+        let Unplaced { document, own, stored, service } = unplaced;
         let layout = match previous {
             Some(previous) => previous.after(document),
             None => Layout::of(document),
         };
         let mut partitions = BTreeMap::new();
         let mut arcs: Vec<(u64, u64)> = Vec::new();
-        let width = 64 - u32::from(layout.shift().get());
-        for number in 0..layout.shift().partitions() {
-            let replicas = layout.replicas(Partition(number));
-            for replica in replicas {
-                *partitions.entry(*replica).or_default() += 1;
+        for partition in layout.partitions() {
+            let sets = layout.sets(partition);
+            for replica in sets.all() {
+                *partitions.entry(replica).or_default() += 1;
             }
-            if own.is_some_and(|own| replicas.contains(&own)) {
-                let first = u64::from(number) << width;
-                let last = first + ((1_u64 << width) - 1);
+            if sets.contains(own) {
+                let arc = partition.arc(layout.shift());
+                let (first, last) = (arc.first.0, arc.last.0);
                 let known = arcs.len();
                 match arcs.last_mut() {
                     Some((_, end)) if first > 0 && *end == first - 1 => *end = last,
@@ -50,10 +63,11 @@ impl Placed {
                 }
             }
         }
-        Self { layout: Arc::new(layout), partitions, arcs }
+        let new = layout.made_new(own, stored).into();
+        Self { layout: Arc::new(layout), own, new, service, partitions, arcs }
     }
 
-    /// Partitions that a member stores.
+    /// Partitions that a member stores, or is to store once the change under way has ended.
     pub(crate) fn partitions(&self, member: Ordinal) -> u32 {
         self.partitions.get(&member).copied().unwrap_or_default()
     }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use paravon_model::{ClusterId, ClusterState};
 use paravon_protocol::encode_cluster_state;
 use paravon_replication::cluster::{Cluster, ClusterSettings};
-use paravon_storage::{Closer, Durability, Options, Recovered, Storage, Store};
+use paravon_storage::{Closer, Completions, Durability, Options, Recovered, Storage, Store};
 use paravon_transport::{listen, random_bytes};
 use tokio::net::{TcpListener, lookup_host};
 use tokio::time::{sleep, timeout};
@@ -22,7 +22,7 @@ use crate::error::StartError;
 use crate::event_loop;
 use crate::inbox::{Inboxes, Message};
 use crate::session::Port;
-use crate::shared::{Parts, Records, Shared, now_since};
+use crate::shared::{Parts, Shared, now_since};
 use crate::stored_state;
 
 /// Most shards that a data directory is founded with.
@@ -114,8 +114,8 @@ impl Server {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let loops = config.server.event_loops.map_or(cores.saturating_sub(1), usize::from);
         let inboxes = Inboxes::new(loops.max(1));
-        let Storage { mut stores, journal, recovered, closer, documents } =
-            open_storage(&config, cores, &inboxes)?;
+        let Storage { stores, journal, recovered, closer, documents } =
+            open_storage(&config, cores, Arc::new(inboxes.clone()))?;
         let advertised = config.server.peer.advertised(peer_address.port());
         let advertised = paravon_model::Address::new(&advertised.to_string());
         let state = match config.storage.engine {
@@ -125,11 +125,8 @@ impl Server {
         if let Some(document) = &state.document {
             warnings.extend(stored_state::differences(document, &config));
         }
-        // A store that cannot be read may hold records.
-        let holds_any = stores.iter_mut().any(|store| !store.is_empty().unwrap_or(false));
-        let records = if holds_any { Records::Some } else { Records::None };
         let started = Instant::now();
-        let settings = cluster_settings(&config, founding, advertised, &recovered, records);
+        let settings = cluster_settings(&config, founding, advertised, &recovered);
         let cluster = Cluster::new(settings, state, now_since(started));
         let shared = Arc::new(Shared::new(Parts {
             shards: u16::try_from(stores.len()).unwrap_or(u16::MAX),
@@ -139,7 +136,6 @@ impl Server {
             peer_address,
             credentials,
             hello: cluster.hello(),
-            records,
             started,
             config,
         })?);
@@ -222,7 +218,6 @@ fn cluster_settings(
     founding: Founding,
     address: paravon_model::Address,
     recovered: &Recovered,
-    records: Records,
 ) -> ClusterSettings {
     let seeds = config.server.peer.seeds.iter();
     ClusterSettings {
@@ -242,7 +237,7 @@ fn cluster_settings(
         run: u64::from_be_bytes(random_bytes()),
         ceiling: recovered.ceiling,
         seed: u128::from_be_bytes(random_bytes()),
-        holds_records: records == Records::Some,
+        join_timeout: config.membership.join_timeout,
     }
 }
 
@@ -258,10 +253,13 @@ async fn bind(
     listen(address, backlog).map_err(|source| StartError::listen(key, address, source))
 }
 
-fn open_storage(config: &Config, cores: usize, inboxes: &Inboxes) -> Result<Storage, StartError> {
+pub(crate) fn open_storage(
+    config: &Config,
+    cores: usize,
+    completions: Arc<dyn Completions>,
+) -> Result<Storage, StartError> {
     let shards = u16::try_from(cores.clamp(1, MAX_SHARDS)).unwrap_or(1);
     let bytes = usize::try_from(config.storage.cache_size).unwrap_or(usize::MAX);
-    let completions = Arc::new(inboxes.clone());
     if config.storage.engine == Engine::Memory {
         return Ok(Storage::memory(shards, bytes, config.handoff.max_bytes, completions));
     }

@@ -40,8 +40,6 @@ pub(crate) struct Shared {
     standing: watch::Sender<Standing>,
     /// What makes a retry the same write.
     remembered: [Mutex<Remembered>; REMEMBERED_PARTS],
-    /// Whether a store is known to hold a record.
-    holds_records: AtomicBool,
     started: Instant,
     connections: [AtomicU64; 2],
     draining: AtomicBool,
@@ -81,15 +79,6 @@ pub(crate) enum Standing {
     Waits(Arc<str>),
 }
 
-/// Whether a store holds a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Records {
-    /// None is known of.
-    None,
-    /// At least one.
-    Some,
-}
-
 /// With what connections are made, in both directions.
 struct Tls {
     server: Arc<ServerConfig>,
@@ -112,7 +101,6 @@ pub(crate) struct Parts {
     pub(crate) peer_address: SocketAddr,
     pub(crate) credentials: Credentials,
     pub(crate) hello: PeerHello,
-    pub(crate) records: Records,
     /// The moment from which time is counted.
     pub(crate) started: Instant,
 }
@@ -132,7 +120,6 @@ impl Shared {
             hello: Mutex::new(parts.hello),
             standing: watch::Sender::new(Standing::Waits("the node is starting".into())),
             remembered: std::array::from_fn(|_| Mutex::default()),
-            holds_records: AtomicBool::new(parts.records == Records::Some),
             started: parts.started,
             connections: [const { AtomicU64::new(0) }; 2],
             draining: AtomicBool::new(false),
@@ -188,12 +175,6 @@ impl Shared {
         key.request_id.hash(&mut hasher);
         let part = usize::try_from(hasher.finish() % REMEMBERED_PARTS as u64).unwrap_or_default();
         self.remembered[part].lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A store holds a record; whether that is news.
-    pub(crate) fn note_record(&self) -> bool {
-        !self.holds_records.load(Ordering::Relaxed)
-            && !self.holds_records.swap(true, Ordering::Relaxed)
     }
 
     pub(crate) fn uptime(&self) -> Duration {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use paravon_model::{Address, ClusterState, Document, Member, Phase};
+use paravon_model::{Address, ClusterState, Document, Member, Phase, Roster};
 use paravon_protocol::{StoredState, decode_cluster_state};
 
 use crate::config::Config;
@@ -48,14 +48,15 @@ pub(crate) fn read(
                 phase: Phase::Stable,
                 hash_seed,
                 shift,
-                replication_factor,
-                current: vec![member],
+                current: Roster { members: vec![member], replication_factor },
+                past: Vec::new(),
                 council: vec![ordinal],
                 next_ordinal: ordinal.0 + 1,
                 operations: Vec::new(),
             };
             ClusterState {
                 ordinal: Some(ordinal),
+                stored: Some(document.fence()),
                 document: Some(Arc::new(document)),
                 ..ClusterState::new(node_id)
             }
@@ -74,9 +75,10 @@ pub(crate) fn read(
 /// What the configuration says differently from the cluster, and no longer counts.
 pub(crate) fn differences(document: &Document, config: &Config) -> Vec<String> {
     let placement = &config.placement;
+    let copies = document.current.replication_factor;
     let rows = [
         ("placement.shift", placement.shift.get(), document.shift),
-        ("placement.replication_factor", placement.replication_factor, document.replication_factor),
+        ("placement.replication_factor", placement.replication_factor, copies),
     ];
     let differs = rows.into_iter().filter(|(_, configured, founded)| configured != founded);
     let say = |(key, configured, founded)| {

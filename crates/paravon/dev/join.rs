@@ -1,10 +1,11 @@
-//! Makes one cluster of the nodes: those that wait are joined, and then all must see each other.
+//! Makes one cluster of the nodes: those that wait are joined, and then all must see each other and have
+//! their data.
 //!
 //! **Never:** joins a node twice: what became of a join whose answer was lost is asked first.
 
 use std::time::Duration;
 
-use paravon_client::{Client, ClientError, ClientOptions, ClusterStatus, Code};
+use paravon_client::{Client, ClientError, ClientOptions, ClusterStatus, Code, MemberChange};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -62,7 +63,7 @@ async fn join(name: String, client: Client, deadline: Instant) -> Result<(), Fai
     loop {
         let error = match client.node_status().await {
             Ok(status) if status.ordinal > 0 => return Ok(()),
-            Ok(_) => match client.join().await {
+            Ok(_) => match client.change(&MemberChange::Join).await {
                 Ok(_) => return Ok(()),
                 Err(error) => error,
             },
@@ -108,7 +109,7 @@ async fn look(client: &Client) -> Result<ClusterStatus, ClientError> {
     client.cluster_status().await
 }
 
-/// A node that is not seen, if there is one.
+/// What is not seen yet, if there is something: a node, or that all have their data.
 fn missing(place: &Place, status: &ClusterStatus) -> Option<String> {
     let is_seen = |name: &String| {
         let named = status.members.iter().find(|member| member.node_id == *name);
@@ -118,7 +119,8 @@ fn missing(place: &Place, status: &ClusterStatus) -> Option<String> {
             state => state == "alive" && member.linked && member.clock_offset_ms.is_some(),
         })
     };
-    place.nodes().map(|node| node.name()).find(|name| !is_seen(name))
+    let unseen = place.nodes().map(|node| node.name()).find(|name| !is_seen(name));
+    unseen.or_else(|| (status.phase != "stable").then(|| "the end of the change".to_owned()))
 }
 
 /// Whether the same question may have another answer in a moment.

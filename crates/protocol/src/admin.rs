@@ -1,143 +1,39 @@
-//! The admin messages of the peer port. They are rare, so serde reads and writes them.
+//! The answers to the admin messages of the peer port. They are rare, so serde reads and writes them.
 
 use std::collections::BTreeMap;
-use std::mem::discriminant;
 
 use serde::{Deserialize, Serialize};
 
 use crate::cluster_status::ClusterStatus;
-use crate::code::{Code, Refusal};
-use crate::envelope::{Envelope, append_message};
+use crate::envelope::append_message;
 use crate::hello::append_serialized;
-
-/// What an administrator or a tool asks of one node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AdminRequest {
-    /// What the node is and how it fares; answered with [`NodeStatus`].
-    NodeStatus,
-    /// Whether it serves; answered with the node's id.
-    Healthz,
-    /// Read certificates, key and CA anew; answered with the end of the new certificate. Changes
-    /// something, so an administrator must ask.
-    Reload,
-    /// The cluster as the node sees it; answered with [`ClusterStatus`].
-    ClusterStatus,
-    /// Join the cluster of your seeds; answered with [`JoinReply`]. Changes something, so an
-    /// administrator must ask.
-    Join {
-        /// Whether only to say what would come of it.
-        dry_run: bool,
-    },
-}
-
-/// The data of a `join`.
-#[derive(Default, Serialize, Deserialize)]
-#[serde(default)]
-struct JoinData {
-    dry_run: bool,
-}
-
-impl AdminRequest {
-    /// Every request under its name; of a `join` the one that is meant where nothing else is said.
-    const NAMES: [(Self, &'static str); 5] = [
-        (Self::NodeStatus, "status/node"),
-        (Self::Healthz, "healthz"),
-        (Self::Reload, "reload"),
-        (Self::ClusterStatus, "status/cluster"),
-        (Self::Join { dry_run: false }, "join"),
-    ];
-
-    /// Reads an admin message. Only the data of a `join` is looked into.
-    ///
-    /// # Errors
-    /// The refusal to send back.
-    pub fn decode(envelope: &Envelope<'_>) -> Result<Self, Refusal> {
-        match Self::NAMES.iter().find(|(_, name)| *name == envelope.kind) {
-            Some((Self::Join { .. }, _)) => match rmp_serde::from_slice(envelope.data) {
-                Ok(JoinData { dry_run }) => Ok(Self::Join { dry_run }),
-                Err(_) => {
-                    let message = "`dry_run` must be true or false".to_owned();
-                    Err(Refusal::new(Code::BadRequest, message))
-                }
-            },
-            Some((request, _)) => Ok(*request),
-            None => {
-                let message = format!(
-                    "there is no message '{}' on the peer port; there are hello, {}",
-                    envelope.kind.escape_debug(),
-                    Self::NAMES.map(|(_, name)| name).join(", ")
-                );
-                Err(Refusal::new(Code::UnknownType, message))
-            }
-        }
-    }
-
-    /// Appends this request as a frame.
-    pub fn encode(self, id: Option<u64>, out: &mut Vec<u8>) {
-        append_message(out, id, self.kind(), |out| match self {
-            Self::Join { dry_run } => append_serialized(out, &JoinData { dry_run }),
-            _ => append_serialized(out, &BTreeMap::<&str, ()>::new()),
-        });
-    }
-
-    fn kind(self) -> &'static str {
-        let is_this = |request: &Self| discriminant(request) == discriminant(&self);
-        let found = Self::NAMES.iter().find(|(request, _)| is_this(request));
-        found.map(|(_, name)| *name).expect("every request has a name")
-    }
-
-    /// Whether only an administrator may ask this. A join that is only planned changes nothing, but
-    /// asks other nodes, so it counts.
-    #[must_use]
-    pub fn needs_administrator(self) -> bool {
-        matches!(self, Self::Reload | Self::Join { .. })
-    }
-}
+use crate::operation_status::{OperationReply, OperationStatus};
+use crate::plan::PlanReply;
 
 /// What a node answers to an admin message.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum AdminReply {
-    /// To [`AdminRequest::NodeStatus`].
+    /// To [`AdminRequest::NodeStatus`](crate::AdminRequest::NodeStatus).
     NodeStatus(Box<NodeStatus>),
-    /// To [`AdminRequest::Healthz`].
+    /// To [`AdminRequest::Healthz`](crate::AdminRequest::Healthz).
     Healthz {
         /// The node's id.
         source: String,
     },
-    /// To [`AdminRequest::Reload`].
+    /// To [`AdminRequest::Reload`](crate::AdminRequest::Reload).
     Reloaded {
         /// When the new server certificate ends, RFC 3339.
         certificate_ends: String,
     },
-    /// To [`AdminRequest::ClusterStatus`].
+    /// To [`AdminRequest::ClusterStatus`](crate::AdminRequest::ClusterStatus).
     ClusterStatus(Box<ClusterStatus>),
-    /// To [`AdminRequest::Join`].
-    Join(JoinReply),
-}
-
-/// What became of a join, or would.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct JoinReply {
-    /// The cluster, 32 hexadecimal digits.
-    pub cluster_id: String,
-    /// The node's number there; none where it was only planned.
-    pub ordinal: Option<u32>,
-    /// Members after the join.
-    pub members: u64,
-    /// Whether nothing was done but planning.
-    pub planned: bool,
-}
-
-impl JoinReply {
-    /// Reads the answer's data.
-    ///
-    /// # Errors
-    /// A field is of a wrong type.
-    pub fn decode(data: &[u8]) -> Result<Self, rmp_serde::decode::Error> {
-        rmp_serde::from_slice(data)
-    }
+    /// To a request that changes something.
+    Operation(OperationReply),
+    /// To such a request that was only to be planned.
+    Plan(Box<PlanReply>),
+    /// To [`AdminRequest::OperationStatus`](crate::AdminRequest::OperationStatus).
+    OperationStatus(Box<OperationStatus>),
 }
 
 impl AdminReply {
@@ -195,7 +91,7 @@ pub struct NodeStatus {
     /// What is kept for each target node.
     pub handoff: Vec<HandoffStatus>,
     /// How far it has come into its cluster: `founding`, `waiting`, `joining`, `starting`, `serving`,
-    /// `old_disk` or `not_member`.
+    /// `old_disk`, `leaving` or `not_member`.
     pub cluster_phase: String,
 }
 
@@ -247,49 +143,5 @@ impl NodeStatus {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::frame::HEADER_BYTES;
-
-    #[test]
-    fn every_request_comes_back() {
-        let joins = [false, true].map(|dry_run| AdminRequest::Join { dry_run });
-        let plain = [
-            AdminRequest::NodeStatus,
-            AdminRequest::Healthz,
-            AdminRequest::Reload,
-            AdminRequest::ClusterStatus,
-        ];
-        for request in plain.into_iter().chain(joins) {
-            let mut frame = Vec::new();
-            request.encode(Some(1), &mut frame);
-            let envelope = Envelope::decode(&frame[HEADER_BYTES..]).unwrap();
-            assert_eq!(AdminRequest::decode(&envelope), Ok(request));
-        }
-    }
-
-    #[test]
-    fn what_is_unknown_is_told_every_name() {
-        let unknown = Envelope { kind: "leave", data: b"\x80", id: None };
-        let refusal = AdminRequest::decode(&unknown).unwrap_err();
-        assert_eq!(refusal.code, Code::UnknownType);
-        let names = "hello, status/node, healthz, reload, status/cluster, join";
-        assert!(refusal.message.ends_with(names), "{}", refusal.message);
-    }
-
-    #[test]
-    fn a_join_is_meant_unless_it_says_otherwise() {
-        let decode = |data| AdminRequest::decode(&Envelope { kind: "join", data, id: None });
-        assert_eq!(decode(b"\x80"), Ok(AdminRequest::Join { dry_run: false }));
-        assert_eq!(decode(b"\x81\xa7dry_run\xc3"), Ok(AdminRequest::Join { dry_run: true }));
-        assert_eq!(decode(b"\x81\xa7dry_run\x01").unwrap_err().code, Code::BadRequest);
-    }
-
-    #[test]
-    fn the_status_of_an_older_node_is_read() {
-        let peer = PeerStatus { node_id: "n".to_owned(), ..PeerStatus::default() };
-        let older = b"\x82\xa5hints\x80\xa5peers\x91\x81\xa7node_id\xa1n";
-        let status = NodeStatus::decode(older).unwrap();
-        assert_eq!(status, NodeStatus { peers: vec![peer], ..NodeStatus::default() });
-    }
-}
+#[path = "admin_tests.rs"]
+mod tests;

@@ -1,5 +1,6 @@
 //! What a node's disk remembers of its cluster, as bytes: a map whose first field is `format`, in the
-//! second format; and the document of a lone node, which the first format was.
+//! third format; the second, which held no change of the layout; and the document of a lone node, which
+//! the first format was.
 //!
 //! Storage has verified its checksum. It is checked all the same, because a node places data by it.
 
@@ -8,14 +9,17 @@ use std::sync::Arc;
 
 use paravon_model::limits::{MAX_REPLICATION_FACTOR, MAX_SHIFT};
 use paravon_model::{
-    Accepted, Ballot, ClusterId, ClusterState, Document, NodeId, Ordinal, RememberedDisk, VoteSlot,
+    Accepted, Ballot, ClusterId, ClusterState, Document, Fence, NodeId, Ordinal, RememberedDisk,
+    VoteSlot,
 };
 
-use crate::document::{
-    check_document, keep, read_document, read_format, read_list, required, write_document,
+use crate::document::format_1::read_document_1;
+use crate::document::{check_document, read_document, write_document};
+use crate::maps::{keep, read_format, read_list, required, wrong};
+use crate::peer::council::{read_accepted_of, read_ballot, write_accepted, write_ballot};
+use crate::peer::fields::{
+    read_change, read_fence, read_hlc, read_node_id, read_ordinal, write_fence, write_id,
 };
-use crate::peer::council::{read_accepted, read_ballot, write_accepted, write_ballot};
-use crate::peer::fields::{read_change, read_hlc, read_node_id, read_ordinal, write_id};
 use crate::peer::items::Items;
 use crate::reader::{DecodeError, Problem, Reader};
 use crate::writer;
@@ -23,7 +27,11 @@ use crate::writer;
 type Read<T> = Result<T, DecodeError>;
 
 /// The format that this version writes.
-const FORMAT: u64 = 2;
+const FORMAT: u64 = 3;
+
+/// The format before: documents of their first format, and no word of what was *stored*, because a
+/// node served under its document as soon as it had it.
+const FORMAT_2: u64 = 2;
 
 /// The first byte of what the first format wrote, in front of its map; no map begins with it.
 const FOUNDED_1: u8 = 1;
@@ -34,7 +42,7 @@ const MAX_REMEMBERED: usize = 65_536;
 /// What a disk holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoredState {
-    /// The present format.
+    /// The present format, or the second one.
     Current(ClusterState),
     /// The first format: a lone node and what was fixed when it was founded. Its address, size and
     /// zone are the configuration's.
@@ -70,6 +78,7 @@ fn encode_unchecked(state: &ClusterState) -> Vec<u8> {
     let mut out = Vec::new();
     let optional = u32::from(state.ordinal.is_some())
         + u32::from(state.document.is_some())
+        + u32::from(state.stored.is_some())
         + u32::from(accepted.is_some())
         + u32::from(state.waits_for.is_some())
         + u32::from(state.joining.is_some());
@@ -85,6 +94,11 @@ fn encode_unchecked(state: &ClusterState) -> Vec<u8> {
     if let Some(document) = &state.document {
         writer::text(&mut out, "document");
         write_document(&mut out, document);
+    }
+    if let Some(stored) = state.stored {
+        writer::text(&mut out, "stored");
+        writer::array(&mut out, 2);
+        write_fence(&mut out, stored);
     }
     writer::text(&mut out, "promised");
     writer::array(&mut out, 2);
@@ -117,7 +131,7 @@ fn write_remembered(out: &mut Vec<u8>, remembered: &[(Ordinal, RememberedDisk)])
     }
 }
 
-/// Reads what [`encode_cluster_state`] wrote, or a disk of the first format.
+/// Reads what [`encode_cluster_state`] wrote, or a disk of an earlier format.
 ///
 /// # Errors
 /// Names the field that is wrong, or `format` where a later version wrote it.
@@ -132,37 +146,52 @@ pub fn decode_cluster_state(bytes: &[u8]) -> Result<StoredState, DecodeError> {
 }
 
 fn read_state(reader: &mut Reader<'_>) -> Read<ClusterState> {
+    let (format, pairs) = read_format(reader, &[FORMAT_2, FORMAT])?;
+    let document_of = if format == FORMAT_2 { read_document_1 } else { read_document };
     let (mut node_id, mut ordinal, mut document) = (None, None, None::<Arc<Document>>);
+    let mut stored = None::<Fence>;
     let (mut promised, mut accepted) = (None::<Ballot>, None::<Option<Accepted>>);
     let (mut waits_for, mut joining, mut remembered) = (None, None, None);
-    for _ in 0..read_format(reader, FORMAT)? {
+    for _ in 0..pairs {
         match reader.at("state").text()? {
             "node_id" => keep(&mut node_id, reader.at("node_id"), read_node_id)?,
             "ordinal" => keep(&mut ordinal, reader.at("ordinal"), read_ordinal)?,
             "document" => keep(&mut document, reader.at("document"), |reader| {
-                read_document(reader).map(Arc::new)
+                document_of(reader).map(Arc::new)
+            })?,
+            "stored" => keep(&mut stored, reader.at("stored"), |reader| {
+                let mut items = Items::of(reader)?;
+                let fence = read_fence(&mut items)?;
+                items.end().map(|()| fence)
             })?,
             "promised" => keep(&mut promised, reader.at("promised"), |reader| {
                 let mut items = Items::of(reader)?;
                 let ballot = read_ballot(&mut items)?;
                 items.end().map(|()| ballot)
             })?,
-            "accepted" => keep(&mut accepted, reader.at("accepted"), read_accepted)?,
+            "accepted" => keep(&mut accepted, reader.at("accepted"), |reader| {
+                read_accepted_of(reader, document_of)
+            })?,
             "waits_for" => keep(&mut waits_for, reader.at("waits_for"), read_node_id)?,
             "joining" => keep(&mut joining, reader.at("joining"), read_change)?,
             "remembered" => keep(&mut remembered, reader.at("remembered"), read_remembered)?,
             _ => reader.skip()?,
         }
     }
+    if format == FORMAT_2 {
+        stored = document.as_ref().map(|document| document.fence());
+    }
     let state = ClusterState {
         node_id: required(node_id, "node_id")?,
         ordinal,
         document,
+        stored,
         vote: VoteSlot { promised: required(promised, "promised")?, accepted: accepted.flatten() },
         waits_for,
         joining,
         remembered: required(remembered, "remembered")?,
     };
+    check_stored(&state)?;
     check_vote(&state)?;
     Ok(state)
 }
@@ -172,10 +201,21 @@ fn check(state: &ClusterState) -> Read<()> {
     let accepted = state.vote.accepted.as_ref();
     let mut documents = state.document.iter().chain(accepted.map(|vote| &vote.value));
     documents.try_for_each(|document| check_document(document))?;
+    check_stored(state)?;
     check_vote(state)?;
     let ordinals: BTreeSet<Ordinal> = state.remembered.iter().map(|&(of, _)| of).collect();
     if ordinals.len() != state.remembered.len() || ordinals.len() > MAX_REMEMBERED {
         return wrong("remembered", "every ordinal once, and at most 65,536");
+    }
+    Ok(())
+}
+
+/// Nothing is *stored* but what the document beside it knows of: a fence left over from elsewhere would
+/// keep partitions from being emptied (`EPOCH_FENCE`).
+fn check_stored(state: &ClusterState) -> Read<()> {
+    let known = state.document.as_ref().map(|document| document.fence());
+    if state.stored > known {
+        return wrong("stored", "a fence no higher than that of the document beside it");
     }
     Ok(())
 }
@@ -195,10 +235,6 @@ fn check_vote(state: &ClusterState) -> Read<()> {
         return wrong("promised", "a ballot no smaller than the one voted in");
     }
     Ok(())
-}
-
-fn wrong(field: &'static str, expected: &'static str) -> Read<()> {
-    Err(DecodeError { field, problem: Problem::OutOfRange { expected } })
 }
 
 fn read_remembered(reader: &mut Reader<'_>) -> Read<Vec<(Ordinal, RememberedDisk)>> {
@@ -239,9 +275,7 @@ fn read_founded_1(bytes: &[u8]) -> Read<StoredState> {
     reader.at("state").end()?;
     let within = |number: u8, most: u8, field| match number {
         number if (1..=most).contains(&number) => Ok(number),
-        _ => {
-            Err(DecodeError { field, problem: Problem::OutOfRange { expected: "another number" } })
-        }
+        _ => wrong(field, "another number"),
     };
     let replication_factor = required(replication_factor, "replication_factor")?;
     Ok(StoredState::Founded1 {

@@ -1,11 +1,9 @@
-//! The frozen bytes of both formats, and what a broken disk may hold instead.
+//! The frozen bytes of all formats, and what a broken disk may hold instead.
 
-use paravon_model::limits::{MAX_MEMBERS, MAX_VALUE_BYTES};
-use paravon_model::{ChangeId, Hlc, Phase};
+use paravon_model::{ChangeId, Hlc};
 
 use super::*;
-use crate::document::{decode_document, encode_document};
-use crate::peer::samples::{document, name};
+use crate::peer::samples::{document, joint_document, name};
 use crate::vectors;
 
 /// What was once written must be readable for ever: a changed format gets another number.
@@ -18,6 +16,7 @@ fn full() -> ClusterState {
         node_id: name("node-1"),
         ordinal: Some(Ordinal(1)),
         document: Some(Arc::new(document(2))),
+        stored: Some(Fence { generation: 0, number: 1 }),
         vote: VoteSlot {
             promised: Ballot { round: 3, proposer: 2 },
             accepted: Some(Accepted { ballot, value: Arc::new(document(3)) }),
@@ -25,6 +24,16 @@ fn full() -> ClusterState {
         waits_for: None,
         joining: None,
         remembered: vec![(Ordinal(2), disk(1)), (Ordinal(3), disk(2))],
+    }
+}
+
+/// A member that has not stored the change under way.
+fn changing() -> ClusterState {
+    ClusterState {
+        document: Some(Arc::new(joint_document())),
+        stored: Some(Fence { generation: 0, number: 5 }),
+        vote: VoteSlot::default(),
+        ..full()
     }
 }
 
@@ -39,14 +48,15 @@ fn waiting() -> ClusterState {
 #[test]
 fn the_frozen_bytes_of_the_present_format_read_and_write_the_same() {
     let expected = [
-        ("format 2, a member that has voted", encode_cluster_state(&full())),
-        ("format 2, a node that waits to join", encode_cluster_state(&waiting())),
+        ("format 3, a member that has voted", encode_cluster_state(&full())),
+        ("format 3, a member while the layout changes", encode_cluster_state(&changing())),
+        ("format 3, a node that waits to join", encode_cluster_state(&waiting())),
     ];
     let frozen = vectors::parse(VECTORS);
-    let present: Vec<_> = frozen.iter().filter(|(name, _)| name.starts_with("format 2")).collect();
+    let present: Vec<_> = frozen.iter().filter(|(name, _)| name.starts_with("format 3")).collect();
     let text: String = present.iter().map(|(name, bytes)| line(name, bytes)).collect();
     vectors::assert_same(&text, &expected);
-    for ((_, bytes), state) in expected.iter().zip([full(), waiting()]) {
+    for ((_, bytes), state) in expected.iter().zip([full(), changing(), waiting()]) {
         assert_eq!(decode_cluster_state(bytes), Ok(StoredState::Current(state)));
     }
 }
@@ -56,10 +66,40 @@ fn line(name: &str, bytes: &[u8]) -> String {
     format!("{name}: {digits}\n")
 }
 
-fn founded_1() -> Vec<u8> {
+fn frozen(start: &str) -> Vec<u8> {
     let frozen = vectors::parse(VECTORS);
-    let (_, bytes) = frozen.iter().find(|(name, _)| name.starts_with("format 1")).unwrap();
+    let (_, bytes) = frozen.iter().find(|(name, _)| name.starts_with(start)).unwrap();
     bytes.clone()
+}
+
+fn founded_1() -> Vec<u8> {
+    frozen("format 1")
+}
+
+#[test]
+fn a_disk_of_the_second_format_has_stored_its_document_and_names_no_operations() {
+    let without_operations =
+        |members| Arc::new(Document { operations: Vec::new(), ..document(members) });
+    let mut voted = full();
+    voted.document = Some(without_operations(2));
+    voted.stored = Some(Fence { generation: 0, number: 2 });
+    accepted(&mut voted).value = without_operations(3);
+    for (start, state) in [("format 2, a member", voted), ("format 2, a node", waiting())] {
+        let read = decode_cluster_state(&frozen(start));
+        assert_eq!(read, Ok(StoredState::Current(state.clone())), "{start}");
+        let again = decode_cluster_state(&encode_cluster_state(&state));
+        assert_eq!(again, Ok(StoredState::Current(state)), "{start}");
+    }
+}
+
+#[test]
+fn a_document_belongs_to_the_format_of_its_state() {
+    let mut relabelled = encode_cluster_state(&full());
+    relabelled[8] -= 1;
+    assert_eq!(decode_cluster_state(&relabelled).unwrap_err().field, "format");
+    let mut relabelled = frozen("format 2, a member");
+    relabelled[8] += 1;
+    assert_eq!(decode_cluster_state(&relabelled).unwrap_err().field, "format");
 }
 
 #[test]
@@ -77,13 +117,16 @@ fn a_disk_of_the_first_format_is_read() {
 
 #[test]
 fn no_cut_or_corrupted_state_panics_and_no_cut_one_is_taken() {
-    for bytes in [encode_cluster_state(&full()), encode_cluster_state(&waiting()), founded_1()] {
+    let present = [full(), changing(), waiting()].map(|state| encode_cluster_state(&state));
+    let earlier = ["format 1", "format 2, a member", "format 2, a node"].map(frozen);
+    for bytes in present.into_iter().chain(earlier) {
         for end in 0..bytes.len() {
             assert!(decode_cluster_state(&bytes[..end]).is_err(), "cut at {end}");
         }
         let mut broken = bytes.clone();
+        let step = if bytes.len() > 300 { 15 } else { 5 };
         for at in 0..broken.len() {
-            for wrong in (0..=u8::MAX).step_by(5) {
+            for wrong in (0..=u8::MAX).step_by(step) {
                 broken[at] = wrong;
                 if let Ok(StoredState::Current(state)) = decode_cluster_state(&broken) {
                     let again = decode_cluster_state(&encode_cluster_state(&state));
@@ -96,60 +139,11 @@ fn no_cut_or_corrupted_state_panics_and_no_cut_one_is_taken() {
 }
 
 #[test]
-fn a_later_version_s_fields_are_passed_over_and_its_format_is_not() {
-    let mut bytes = encode_document(&document(1));
-    assert_eq!(bytes[0], 0x8e);
-    bytes[0] = 0x8f;
-    bytes.extend(b"\xa5later\x91\xc0");
-    assert_eq!(decode_document(&bytes), Ok(document(1)));
-    let mut later = encode_document(&document(1));
-    later[8] += 1;
-    assert_eq!(decode_document(&later).unwrap_err().field, "format");
+fn a_state_of_a_later_format_is_refused() {
     let mut later = encode_cluster_state(&full());
     later[8] += 1;
     assert_eq!(decode_cluster_state(&later).unwrap_err().field, "format");
     assert!(decode_cluster_state(&[3]).is_err());
-}
-
-#[test]
-fn no_document_that_no_cluster_can_have_is_taken() {
-    type Change = fn(&mut Document);
-    let cases: [(&str, Change); 14] = [
-        ("current", |d| d.current.clear()),
-        ("current", |d| d.current.swap(0, 1)),
-        ("current", |d| d.current[1].ordinal = Ordinal(1)),
-        ("current", |d| d.current[1].node_id = d.current[0].node_id.clone()),
-        ("current", |d| d.current = document(1025).current),
-        ("address", |d| d.current[0].address = paravon_model::Address::new("")),
-        ("council", |d| d.council.clear()),
-        ("council", |d| d.council = vec![Ordinal(4)]),
-        ("council", |d| d.council = vec![Ordinal(2), Ordinal(1)]),
-        ("council", |d| d.council = (1..=8).map(Ordinal).collect()),
-        ("next_ordinal", |d| d.next_ordinal = 3),
-        ("replication_factor", |d| d.replication_factor = 8),
-        ("shift", |d| d.shift = 0),
-        ("operations", |d| d.operations = vec![ChangeId(1); 65]),
-    ];
-    for (field, change) in cases {
-        let mut wrong = document(3);
-        change(&mut wrong);
-        assert_eq!(decode_document(&encode_document(&wrong)).unwrap_err().field, field);
-    }
-    assert_eq!(document(3).phase, Phase::Stable);
-}
-
-#[test]
-fn the_largest_document_fits_twice_into_a_frame_between_nodes() {
-    let mut largest = document(u32::try_from(MAX_MEMBERS).unwrap());
-    largest.operations.truncate(64);
-    for (member, number) in largest.current.iter_mut().zip(1_000..) {
-        member.node_id = name(&format!("{number:064}"));
-        member.zone = Some(name(&"z".repeat(64)));
-        member.address = paravon_model::Address::new(&"a".repeat(512));
-    }
-    let bytes = encode_document(&largest);
-    assert_eq!(decode_document(&bytes), Ok(largest));
-    assert!(2 * bytes.len() < MAX_VALUE_BYTES, "{} bytes", bytes.len());
 }
 
 #[test]
@@ -169,8 +163,10 @@ fn accepted(state: &mut ClusterState) -> &mut Accepted {
     state.vote.accepted.as_mut().unwrap()
 }
 
-const WRONG: [(&str, Wrong); 8] = [
-    ("accepted", |state| state.document = None),
+const WRONG: [(&str, Wrong); 10] = [
+    ("stored", |state| state.document = None),
+    ("stored", |state| state.stored = Some(Fence { generation: 0, number: 3 })),
+    ("accepted", |state| (state.document, state.stored) = (None, None)),
     ("accepted", |state| state.document = Some(Arc::new(document(1)))),
     ("accepted", |state| state.document = Some(Arc::new(document(3)))),
     ("accepted", |state| Arc::make_mut(&mut accepted(state).value).cluster_id.0 += 1),

@@ -1,6 +1,9 @@
 //! The answer to `status/cluster`: the cluster as one of its nodes sees it.
 
+use paravon_model::Report;
 use serde::{Deserialize, Serialize};
+
+use crate::operation_status::OperationSummary;
 
 /// The cluster as one node sees it. A field that an older node does not send reads as empty.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -8,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct ClusterStatus {
     /// The cluster, 32 hexadecimal digits; empty where the node belongs to none yet.
     pub cluster_id: String,
-    /// Whether a change of the layout is under way: `stable`; empty without a document.
+    /// Whether a change of the layout is under way: `stable` or `joint`; empty without a document.
     pub phase: String,
     /// The document's version.
     pub version: u64,
@@ -26,6 +29,8 @@ pub struct ClusterStatus {
     pub members: Vec<MemberStatus>,
     /// Nodes that wait to join, as far as this node sees them.
     pub waiting: Vec<String>,
+    /// What was asked for, oldest first: all that has not ended, and what ended last.
+    pub operations: Vec<OperationSummary>,
 }
 
 /// A member, as one node sees it.
@@ -52,6 +57,37 @@ pub struct MemberStatus {
     pub share: f64,
     /// How far its clock is ahead of this node's, in milliseconds; none where it was not measured.
     pub clock_offset_ms: Option<i64>,
+    /// Whether it comes with the change under way.
+    pub joining: bool,
+    /// Whether it goes with the change under way.
+    pub leaving: bool,
+    /// How far it is, as it said last; none where it has said nothing.
+    pub report: Option<ReportStatus>,
+}
+
+/// What a member said of how far it is with the layout.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReportStatus {
+    /// The fence that it has stored.
+    pub stored: u64,
+    /// Partitions that it takes over under that fence.
+    pub partitions: u64,
+    /// Those that it is complete for.
+    pub complete: u64,
+    /// Hints that it keeps for others.
+    pub hints: u64,
+}
+
+impl From<&Report> for ReportStatus {
+    fn from(report: &Report) -> Self {
+        Self {
+            stored: report.stored.number,
+            partitions: report.progress.partitions,
+            complete: report.progress.complete,
+            hints: report.hints,
+        }
+    }
 }
 
 impl ClusterStatus {

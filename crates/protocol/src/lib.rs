@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod admin_request;
 mod cluster_state;
 mod cluster_status;
 mod code;
@@ -17,7 +18,10 @@ mod document;
 mod envelope;
 mod frame;
 mod hello;
+mod maps;
+mod operation_status;
 mod peer;
+mod plan;
 mod reader;
 mod reply;
 mod request;
@@ -25,11 +29,10 @@ mod request;
 mod vectors;
 mod writer;
 
-pub use admin::{
-    AdminReply, AdminRequest, HandoffStatus, JoinReply, ListenerStatus, NodeStatus, PeerStatus,
-};
+pub use admin::{AdminReply, HandoffStatus, ListenerStatus, NodeStatus, PeerStatus};
+pub use admin_request::AdminRequest;
 pub use cluster_state::{StoredState, decode_cluster_state, encode_cluster_state};
-pub use cluster_status::{ClusterStatus, MemberStatus};
+pub use cluster_status::{ClusterStatus, MemberStatus, ReportStatus};
 pub use code::{Code, Refusal};
 pub use document::{decode_document, encode_document};
 pub use envelope::{Envelope, GOAWAY, Unreadable, encode_goaway};
@@ -37,10 +40,12 @@ pub use frame::{
     FRAME_SLACK_BYTES, FrameLimit, HEADER_BYTES, MAX_VALUE_BYTES, TooLarge, split_frame,
 };
 pub use hello::{Hello, Limits, Welcome};
+pub use operation_status::{MemberProgress, OperationReply, OperationStatus, OperationSummary};
 pub use peer::{
     PeerFrame, decode_peer_frame, encode_cluster_message, encode_replica_reply,
     encode_replica_request, is_peer_frame,
 };
+pub use plan::{PlanReply, PlannedNode};
 pub use reader::{DecodeError, MAX_DEPTH, MAX_VALUE_DEPTH, Problem};
 pub use reply::{
     Entry, Refused, Replied, decode_reply, encode_reading, encode_refusal, encode_written,

@@ -1,21 +1,15 @@
-//! What each replica of one operation was sent and has answered: a fixed table, no allocation.
+//! What each replica of one operation was sent and has answered: a fixed table over the replica sets in
+//! force, without allocation in a stable layout.
 //!
-//! Answers count by distinct replica, never by message. Nothing here sends or waits.
+//! Answers count by distinct replica, never by message, and a replica of two sets in both. Nothing here
+//! sends or waits.
 
 use paravon_model::Ordinal;
+use paravon_ring::Sets;
 
 use crate::mutants::{self, Mutant};
-
-/// Most replicas of a partition.
-pub(crate) const MAX_REPLICAS: usize = 7;
-
-/// The smallest number of which any two sets of `replicas` share one.
-pub(crate) fn majority(replicas: usize) -> usize {
-    if mutants::is(Mutant::QuorumOffByOne) {
-        return (replicas / 2).max(1);
-    }
-    replicas / 2 + 1
-}
+use crate::quorum::{MAX_REPLICAS, MAX_SET, Places};
+use crate::slots::Slots;
 
 /// How one replica stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,23 +24,51 @@ pub(crate) enum Standing<T> {
     Answered(T),
 }
 
-/// Up to [`MAX_REPLICAS`] replicas, in the order of the replica set.
+/// Up to [`MAX_REPLICAS`] replicas: those of the current set in its order, then those that only the next
+/// one has.
 #[derive(Clone, Debug)]
 pub(crate) struct Answers<T> {
     replicas: [Ordinal; MAX_REPLICAS],
-    standing: [Standing<T>; MAX_REPLICAS],
+    standing: Slots<Standing<T>>,
     /// Requests sent to each, answered or not.
     copies: [u8; MAX_REPLICAS],
     count: usize,
+    current: Places,
+    /// While it differs from the current set.
+    next: Option<Places>,
 }
 
 impl<T> Answers<T> {
-    pub(crate) fn of(replicas: &[Ordinal]) -> Self {
-        assert!(replicas.len() <= MAX_REPLICAS, "a layout has at most seven replicas");
-        let mut known = [Ordinal(0); MAX_REPLICAS];
-        known[..replicas.len()].copy_from_slice(replicas);
-        let standing = [const { Standing::Unasked }; MAX_REPLICAS];
-        Self { replicas: known, standing, copies: [0; MAX_REPLICAS], count: replicas.len() }
+    pub(crate) fn of(sets: Sets<'_>) -> Self {
+        let most = sets.current.len().max(sets.next.map_or(0, <[_]>::len));
+        assert!(most <= MAX_SET, "a replica set has at most seven members");
+        let (mut replicas, mut count) = ([Ordinal(0); MAX_REPLICAS], 0);
+        for replica in sets.all() {
+            replicas[count] = replica;
+            count += 1;
+        }
+        let current = Places::first(sets.current.len());
+        let members = |next: &[Ordinal]| {
+            (0..count).filter(|&slot| next.contains(&replicas[slot])).collect::<Places>()
+        };
+        let next = sets.next.map(members);
+        let standing = Slots::of(count, || Standing::Unasked);
+        Self { replicas, standing, copies: [0; MAX_REPLICAS], count, current, next }
+    }
+
+    /// Begins again with the sets of another layout: what was answered under the earlier one is void
+    /// (`EPOCH_FENCE`).
+    pub(crate) fn relayout(&mut self, sets: Sets<'_>) {
+        let earlier = core::mem::replace(self, Self::of(sets));
+        if mutants::is(Mutant::OlderAnswersCounted) {
+            let Self { replicas, mut standing, count, .. } = earlier;
+            for slot in 0..count {
+                let answer = core::mem::replace(&mut standing[slot], Standing::Unasked);
+                if let Standing::Answered(answer) = answer {
+                    self.add(replicas[slot], answer);
+                }
+            }
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -56,6 +78,16 @@ impl<T> Answers<T> {
     /// The replicas, in order.
     pub(crate) fn replicas(&self) -> &[Ordinal] {
         &self.replicas[..self.count]
+    }
+
+    /// The sets in force: a quorum of each is needed.
+    pub(crate) fn sets(&self) -> impl Iterator<Item = Places> + use<T> {
+        [Some(self.current), self.next].into_iter().flatten()
+    }
+
+    /// The places that `select` chooses.
+    pub(crate) fn places(&self, select: impl Fn(usize) -> bool) -> Places {
+        (0..self.count).filter(|&slot| select(slot)).collect()
     }
 
     pub(crate) fn standing(&self, slot: usize) -> &Standing<T> {
@@ -98,16 +130,16 @@ impl<T> Answers<T> {
 
     /// The while is over.
     pub(crate) fn ask_postponed(&mut self) {
-        for standing in &mut self.standing[..self.count] {
-            if matches!(standing, Standing::Waits) {
-                *standing = Standing::Unasked;
+        for slot in 0..self.count {
+            if matches!(self.standing[slot], Standing::Waits) {
+                self.standing[slot] = Standing::Unasked;
             }
         }
     }
 
     /// Forgets all answers; what was sent stays sent.
     pub(crate) fn void(&mut self) {
-        self.standing = [const { Standing::Unasked }; MAX_REPLICAS];
+        self.standing = Slots::of(self.count, || Standing::Unasked);
     }
 
     /// Notes the first answer of `replica` and gives its place; further ones and strangers change
@@ -135,19 +167,13 @@ impl<T> Answers<T> {
     }
 
     /// Replicas that have not answered, asked or not.
-    pub(crate) fn outstanding(&self) -> usize {
-        self.count - self.given().count()
-    }
-
-    /// Whether one is to be asked, for the first time or again.
-    pub(crate) fn has_unasked(&self) -> bool {
-        (0..self.count).any(|slot| matches!(self.standing[slot], Standing::Unasked))
+    pub(crate) fn outstanding(&self) -> Places {
+        self.places(|slot| self.answer(slot).is_none())
     }
 
     /// Replicas whose answer is on its way.
-    pub(crate) fn asking(&self) -> usize {
-        let asked = |standing: &&Standing<T>| matches!(standing, Standing::Asked);
-        self.standing[..self.count].iter().filter(asked).count()
+    pub(crate) fn asking(&self) -> Places {
+        self.places(|slot| matches!(self.standing[slot], Standing::Asked))
     }
 }
 
@@ -155,11 +181,13 @@ impl<T> Answers<T> {
 mod tests {
     use super::*;
 
+    const TWO: Sets<'_> = Sets { current: &[Ordinal(1), Ordinal(2)], next: None };
+
     #[test]
     fn a_replica_answers_once_and_a_stranger_never() {
-        let mut answers = Answers::of(&[Ordinal(1), Ordinal(2)]);
+        let mut answers = Answers::of(TWO);
         answers.asked(0);
-        assert_eq!((answers.asking(), answers.outstanding()), (1, 2));
+        assert_eq!((answers.asking().len(), answers.outstanding().len()), (1, 2));
         assert_eq!(answers.add(Ordinal(1), 'a'), Some(0));
         assert_eq!(answers.add(Ordinal(1), 'b'), None);
         assert_eq!(answers.add(Ordinal(9), 'c'), None);
@@ -170,7 +198,7 @@ mod tests {
 
     #[test]
     fn only_an_asked_replica_is_asked_again() {
-        let mut answers = Answers::of(&[Ordinal(1), Ordinal(2)]);
+        let mut answers = Answers::of(TWO);
         answers.asked(0);
         answers.asked(1);
         answers.add(Ordinal(1), 'a');
@@ -180,5 +208,28 @@ mod tests {
         assert_eq!(answers.standing(1), &Standing::Waits);
         answers.ask_postponed();
         assert_eq!(answers.standing(1), &Standing::Unasked);
+    }
+
+    #[test]
+    fn a_member_of_both_sets_has_one_place_in_both() {
+        let (current, next) = ([1, 2, 3].map(Ordinal), [4, 3, 1].map(Ordinal));
+        let answers = Answers::<()>::of(Sets { current: &current, next: Some(&next) });
+        assert_eq!(answers.replicas(), [1, 2, 3, 4].map(Ordinal));
+        assert!(answers.sets().eq([Places::first(3), Places::from_iter([0, 2, 3])]));
+        let (current, next) = ([1, 2, 3, 4, 5, 6, 7], [8, 9, 10, 11, 12, 13, 14]);
+        let (current, next) = (current.map(Ordinal), next.map(Ordinal));
+        let mut answers = Answers::of(Sets { current: &current, next: Some(&next) });
+        assert_eq!((answers.len(), answers.add(Ordinal(14), 'a')), (14, Some(13)));
+    }
+
+    #[test]
+    fn another_layout_voids_what_was_answered_and_sent() {
+        let mut answers = Answers::of(TWO);
+        answers.asked(0);
+        answers.add(Ordinal(1), 'a');
+        let next = [Ordinal(1)];
+        answers.relayout(Sets { current: TWO.current, next: Some(&next) });
+        assert_eq!((answers.outstanding().len(), answers.copies(0)), (2, 0));
+        assert_eq!(answers.sets().count(), 2);
     }
 }

@@ -5,10 +5,10 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use paravon_model::{
-    Delete, Document, Failure, Fence, Get, Hlc, Key, Merged, Ordinal, Put, Reading, Record,
-    ReplicaReply, ReplicaRequest, Version, Written,
+    Delete, Document, Failure, Fence, Get, Hlc, Key, Merged, Ordinal, Progress, Put, Reading,
+    Record, ReplicaReply, ReplicaRequest, Version, Written,
 };
-use paravon_ring::{KeyHash, Layout};
+use paravon_ring::{KeyHash, Layout, Partition};
 
 use crate::clock::Permit;
 use crate::operations::OperationId;
@@ -106,10 +106,20 @@ pub enum Event {
         /// Which.
         peer: Ordinal,
     },
-    /// A document is durable: use its layout from now on (`EPOCH_FENCE`).
+    /// A document is durable: use its layout from now on (`EPOCH_FENCE`). Under a higher fence nothing
+    /// is admitted before [`Event::Admit`].
     Layout {
         /// Who stores what.
         layout: Arc<Layout>,
+        /// Partitions, of any shard, that changes up to this fence have made this node new to since
+        /// the one that it has stored: to be emptied first.
+        new: Arc<[Partition]>,
+    },
+    /// This node *has stored* the document of this fence, and its disk says so: requests under it may
+    /// be admitted.
+    Admit {
+        /// The fence.
+        fence: Fence,
     },
     /// Whether stamps may be given.
     Clock {
@@ -132,6 +142,21 @@ pub enum Event {
         operation: OperationId,
         /// What is stored durably; absence is an answer, a failure is none.
         answer: Result<Option<Record>, Failure>,
+    },
+    /// The store of this node has answered an [`Effect::Scan`].
+    Scanned {
+        /// The effect's operation.
+        operation: OperationId,
+        /// What is stored durably behind the effect's place, in the order of (hash, key); nothing
+        /// where the partition ends.
+        page: Result<Vec<(KeyHash, Key, Record)>, Failure>,
+    },
+    /// The store of this node has answered an [`Effect::Forget`].
+    Forgotten {
+        /// The effect's operation.
+        operation: OperationId,
+        /// Whether the record is gone, durably.
+        answer: Result<(), Failure>,
     },
     /// The store of this node has answered an [`Effect::ReadHints`].
     Hints {
@@ -214,6 +239,30 @@ pub enum Effect {
         /// The key.
         key: Key,
     },
+    /// Read a page of a partition from the store of this node; answered by [`Event::Scanned`].
+    Scan {
+        /// Goes back in the answer.
+        operation: OperationId,
+        /// Which partition.
+        partition: Partition,
+        /// Only what lies behind this place, in the order of (hash, key).
+        after: Option<(KeyHash, Key)>,
+        /// At most so many records.
+        limit: usize,
+        /// No more after the one that makes it so many bytes.
+        bytes: usize,
+    },
+    /// Remove the record of a key from the store of this node as if it had never been stored; answered
+    /// by [`Event::Forgotten`]. Only where this node does not store the partition, or is about to be
+    /// new to it.
+    Forget {
+        /// Goes back in the answer. Numbered with those of [`Effect::Store`].
+        operation: OperationId,
+        /// Where the key lies on the ring.
+        hash: KeyHash,
+        /// The key.
+        key: Key,
+    },
     /// Keep a hint durably, unless a newer one of the key is kept for the same target. The target may be
     /// this node itself, where its own store had refused.
     KeepHint {
@@ -264,10 +313,20 @@ pub enum Effect {
         /// Which member.
         peer: Ordinal,
     },
-    /// Every store that was admitted under an earlier layout has ended.
+    /// Every store and deletion that was admitted under an earlier layout has ended, and what this
+    /// node is new to is empty, durably.
     Settled {
         /// The layout in use since.
         fence: Fence,
+        /// What is to be taken over under it.
+        progress: Progress,
+    },
+    /// More was taken over.
+    Progress {
+        /// Under which layout.
+        fence: Fence,
+        /// How much altogether.
+        progress: Progress,
     },
 }
 

@@ -1,11 +1,12 @@
 //! Coordinating a get: ask as many replicas as are needed, the nearest first; ask a further one when
-//! one fails or is late; answer with the newest of what they hold, once a majority holds it
-//! (`READ_SEES_ACKED`, `READS_MONOTONIC`); repair those that are stale.
+//! one fails or is late; answer with the newest of what they hold, once a majority of each set in force
+//! holds it (`READ_SEES_ACKED`, `READS_MONOTONIC`); repair those that are stale.
 //!
 //! A read that lacks its replicas is an error, never "absent". A write-back carries the version that
 //! was read: **never** a fresh one, which would undo newer writes.
 
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 use core::time::Duration;
 
 use paravon_model::{
@@ -13,7 +14,7 @@ use paravon_model::{
 };
 use paravon_ring::KeyHash;
 
-use crate::answers::{MAX_REPLICAS, Standing};
+use crate::answers::Standing;
 use crate::event::{Effect, Now, Reply, RequestToken};
 use crate::hedge::{Late, Leave};
 use crate::linger::{self, Lingering};
@@ -21,9 +22,14 @@ use crate::mutants::{self, Mutant};
 use crate::operations::OperationId;
 use crate::outgoing::Outgoing;
 use crate::peers::Reach;
-use crate::read_tally::{HeldVerdict, ReadTally, ReadVerdict};
+use crate::read_tally::{Further, HeldVerdict, ReadTally, ReadVerdict};
 use crate::shard::{Operation, Shard};
+use crate::slots::Slots;
 use crate::stores::Waiter;
+
+/// A replica of both sets is asked although others are quicker, by so many powers of two. One that hardly
+/// answers at all is slower than that.
+const BOTH_SETS: u32 = 2;
 
 /// A get under way.
 #[derive(Debug)]
@@ -36,7 +42,7 @@ pub(crate) struct Read {
     tally: ReadTally,
     phase: Phase,
     /// When each replica was asked.
-    asked_at: [Duration; MAX_REPLICAS],
+    asked_at: Slots<Duration>,
     /// The moment at which it is late, where it is watched for that.
     late_at: Option<Duration>,
     /// Where among equally near replicas this read begins.
@@ -63,17 +69,11 @@ impl Shard {
         deadline: Duration,
         out: &mut Vec<Effect>,
     ) {
-        let needed = self.needed(hash, get.consistency).and_then(|needed| {
-            self.check_alive(hash, needed)?;
-            Ok(needed)
-        });
-        let needed = match needed {
-            Ok(needed) => needed,
-            Err(failure) => return out.push(Effect::Reply { request, reply: Err(failure) }),
-        };
-        let replicas = self.replicas(hash);
-        let spare = replicas.len() > needed;
-        let tally = ReadTally::new(replicas, needed);
+        if let Err(failure) = self.check_alive(hash, get.consistency) {
+            return out.push(Effect::Reply { request, reply: Err(failure) });
+        }
+        let tally = ReadTally::new(self.sets(hash), get.consistency);
+        let (spare, replicas) = (tally.has_spare(), tally.answers().len());
         self.rotation = self.rotation.wrapping_add(1);
         let read = Read {
             request,
@@ -83,7 +83,7 @@ impl Shard {
             consistency: get.consistency,
             tally,
             phase: Phase::Asking,
-            asked_at: [Duration::ZERO; MAX_REPLICAS],
+            asked_at: Slots::of(replicas, || Duration::ZERO),
             late_at: None,
             rotation: self.rotation,
         };
@@ -102,7 +102,7 @@ impl Shard {
         let Some(Operation::Read(read)) = operations.get_mut(id) else { return };
         let ended = match &read.phase {
             Phase::Asking => {
-                while read.tally.wanting() > 0 && read.ask_next(id, &mut outgoing).is_some() {}
+                while read.ask_next(id, Further::Missing, &mut outgoing).is_some() {}
                 false
             }
             Phase::Holding(winner) => {
@@ -270,15 +270,15 @@ impl Shard {
         if matches!(read.phase, Phase::Answered(_)) {
             return self.end_read(id);
         }
-        let needed = match self.needed(read.hash, read.consistency) {
-            Ok(needed) => needed,
-            Err(failure) => return self.fail_read(id, failure, out),
-        };
-        let tally = ReadTally::new(self.replicas(read.hash), needed);
-        let Some(Operation::Read(read)) = self.operations.get_mut(id) else { return };
-        (read.tally, read.phase) = (tally, Phase::Asking);
-        // Answers under the old id find nothing.
-        if let Some(id) = self.operations.renew(id) {
+        if let Err(failure) = self.check_level(read.hash, read.consistency) {
+            return self.fail_read(id, failure, out);
+        }
+        let (operations, outgoing) = self.split(now, out);
+        let Some(Operation::Read(read)) = operations.get_mut(id) else { return };
+        read.tally.relayout(outgoing.sets(read.hash));
+        read.phase = Phase::Asking;
+        read.asked_at = Slots::of(read.tally.answers().len(), || Duration::ZERO);
+        if let Some(id) = self.void_answers_to(id) {
             self.advance_read(now, id, out);
             self.watch_read(now, id);
         }
@@ -353,9 +353,12 @@ impl Read {
 
     /// Whether there is a replica that it has not turned to and might.
     fn has_spare(&self) -> bool {
-        match self.phase {
-            Phase::Asking => self.tally.answers().has_unasked(),
-            Phase::Holding(_) => self.tally.untold().next().is_some(),
+        match &self.phase {
+            Phase::Asking => !self.tally.wanted(Further::Late).is_empty(),
+            Phase::Holding(winner) => {
+                let lacking = self.tally.unheld_sets(winner.version);
+                self.tally.untold().any(|slot| lacking.contains(slot))
+            }
             Phase::Answered(_) => false,
         }
     }
@@ -365,12 +368,15 @@ impl Read {
     /// already, it costs no write. None where no further one can be reached.
     fn hedge(&mut self, id: OperationId, outgoing: &mut Outgoing<'_>) -> Option<()> {
         match &self.phase {
-            Phase::Asking => self.ask_next(id, outgoing),
+            Phase::Asking => self.ask_next(id, Further::Late, outgoing),
             Phase::Holding(winner) => {
                 let winner = winner.clone();
                 let replicas = self.tally.answers().replicas();
-                let linked = |slot: &usize| outgoing.reach(replicas[*slot]) == Reach::Linked;
-                let further = self.tally.untold().find(linked)?;
+                let lacking = self.tally.unheld_sets(winner.version);
+                let helps = |slot: &usize| {
+                    lacking.contains(*slot) && outgoing.reach(replicas[*slot]) == Reach::Linked
+                };
+                let further = self.tally.untold().find(helps)?;
                 self.repair(id, further, &winner, outgoing);
                 Some(())
             }
@@ -378,15 +384,28 @@ impl Read {
         }
     }
 
-    /// Asks the nearest replica that was not asked: this node, then by the time in which they answer,
-    /// equally near ones in turn. None where no further one can be reached.
-    fn ask_next(&mut self, id: OperationId, outgoing: &mut Outgoing<'_>) -> Option<()> {
+    /// Asks the nearest replica that was not asked and is of a set that lacks answers: this node, then
+    /// by the time in which they answer, equally good ones in turn. One that helps both sets spares a
+    /// request and may be slower for it. None where no further one can be reached or would help.
+    fn ask_next(
+        &mut self,
+        id: OperationId,
+        further: Further,
+        outgoing: &mut Outgoing<'_>,
+    ) -> Option<()> {
+        let wanted = self.tally.wanted(further);
+        if wanted.is_empty() {
+            return None;
+        }
         let answers = self.tally.answers();
         let distance = |slot: usize| {
-            let replica = answers.replicas()[slot];
-            let open = *answers.standing(slot) == Standing::Unasked
-                && outgoing.reach(replica) == Reach::Linked;
-            open.then(|| (replica != outgoing.own(), outgoing.peers.slowness(replica)))
+            let (replica, helps) = (answers.replicas()[slot], wanted.helps(slot));
+            let open = helps > 0 && outgoing.reach(replica) == Reach::Linked;
+            open.then(|| {
+                let slowness = outgoing.peers.slowness(replica);
+                let slowness = slowness.saturating_sub(if helps > 1 { BOTH_SETS } else { 0 });
+                (replica != outgoing.own(), slowness, Reverse(helps))
+            })
         };
         let least = (0..answers.len()).filter_map(distance).min()?;
         let nearest = || (0..answers.len()).filter(|&slot| distance(slot) == Some(least));
@@ -403,16 +422,16 @@ impl Read {
         Some(())
     }
 
-    /// Before the answer: to the stale replicas that answered, and to as many further ones as a
-    /// majority lacks.
+    /// Before the answer: to the stale replicas that answered, and to as many further ones as the
+    /// majorities lack.
     fn write_back(&mut self, id: OperationId, winner: &Record, outgoing: &mut Outgoing<'_>) {
         self.repair_stale(id, winner, outgoing);
-        if self.tally.missing(winner.version) == 0 {
+        if self.tally.missing(winner.version).is_empty() {
             return;
         }
         let untold: Vec<usize> = self.tally.untold().collect();
         for slot in untold {
-            if self.tally.missing(winner.version) > 0 {
+            if self.tally.missing(winner.version).contains(slot) {
                 self.repair(id, slot, winner, outgoing);
             }
         }

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use paravon_model::{Command, Failure, Key, Merged, Ordinal, Purpose, Record, Version};
-use paravon_ring::KeyHash;
+use paravon_ring::{KeyHash, Sets};
 
 use crate::answers::Answers;
 use crate::event::{Effect, Hint, Now};
@@ -37,7 +37,8 @@ pub(crate) struct HandOver {
     hash: KeyHash,
     key: Key,
     record: Record,
-    /// The target, or the replicas of the partition where the target is none of them any more.
+    /// The target, or the replicas of the partition, of both sets in force, where the target is none of
+    /// them any more.
     answers: Answers<()>,
 }
 
@@ -159,11 +160,15 @@ impl Shard {
         }
     }
 
-    /// A member that has left is not waited for: its hints go to others.
-    fn may_hand_over(&self, now: Now, target: Ordinal) -> bool {
+    /// A member that has left is not waited for: its hints go to others, of which this node may be one.
+    fn takes_hints(&self, target: Ordinal) -> bool {
         let member = target == self.ordinal || self.layout.node_id(target).is_some();
-        let reachable = !member || self.peers.reach(target) == Reach::Linked;
-        reachable
+        let taker = if member { target } else { self.ordinal };
+        self.peers.reach(taker) == Reach::Linked
+    }
+
+    fn may_hand_over(&self, now: Now, target: Ordinal) -> bool {
+        self.takes_hints(target)
             && self.handoffs.0.iter().any(|handoff| {
                 handoff.target == target
                     && handoff.stock == Stock::Perhaps
@@ -197,11 +202,11 @@ impl Shard {
 
     fn hand_over(&mut self, now: Now, target: Ordinal, hint: Hint, out: &mut Vec<Effect>) {
         let Hint { hash, key, record } = hint;
-        let replicas = self.layout.replicas(hash.partition(self.layout.shift()));
-        let answers = if replicas.contains(&target) || replicas.is_empty() {
-            Answers::of(&[target])
+        let sets = self.sets(hash);
+        let answers = if sets.contains(target) || sets.current.is_empty() {
+            Answers::of(Sets { current: &[target], next: None })
         } else {
-            Answers::of(replicas)
+            Answers::of(sets)
         };
         let deadline = now.monotonic + PATIENCE;
         let to = answers.clone();
@@ -214,10 +219,13 @@ impl Shard {
         let id = self.begin(Operation::HandOver(hand_over));
         let (_, mut outgoing) = self.split(now, out);
         for &replica in to.replicas() {
+            if outgoing.reach(replica) != Reach::Linked {
+                continue;
+            }
             let (key, record) = (key_sent.clone(), record_sent.clone());
             if replica == outgoing.own() {
                 outgoing.store(Waiter::Hint(id), hash, key, record);
-            } else if outgoing.reach(replica) == Reach::Linked {
+            } else {
                 let command = Command::Store { key, record, purpose: Purpose::Hint };
                 outgoing.ask(replica, id, deadline, command);
             }
@@ -246,7 +254,7 @@ impl Shard {
             return self.hint_failed(now, id, pause, out);
         }
         hint.answers.add(from, ());
-        if hint.answers.outstanding() > 0 {
+        if !hint.answers.outstanding().is_empty() {
             return;
         }
         let Some(Operation::HandOver(hint)) = self.operations.remove(id) else { return };
@@ -300,9 +308,7 @@ impl Shard {
     /// When the first paused target may go on.
     pub(crate) fn handoff_wake(&self) -> Option<Duration> {
         let waits = |handoff: &&Handoff| {
-            let member = self.layout.node_id(handoff.target).is_some();
-            let reachable = !member || self.peers.reach(handoff.target) == Reach::Linked;
-            handoff.stock == Stock::Perhaps && reachable
+            handoff.stock == Stock::Perhaps && self.takes_hints(handoff.target)
         };
         self.handoffs.0.iter().filter(waits).filter_map(|handoff| handoff.pace.paused_until()).min()
     }

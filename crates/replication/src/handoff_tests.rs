@@ -169,7 +169,7 @@ fn hints_that_a_disk_confirms_late_are_found_by_a_later_scan() {
 fn hints_for_a_member_that_left_go_to_the_replicas() {
     let mut cluster = with_hints(5);
     for node in 1..=2 {
-        cluster.step(node, Event::Layout { layout: layout(2, 2) });
+        cluster.step(node, Event::Layout { layout: layout(2, 2), new: [].into() });
     }
     cluster.node(2).stored.clear();
     cluster.pass(Duration::from_secs(1));
@@ -202,7 +202,7 @@ fn hints_on_their_way_under_an_earlier_layout_are_sent_again() {
     assert_eq!(sent(&cluster), 3);
     cluster.wire.clear();
     for node in [3, 2, 1] {
-        cluster.step(node, Event::Layout { layout: layout(3, 2) });
+        cluster.step(node, Event::Layout { layout: layout(3, 2), new: [].into() });
     }
     assert_eq!(sent(&cluster), 3, "nobody waits for answers that are void");
     cluster.run();

@@ -8,8 +8,10 @@
 //!  peers   --> Event::Asked          -->          --> Effect::Answer       --> peers
 //!  peers   --> Event::Answered       -->  Shard   --> Effect::Send         --> peers
 //!  disk    --> Event::Stored/Read    -->  .step() --> Effect::Store/Read   --> storage
+//!  disk    --> Event::Scanned/..     -->          --> Effect::Scan/Forget  --> storage
 //!  log     --> Event::CeilingRaised  -->          --> Effect::RaiseCeiling --> log
 //!  cluster --> Event::Layout/Dead/.. -->          --> Effect::Learn/Teach  --> cluster
+//!  cluster --> Event::Admit          -->          --> Effect::Settled/..   --> cluster
 //!  timers  --> Event::Tick           -->
 //! ```
 //!
@@ -23,33 +25,49 @@
 
 extern crate alloc;
 
+mod admission;
 mod answers;
+mod clearing;
 mod clock;
 pub mod cluster;
+mod emptying;
 mod event;
+mod fetch;
 mod get;
 mod handoff;
 mod hedge;
+#[cfg(test)]
+mod joint_tests;
 mod linger;
 pub mod mutants;
 mod operations;
 mod outgoing;
 mod pace;
 mod peers;
+mod portion;
+mod pull;
+mod pulled;
 mod put;
+mod quorum;
 mod read_tally;
 mod remembered;
 mod replica;
 mod shard;
+mod slots;
 #[cfg(test)]
 mod soak_tests;
+mod sources;
 mod stores;
+mod sums;
+mod takeover;
 #[cfg(test)]
 mod test_cluster;
+mod transfer;
 #[cfg(test)]
 mod worlds;
 mod write_tally;
 
+pub use admission::Admission;
 pub use clock::{Clock, ClockSettings, Hold, Permit};
 pub use event::{Effect, Event, Hint, Now, PeerToken, Reply, RequestToken};
 pub use operations::OperationId;

@@ -35,11 +35,31 @@ pub enum Mutant {
     NoReadRepair,
     /// A refusal counts as an answer before a second stamp (`ACK_IS_LATEST`).
     ErrorIsAnswer,
+    /// While two sets are in force a read writes back to the current one only (`READS_MONOTONIC`).
+    JointReadBackToOneSet,
+    /// Answers from before a change of fence still count (`EPOCH_FENCE`).
+    OlderAnswersCounted,
+    /// Requests are admitted under a document that the node has not stored (`EPOCH_FENCE`).
+    AdmitsBeforeStored,
+    /// A pull is answered by a node that has not stored the layout yet (`EPOCH_FENCE`).
+    PullBeforeSettled,
+    /// What was merged under one fence counts under another.
+    MergedAcrossFences,
+    /// A member of both sets counts as complete at once.
+    RetainedNotLevelled,
+    /// What a node holds of a partition that it is new to stays (`NO_RESURRECTION`).
+    NewNotEmptied,
+    /// A change of layout ends although members lack what was acknowledged before (`ACK_NOT_LOST`).
+    FinishWithoutCompleteness,
+    /// A node that leaves is silent before those who decide by then know that (`LAYOUT_AGREES`).
+    LeavesEarly,
+    /// While `joint` members of both layouts decide (`LAYOUT_AGREES`).
+    AcceptorsOfBothSets,
 }
 
 impl Mutant {
     /// All of them with their names.
-    pub const ALL: [(&'static str, Self); 14] = [
+    pub const ALL: [(&'static str, Self); 24] = [
         ("ack-before-sync", Self::AckBeforeSync),
         ("count-messages", Self::CountMessages),
         ("first-superseded-counts", Self::FirstSupersededCounts),
@@ -54,6 +74,16 @@ impl Mutant {
         ("log-checksum-not-verified", Self::LogChecksumNotVerified),
         ("no-read-repair", Self::NoReadRepair),
         ("error-is-answer", Self::ErrorIsAnswer),
+        ("joint-read-back-to-one-set", Self::JointReadBackToOneSet),
+        ("older-answers-counted", Self::OlderAnswersCounted),
+        ("admits-before-stored", Self::AdmitsBeforeStored),
+        ("pull-before-settled", Self::PullBeforeSettled),
+        ("merged-across-fences", Self::MergedAcrossFences),
+        ("retained-not-levelled", Self::RetainedNotLevelled),
+        ("new-not-emptied", Self::NewNotEmptied),
+        ("finish-without-completeness", Self::FinishWithoutCompleteness),
+        ("leaves-early", Self::LeavesEarly),
+        ("acceptors-of-both-sets", Self::AcceptorsOfBothSets),
     ];
 
     /// The mutant of this name.

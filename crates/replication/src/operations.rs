@@ -102,6 +102,11 @@ impl<T> Operations<T> {
         (self.slots, self.free) = (Vec::new(), Vec::new());
     }
 
+    /// All that are under way.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().filter_map(|slot| slot.operation.as_ref())
+    }
+
     /// The ids of the operations that `select` chooses.
     pub(crate) fn select(&self, select: impl Fn(&T) -> bool) -> Vec<OperationId> {
         let chosen = |(slot, entry): (usize, &Slot<T>)| {

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use paravon_model::{Command, Key, Ordinal, Record, ReplicaRequest};
-use paravon_ring::{KeyHash, Layout};
+use paravon_ring::{KeyHash, Layout, Sets};
 
 use crate::event::{Effect, Hint, Now};
 use crate::handoff::Handoffs;
@@ -22,7 +22,12 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) out: &'a mut Vec<Effect>,
 }
 
-impl Outgoing<'_> {
+impl<'a> Outgoing<'a> {
+    /// The nodes that store a key.
+    pub(crate) fn sets(&self, hash: KeyHash) -> Sets<'a> {
+        self.layout.sets(hash.partition(self.layout.shift()))
+    }
+
     pub(crate) fn own(&self) -> Ordinal {
         self.peers.own()
     }

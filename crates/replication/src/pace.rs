@@ -84,6 +84,11 @@ impl Pace {
         self.pause(now, pause);
     }
 
+    /// One has ended, which says nothing of how fast the other end is.
+    pub(crate) fn ended(&mut self, bytes: usize) {
+        self.end(bytes);
+    }
+
     /// Nothing is outstanding any more, whatever became of it.
     pub(crate) fn give_up(&mut self) {
         (self.outstanding, self.bytes) = (0, 0);

@@ -49,15 +49,18 @@ pub(crate) enum Teach {
 #[derive(Clone, Debug)]
 pub(crate) struct Peers {
     own: Ordinal,
+    /// Whether this node's own replica takes what this node asks of it.
+    own_reach: Reach,
     /// By ordinal.
     peers: Vec<Peer>,
     forgiven: Duration,
 }
 
 impl Peers {
-    /// Of the node with this number, which always reaches itself.
+    /// Of the node with this number, which reaches itself.
     pub(crate) fn new(own: Ordinal) -> Self {
-        Self { own, peers: Vec::new(), forgiven: Duration::ZERO }
+        let (own_reach, forgiven) = (Reach::Linked, Duration::ZERO);
+        Self { own, own_reach, peers: Vec::new(), forgiven }
     }
 
     pub(crate) fn own(&self) -> Ordinal {
@@ -66,13 +69,24 @@ impl Peers {
 
     pub(crate) fn reach(&self, ordinal: Ordinal) -> Reach {
         if ordinal == self.own {
-            return Reach::Linked;
+            return self.own_reach;
         }
         match self.find(ordinal) {
             Ok(at) if !self.peers[at].alive => Reach::Dead,
             Ok(at) if self.peers[at].linked => Reach::Linked,
             _ => Reach::Unlinked,
         }
+    }
+
+    /// This node's own replica admits nothing for the time being: what it is to be asked waits, as for a
+    /// member without a connection.
+    pub(crate) fn hold_own(&mut self) {
+        self.own_reach = Reach::Unlinked;
+    }
+
+    /// This node's own replica admits what it is asked.
+    pub(crate) fn admit_own(&mut self) {
+        self.own_reach = Reach::Linked;
     }
 
     pub(crate) fn link_up(&mut self, ordinal: Ordinal) {

@@ -22,6 +22,7 @@ use crate::mutants::{self, Mutant};
 use crate::operations::OperationId;
 use crate::outgoing::Outgoing;
 use crate::peers::Reach;
+use crate::quorum::needed;
 use crate::shard::{Operation, Shard};
 use crate::stores::Waiter;
 use crate::write_tally::{WriteTally, WriteVerdict};
@@ -36,7 +37,6 @@ pub(crate) struct Write {
     body: Body,
     expires_ms: Option<u64>,
     consistency: Consistency,
-    needed: usize,
     phase: Phase,
     /// None until the first stamp: the clock may have to wait for its ceiling.
     tally: Option<WriteTally>,
@@ -68,29 +68,14 @@ pub(crate) struct NewWrite {
 impl Shard {
     pub(crate) fn begin_write(&mut self, now: Now, new: NewWrite, out: &mut Vec<Effect>) {
         let NewWrite { request, deadline, hash, key, body, ttl, consistency } = new;
-        let needed = self.needed(hash, consistency).and_then(|needed| {
-            self.check_alive(hash, needed)?;
-            Ok(needed)
-        });
-        let needed = match needed {
-            Ok(needed) => needed,
-            Err(failure) => return out.push(Effect::Reply { request, reply: Err(failure) }),
-        };
+        if let Err(failure) = self.check_alive(hash, consistency) {
+            return out.push(Effect::Reply { request, reply: Err(failure) });
+        }
         let ttl_ms = ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
         let expires_ms = ttl_ms.map(|ttl_ms| now.wall_ms.saturating_add(ttl_ms));
         let (phase, tally) = (Phase::Unstamped, None);
-        let write = Write {
-            request,
-            deadline,
-            hash,
-            key,
-            body,
-            expires_ms,
-            consistency,
-            needed,
-            phase,
-            tally,
-        };
+        let write =
+            Write { request, deadline, hash, key, body, expires_ms, consistency, phase, tally };
         let id = self.begin(Operation::Write(write));
         self.stamp_and_send(now, id, out);
     }
@@ -121,8 +106,8 @@ impl Shard {
         match &mut write.tally {
             Some(tally) => tally.restamp(version),
             None => {
-                let replicas = self.layout.replicas(write.hash.partition(self.layout.shift()));
-                write.tally = Some(WriteTally::new(replicas, write.needed, version));
+                let sets = self.layout.sets(write.hash.partition(self.layout.shift()));
+                write.tally = Some(WriteTally::new(sets, write.consistency, version));
             }
         }
         self.send_write(now, id, out);
@@ -218,21 +203,21 @@ impl Shard {
     /// second stamp already taken stays, and so does the deadline (`EPOCH_FENCE`).
     pub(crate) fn relayout_write(&mut self, now: Now, id: OperationId, out: &mut Vec<Effect>) {
         let Some(Operation::Write(write)) = self.operations.get(id) else { return };
-        let needed = self.needed(write.hash, write.consistency);
-        let replicas = self.replicas(write.hash).to_vec();
-        let Some(Operation::Write(write)) = self.operations.get_mut(id) else { return };
-        match needed {
-            Ok(needed) => write.needed = needed,
-            Err(_) if write.phase == Phase::Lingers => {}
-            Err(failure) => return self.refuse_unstamped(id, &failure, out),
+        let possible = self.check_level(write.hash, write.consistency);
+        match possible {
+            Err(failure) if write.phase != Phase::Lingers => {
+                return self.refuse_unstamped(id, &failure, out);
+            }
+            _ => {}
         }
+        let (operations, outgoing) = self.split(now, out);
+        let Some(Operation::Write(write)) = operations.get_mut(id) else { return };
         let Some(tally) = &mut write.tally else { return };
-        tally.relayout(&replicas, write.needed);
+        tally.relayout(outgoing.sets(write.hash));
         if write.phase == Phase::AwaitsSecond {
             write.phase = Phase::Sent;
         }
-        // Answers under the old id find nothing.
-        if let Some(id) = self.operations.renew(id) {
+        if let Some(id) = self.void_answers_to(id) {
             self.send_write(now, id, out);
             self.settle_write(now, id, Lingering::GoesOn, out);
         }
@@ -240,14 +225,15 @@ impl Shard {
 
     /// The deadline has passed.
     pub(crate) fn expire_write(&mut self, now: Now, id: OperationId, out: &mut Vec<Effect>) {
-        let Some(Operation::Write(write)) = self.operations.get_mut(id) else { return };
+        let Some(Operation::Write(write)) = self.operations.get(id) else { return };
         let failure = match &write.tally {
             Some(_) if write.phase == Phase::Lingers => {
                 return self.settle_write(now, id, Lingering::Ends, out);
             }
             Some(tally) => tally.failure(),
             None => {
-                Failure::QuorumTimeout { needed: write.needed, got: 0, outcome: Outcome::Refused }
+                let needed = needed(write.consistency, self.sets(write.hash).current.len());
+                Failure::QuorumTimeout { needed, got: 0, outcome: Outcome::Refused }
             }
         };
         self.fail_write(id, failure, out);

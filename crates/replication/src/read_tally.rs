@@ -1,32 +1,35 @@
 //! Counting the answers to a read: a pure object that says when enough have come, what they say, and
 //! who must be repaired before and after the answer.
 //!
-//! **Never:** says "absent" from fewer answers than are needed, or counts a failure as an answer.
+//! **Never:** says "absent" from fewer answers than are needed of each set in force, or counts a failure
+//! as an answer.
 
-use paravon_model::{Failure, Merged, Ordinal, Outcome, Record, Version};
+use paravon_model::{Consistency, Failure, Merged, Ordinal, Outcome, Record, Version};
+use paravon_ring::Sets;
 
-use crate::answers::{Answers, MAX_REPLICAS, Standing, majority};
+use crate::answers::{Answers, Standing};
 use crate::mutants::{self, Mutant};
+use crate::quorum::{MAX_REPLICAS, Places, majority, needed};
 
 /// How a read stands while it asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ReadVerdict {
     /// More answers are needed.
     Pending,
-    /// Enough replicas answered; this is the newest of what they hold.
+    /// Enough replicas of every set answered; this is the newest of what they hold.
     Done(Option<Record>),
-    /// Enough replicas can no longer answer. Never "absent".
+    /// Of one set enough can no longer answer. Never "absent".
     Failed(Failure),
 }
 
 /// How a read stands once its winner is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum HeldVerdict {
-    /// A majority durably holds the winner or something newer (`READS_MONOTONIC`).
+    /// A majority of each set durably holds the winner or something newer (`READS_MONOTONIC`).
     Held,
     /// More write-backs must be acknowledged.
     Pending,
-    /// A majority can no longer come together.
+    /// A majority of one set can no longer come together.
     Failed(Failure),
 }
 
@@ -42,17 +45,47 @@ enum Repair {
     Failed,
 }
 
+/// The replicas that a read may turn to, of each set that lacks answers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wanted([Places; 2]);
+
+impl Wanted {
+    pub(crate) fn is_empty(self) -> bool {
+        self.0.iter().all(|places| places.is_empty())
+    }
+
+    /// How many sets the replica at this place would help.
+    pub(crate) fn helps(self, slot: usize) -> usize {
+        self.0.iter().filter(|places| places.contains(slot)).count()
+    }
+}
+
 /// The answers to one read.
 #[derive(Clone, Debug)]
 pub(crate) struct ReadTally {
     answers: Answers<Result<Option<Record>, Failure>>,
     repairs: [Repair; MAX_REPLICAS],
-    needed: usize,
+    level: Consistency,
+}
+
+/// What a further replica is turned to for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Further {
+    /// Answers are missing, even if all come that are on their way.
+    Missing,
+    /// Answers are late.
+    Late,
 }
 
 impl ReadTally {
-    pub(crate) fn new(replicas: &[Ordinal], needed: usize) -> Self {
-        Self { answers: Answers::of(replicas), repairs: [Repair::Unsent; MAX_REPLICAS], needed }
+    pub(crate) fn new(sets: Sets<'_>, level: Consistency) -> Self {
+        Self { answers: Answers::of(sets), repairs: [Repair::Unsent; MAX_REPLICAS], level }
+    }
+
+    /// Begins again under another layout (`EPOCH_FENCE`).
+    pub(crate) fn relayout(&mut self, sets: Sets<'_>) {
+        self.answers.relayout(sets);
+        self.repairs = [Repair::Unsent; MAX_REPLICAS];
     }
 
     pub(crate) fn answers(&self) -> &Answers<Result<Option<Record>, Failure>> {
@@ -63,15 +96,31 @@ impl ReadTally {
         &mut self.answers
     }
 
-    /// Whether the level promises what a majority promises.
+    /// Whether the level promises of any set what a majority of it promises.
     pub(crate) fn reaches_majority(&self) -> bool {
-        self.needed >= majority(self.answers.len())
+        self.promised().next().is_some()
     }
 
-    /// How many further replicas must be asked, beside those whose answer may still come.
-    pub(crate) fn wanting(&self) -> usize {
-        let good = self.answers.given().filter(|answer| answer.is_ok()).count();
-        self.needed.saturating_sub(good + self.answers.asking())
+    /// Whether a set has more replicas than the level asks for.
+    pub(crate) fn has_spare(&self) -> bool {
+        self.answers.sets().any(|set| set.len() > needed(self.level, set.len()))
+    }
+
+    /// The replicas that may be asked and are of a set that lacks answers.
+    pub(crate) fn wanted(&self, further: Further) -> Wanted {
+        let counted = match further {
+            Further::Missing => self.good().union(self.answers.asking()),
+            Further::Late => self.good(),
+        };
+        let unasked =
+            || self.answers.places(|slot| matches!(self.answers.standing(slot), Standing::Unasked));
+        let mut wanted = Wanted::default();
+        for (of_set, set) in wanted.0.iter_mut().zip(self.answers.sets()) {
+            if counted.among(set) < needed(self.level, set.len()) {
+                *of_set = unasked().common(set);
+            }
+        }
+        wanted
     }
 
     pub(crate) fn verdict(&self) -> ReadVerdict {
@@ -79,11 +128,12 @@ impl ReadTally {
         if mutants::is(Mutant::AbsentBelowQuorum) && answered().any(Option::is_none) {
             return ReadVerdict::Done(None);
         }
-        if answered().count() >= self.needed {
+        let good = self.good();
+        if self.lacking(good).is_none() {
             let newest = answered().flatten().max_by(|a, b| a.precedence(b));
             return ReadVerdict::Done(newest.cloned());
         }
-        if answered().count() + self.answers.outstanding() >= self.needed {
+        if self.lacking(good.union(self.answers.outstanding())).is_none() {
             return ReadVerdict::Pending;
         }
         ReadVerdict::Failed(self.failure())
@@ -95,33 +145,34 @@ impl ReadTally {
         match failures.next() {
             Some(failure) if self.answers.len() == 1 => failure.clone(),
             _ => {
-                let got = self.answers.given().filter(|answer| answer.is_ok()).count();
-                timeout(self.needed, got)
+                let good = self.good();
+                let first = || self.answers.sets().next().unwrap_or_default();
+                let set = self.lacking(good).unwrap_or_else(first);
+                timeout(needed(self.level, set.len()), good.among(set))
             }
         }
     }
 
-    /// Whether a majority holds `winner` or something newer.
+    /// Whether a majority of each set holds `winner` or something newer.
     pub(crate) fn held(&self, winner: Version) -> HeldVerdict {
-        let majority = majority(self.answers.len());
-        let count = |select: &dyn Fn(usize) -> bool| {
-            (0..self.answers.len()).filter(|&slot| select(slot)).count()
-        };
-        let held = count(&|slot| self.holds(slot, winner));
-        if held >= majority {
+        let held = self.answers.places(|slot| self.holds(slot, winner));
+        if self.promised().all(|set| has_majority(held, set)) {
             return HeldVerdict::Held;
         }
-        let lost = count(&|slot| self.repairs[slot] == Repair::Failed && !self.holds(slot, winner));
-        if self.answers.len() - lost >= majority {
+        let hopeful = |slot| self.repairs[slot] != Repair::Failed || held.contains(slot);
+        let hopeful = self.answers.places(hopeful);
+        if self.promised().all(|set| has_majority(hopeful, set)) {
             return HeldVerdict::Pending;
         }
         HeldVerdict::Failed(self.unheld(winner))
     }
 
-    /// What to say when no more write-backs are waited for.
+    /// What to say when no more write-backs are waited for: the numbers of a set that lacks some.
     pub(crate) fn unheld(&self, winner: Version) -> Failure {
-        let held = (0..self.answers.len()).filter(|&slot| self.holds(slot, winner)).count();
-        timeout(majority(self.answers.len()), held)
+        let held = self.answers.places(|slot| self.holds(slot, winner));
+        let lacking = self.promised().find(|set| !has_majority(held, *set));
+        let set = lacking.or_else(|| self.answers.sets().next()).unwrap_or_default();
+        timeout(majority(set.len()), held.among(set))
     }
 
     /// Whether the replica at this place answered with something older than `winner` and has not
@@ -132,11 +183,21 @@ impl ReadTally {
             && !self.holds(slot, winner)
     }
 
-    /// How many write-backs, beside those under way, are missing to a majority.
-    pub(crate) fn missing(&self, winner: Version) -> usize {
-        let counts = |&slot: &usize| self.holds(slot, winner) || self.repairs[slot] == Repair::Sent;
-        let counted = (0..self.answers.len()).filter(counts).count();
-        majority(self.answers.len()).saturating_sub(counted)
+    /// The replicas of the sets in which write-backs are missing to a majority, even if all are
+    /// acknowledged that are under way.
+    pub(crate) fn missing(&self, winner: Version) -> Places {
+        let sent = |slot| self.holds(slot, winner) || self.repairs[slot] == Repair::Sent;
+        self.short_of(self.answers.places(sent))
+    }
+
+    /// The replicas of the sets that lack a majority as yet.
+    pub(crate) fn unheld_sets(&self, winner: Version) -> Places {
+        self.short_of(self.answers.places(|slot| self.holds(slot, winner)))
+    }
+
+    fn short_of(&self, holders: Places) -> Places {
+        let short = self.promised().filter(|set| !has_majority(holders, *set));
+        short.fold(Places::default(), Places::union)
     }
 
     /// Places of the replicas that have not told what they hold and have not been sent the winner:
@@ -195,7 +256,24 @@ impl ReadTally {
 
     /// Whether an answer to a read or a write-back may still come.
     pub(crate) fn awaits(&self) -> bool {
-        self.answers.asking() > 0 || self.repairs.contains(&Repair::Sent)
+        !self.answers.asking().is_empty() || self.repairs.contains(&Repair::Sent)
+    }
+
+    /// The sets of which a majority must hold the winner before the answer: those of which the level
+    /// reaches one.
+    fn promised(&self) -> impl Iterator<Item = Places> {
+        let sets = if mutants::is(Mutant::JointReadBackToOneSet) { 1 } else { 2 };
+        let promised = |set: &Places| needed(self.level, set.len()) >= majority(set.len());
+        self.answers.sets().take(sets).filter(promised)
+    }
+
+    /// The first set of which fewer replicas than needed are in `places`.
+    fn lacking(&self, places: Places) -> Option<Places> {
+        self.answers.sets().find(|set| places.among(*set) < needed(self.level, set.len()))
+    }
+
+    fn good(&self) -> Places {
+        self.answers.places(|slot| matches!(self.answers.answer(slot), Some(Ok(_))))
     }
 
     fn holds(&self, slot: usize, winner: Version) -> bool {
@@ -205,6 +283,10 @@ impl ReadTally {
         };
         told || self.repairs[slot] == Repair::Held
     }
+}
+
+fn has_majority(places: Places, set: Places) -> bool {
+    places.among(set) >= majority(set.len())
 }
 
 fn timeout(needed: usize, got: usize) -> Failure {

@@ -1,6 +1,7 @@
 //! Being asked by another coordinator: store a record, or tell what is stored.
 //!
-//! Refuses whatever another layout asks for (`EPOCH_FENCE`) and says nothing at all to a stranger
+//! Refuses whatever another layout asks for, and everything before this node has stored the one in use
+//! (`EPOCH_FENCE`), and says nothing at all to a stranger
 //! (`NO_STRANGER`). **Never:** acknowledges what the store has not confirmed (`ACK_AFTER_STORE`).
 
 use alloc::vec::Vec;
@@ -10,12 +11,13 @@ use paravon_model::{
     Command, Failure, Hlc, Key, Merged, Ordinal, Outcome, Purpose, Record, ReplicaReply,
     ReplicaRequest, Version,
 };
-use paravon_ring::KeyHash;
+use paravon_ring::{KeyHash, Partition};
 
 use crate::event::{Effect, Now, PeerToken};
 use crate::mutants::{self, Mutant};
 use crate::operations::OperationId;
 use crate::peers::PATIENCE;
+use crate::pulled::NewPull;
 use crate::shard::{Operation, Shard};
 use crate::stores::Waiter;
 
@@ -56,7 +58,12 @@ impl Shard {
         let ReplicaRequest { fence, time_left, command } = request;
         let known = self.layout.fence();
         match fence.cmp(&known) {
-            Ordering::Equal => {}
+            Ordering::Equal if self.admits(&command) => {}
+            // It is about to be stored: there is nothing to ask for.
+            Ordering::Equal => {
+                let reply = ReplicaReply::LaterLayout { known };
+                return out.push(Effect::Answer { token, reply });
+            }
             Ordering::Less if mutants::is(Mutant::OlderFenceAccepted) => {}
             Ordering::Less => {
                 let document = self.layout.document().clone();
@@ -76,14 +83,20 @@ impl Shard {
         if self.layout.node_id(from).is_none() || time_left.is_zero() {
             return;
         }
+        if let Command::Pull { partition, pull } = command {
+            let deadline = now.monotonic + time_left;
+            let partition = Partition(partition);
+            return self.asked_pull(NewPull { from, token, deadline, partition, pull }, out);
+        }
         let overloaded = Failure::Overloaded { retry_after_ms: RETRY_AFTER_MS };
-        let refusal = if !self.replicas(hash).contains(&self.ordinal) {
+        let refusal = if !self.sets(hash).contains(self.ordinal) {
             Some(Failure::NotReady)
         } else {
             let under_way = self.stores.asked() + self.asked_reads;
             (under_way >= MAX_REPLICA_OPERATIONS).then_some(overloaded)
         };
         match command {
+            Command::Pull { .. } => {}
             Command::Read { key } => match refusal {
                 Some(failure) => tell_found(token, Err(failure), out),
                 None => {
@@ -101,6 +114,12 @@ impl Shard {
                 }
             },
         }
+    }
+
+    /// Whether this may be done under the layout in use (`EPOCH_FENCE`).
+    fn admits(&self, command: &Command) -> bool {
+        let pulls = matches!(command, Command::Pull { .. });
+        self.gate.is_open() || (pulls && mutants::is(Mutant::PullBeforeSettled))
     }
 
     fn store_for_peer(&mut self, now: Now, asked: AskedStore, out: &mut Vec<Effect>) {

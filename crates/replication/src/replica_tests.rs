@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use paravon_model::{
-    Command, Consistency, Failure, Fence, Merged, Ordinal, Outcome, Purpose, ReplicaReply,
-    ReplicaRequest,
+    Command, Consistency, Failure, Fence, Merged, Ordinal, Outcome, Progress, Purpose,
+    ReplicaReply, ReplicaRequest,
 };
 use paravon_ring::KeyHash;
 
@@ -60,7 +60,7 @@ fn a_replica_acknowledges_only_what_its_store_has_answered() {
 #[test]
 fn requests_of_another_layout_do_nothing() {
     let mut cluster = Cluster::new(3);
-    cluster.step(1, Event::Layout { layout: layout(3, 5) });
+    cluster.step(1, Event::Layout { layout: layout(3, 5), new: [].into() });
     for command in [store(START_MS, Purpose::Write), Command::Read { key: key("k") }] {
         let older = ask(&mut cluster, 2, fence(4), command.clone());
         let reply = ReplicaReply::StaleLayout { document: document(3, 5) };
@@ -161,14 +161,16 @@ fn a_document_is_settled_when_what_was_admitted_before_has_ended() {
     cluster.node(1).stalled = true;
     cluster.begin_put(2, "k", "v", Consistency::Quorum);
     cluster.run();
-    cluster.step(1, Event::Layout { layout: layout(3, 2) });
-    let settled = (1, Effect::Settled { fence: fence(2) });
+    cluster.step(1, Event::Layout { layout: layout(3, 2), new: [].into() });
+    let settled = (1, Effect::Settled { fence: fence(2), progress: Progress::default() });
     assert!(!cluster.said.contains(&settled));
     cluster.sync(1);
     assert!(cluster.said.contains(&settled));
-    cluster.step(3, Event::Layout { layout: layout(3, 2) });
+    cluster.step(3, Event::Layout { layout: layout(3, 2), new: [].into() });
     assert!(
-        cluster.said.contains(&(3, Effect::Settled { fence: fence(2) })),
+        cluster
+            .said
+            .contains(&(3, Effect::Settled { fence: fence(2), progress: Progress::default() })),
         "nothing to wait for"
     );
 }
@@ -177,7 +179,7 @@ fn a_document_is_settled_when_what_was_admitted_before_has_ended() {
 fn a_coordinator_that_is_behind_learns_and_sends_again_to_the_new_sets() {
     let mut old = Cluster::new(3);
     for node in 2..=3 {
-        old.step(node, Event::Layout { layout: layout(3, 2) });
+        old.step(node, Event::Layout { layout: layout(3, 2), new: [].into() });
     }
     let put = old.begin_put(1, "k", "v", Consistency::Quorum);
     let get = old.begin_get(1, "k", Consistency::Quorum);
@@ -185,7 +187,7 @@ fn a_coordinator_that_is_behind_learns_and_sends_again_to_the_new_sets() {
     assert_eq!((old.written(put), old.read(get)), (None, None), "no answer counts");
     let learn = (1, Effect::Learn { document: document(3, 2) });
     assert!(old.said.contains(&learn));
-    old.step(1, Event::Layout { layout: layout(3, 2) });
+    old.step(1, Event::Layout { layout: layout(3, 2), new: [].into() });
     old.run();
     assert!(old.written(put).unwrap().is_ok() && old.read(get).unwrap().is_ok());
 }
@@ -193,13 +195,13 @@ fn a_coordinator_that_is_behind_learns_and_sends_again_to_the_new_sets() {
 #[test]
 fn a_replica_that_is_behind_is_taught_and_asked_again_after_a_while() {
     let mut cluster = Cluster::new(3);
-    cluster.step(1, Event::Layout { layout: layout(3, 2) });
+    cluster.step(1, Event::Layout { layout: layout(3, 2), new: [].into() });
     let put = cluster.begin_put(1, "k", "v", Consistency::Quorum);
     let get = cluster.begin_get(1, "k", Consistency::Quorum);
     cluster.run();
     assert!(cluster.said.contains(&(1, Effect::Teach { peer: Ordinal(2) })));
     assert!(cluster.said.contains(&(2, Effect::AskDocument { peer: Ordinal(1) })));
-    cluster.step(2, Event::Layout { layout: layout(3, 2) });
+    cluster.step(2, Event::Layout { layout: layout(3, 2), new: [].into() });
     for _ in 0..10 {
         cluster.time += Duration::from_millis(1);
         cluster.step(1, Event::Tick);
@@ -224,7 +226,7 @@ fn answers_of_an_earlier_layout_are_void() {
     cluster.sync(2);
     let old_answer = cluster.wire.pop_front().unwrap();
     assert!(matches!(old_answer, Message::Reply { .. }));
-    cluster.step(1, Event::Layout { layout: layout(3, 2) });
+    cluster.step(1, Event::Layout { layout: layout(3, 2), new: [].into() });
     cluster.wire.clear();
     cluster.deliver(old_answer);
     cluster.sync(1);
@@ -233,7 +235,7 @@ fn answers_of_an_earlier_layout_are_void() {
     assert!(again > 0);
     cluster.cut(1, 3);
     cluster.cut(1, 2);
-    cluster.step(2, Event::Layout { layout: layout(3, 2) });
+    cluster.step(2, Event::Layout { layout: layout(3, 2), new: [].into() });
     cluster.link(1, 2);
     cluster.run();
     assert!(cluster.written(put).unwrap().is_ok());
@@ -244,7 +246,7 @@ fn the_level_is_taken_anew_when_the_layout_grows() {
     let mut lone = Cluster::new(1);
     lone.node(1).stalled = true;
     let put = lone.begin_put(1, "k", "v", Consistency::Quorum);
-    lone.step(1, Event::Layout { layout: layout(3, 2) });
+    lone.step(1, Event::Layout { layout: layout(3, 2), new: [].into() });
     lone.sync(1);
     assert_eq!(lone.written(put), None, "one of three is no majority");
 }

@@ -9,24 +9,34 @@ use core::cell::Cell;
 use core::time::Duration;
 
 use paravon_model::{
-    Body, Consistency, Document, Failure, Hlc, Merged, Ordinal, ReplicaReply, Revision, Version,
+    Body, Consistency, Document, Failure, Fence, Hlc, Key, Merged, Ordinal, Record, ReplicaReply,
+    Revision, Version,
 };
-use paravon_ring::{KeyHash, Layout};
+use paravon_ring::{KeyHash, Layout, Partition, Sets};
 
-use crate::answers::majority;
+use crate::admission::{Admission, Gate, Opens};
+use crate::clearing::Clearing;
 use crate::clock::{Clock, ClockSettings};
+use crate::emptying::Emptying;
 use crate::event::{Effect, Event, Now};
+use crate::fetch::Fetch;
 use crate::get::Read;
 use crate::handoff::{HandOver, Handoffs};
 use crate::hedge::Hedge;
 use crate::linger::{Lingerers, Lingering};
+use crate::mutants::{self, Mutant};
 use crate::operations::{OperationId, Operations};
 use crate::outgoing::Outgoing;
 use crate::pace::Pause;
 use crate::peers::{PATIENCE, Peers, Reach, Teach};
+use crate::portion::Portion;
+use crate::pull::{OwnSum, PullAsked};
+use crate::pulled::AskedPull;
 use crate::put::{NewWrite, Write};
+use crate::quorum::needed;
 use crate::replica::{AskedRead, tell_stored};
 use crate::stores::{Ended, Settled, Stores, Waiter};
+use crate::transfer::Transfer;
 
 /// The driver ticks at least so often while anything is under way, or while there are other members.
 const BEAT: Duration = Duration::from_millis(100);
@@ -39,8 +49,14 @@ const LOOK: Duration = Duration::from_millis(20);
 pub struct Settings {
     /// This node's number.
     pub ordinal: Ordinal,
+    /// Which of the node's shards it is.
+    pub number: u16,
+    /// How many shards the node has; this one owns the partitions `p % shards == number`.
+    pub shards: u16,
     /// Who stores what.
     pub layout: Arc<Layout>,
+    /// Whether requests may be admitted under that layout.
+    pub admission: Admission,
     /// The clock of this shard.
     pub clock: ClockSettings,
     /// Members for whom the store of this shard keeps hints.
@@ -51,7 +67,10 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Shard {
     pub(crate) ordinal: Ordinal,
+    pub(crate) portion: Portion,
     pub(crate) layout: Arc<Layout>,
+    /// Whether requests are admitted under that layout.
+    pub(crate) gate: Gate,
     pub(crate) clock: Clock,
     pub(crate) peers: Peers,
     pub(crate) operations: Operations<Operation>,
@@ -60,6 +79,10 @@ pub struct Shard {
     pub(crate) handoffs: Handoffs,
     /// Reads for other coordinators that the store of this node has not answered.
     pub(crate) asked_reads: usize,
+    /// Pulls for other members that the store of this node has not answered.
+    pub(crate) asked_pulls: usize,
+    pub(crate) emptying: Emptying,
+    pub(crate) transfer: Transfer,
     pub(crate) hedge: Hedge,
     pub(crate) lingering: Lingerers,
     /// Writes that the clock could not stamp yet, in the order in which they came.
@@ -87,21 +110,43 @@ pub(crate) enum Operation {
     Read(Read),
     Asked(AskedRead),
     HandOver(HandOver),
+    AskedPull(AskedPull),
+    Pull(PullAsked),
+    Fetch(Fetch),
+    OwnSum(OwnSum),
+    Clearing(Clearing),
 }
 
 impl Shard {
     /// A shard with nothing under way, without connections and without a permit to stamp.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self {
-            ordinal: settings.ordinal,
-            layout: settings.layout,
+        let Settings { ordinal, number, shards, layout, admission, .. } = settings;
+        let (gate, new) = match &admission {
+            Admission::Stored => (Gate::open(), &[][..]),
+            Admission::Empties(new) => (Gate::closed(), &new[..]),
+        };
+        let mut peers = Peers::new(ordinal);
+        if !gate.is_open() {
+            peers.hold_own();
+        }
+        let portion = Portion::new(number, shards);
+        let own = new.iter().copied().filter(|&partition| portion.owns(partition));
+        let transfer = Transfer::new(&layout, ordinal, portion);
+        let mut shard = Self {
+            ordinal,
+            portion,
+            layout,
+            gate,
             clock: Clock::new(settings.clock),
-            peers: Peers::new(settings.ordinal),
+            peers,
             operations: Operations::new(),
             stores: Stores::new(),
             handoffs: Handoffs::new(&settings.hinted),
             asked_reads: 0,
+            asked_pulls: 0,
+            emptying: Emptying::of(own),
+            transfer,
             hedge: Hedge::new(),
             lingering: Lingerers::default(),
             waiting_for_ceiling: VecDeque::new(),
@@ -112,7 +157,11 @@ impl Shard {
             earliest: None,
             learned: Revision::default(),
             asked_document: None,
+        };
+        if shard.gate.is_open() {
+            shard.begin_cleaning();
         }
+        shard
     }
 
     /// Takes one event and appends what is to be done to `out`. Never blocks, never fails.
@@ -144,6 +193,7 @@ impl Shard {
             }
             Event::Read { operation, answer } => match self.operations.get(operation) {
                 Some(Operation::Asked(_)) => self.asked_read(operation, answer, out),
+                Some(Operation::Fetch(_)) => self.fetch_looked(now, operation, answer, out),
                 _ => self.read_answered(now, operation, self.ordinal, answer, out),
             },
             Event::Hints { target, hints } => self.hints_read(now, target, hints, out),
@@ -157,7 +207,12 @@ impl Shard {
             }
             Event::LinkDown { peer } => self.link_down(now, peer, out),
             Event::Dead { peer } => self.dead(now, peer, out),
-            Event::Layout { layout } => self.use_layout(now, layout, out),
+            Event::Layout { layout, new } => self.use_layout(now, layout, &new, out),
+            Event::Admit { fence } => self.admit(now, fence, out),
+            Event::Scanned { operation, page } => self.scanned(now, operation, page, out),
+            Event::Forgotten { operation, answer } => {
+                self.forget_ended(now, operation, &answer, out);
+            }
             Event::Clock { permit } => self.clock.set_permit(permit),
             Event::CeilingRaised { ceiling } => self.ceiling_raised(now, ceiling, out),
             Event::CeilingRefused { failure } => self.ceiling_refused(&failure, out),
@@ -187,9 +242,20 @@ impl Shard {
     /// while there is nothing. It may have passed already.
     #[must_use]
     pub fn next_wake(&self) -> Option<Duration> {
-        let beats = self.under_way() > 0 || self.layout.members().len() > 1;
+        let beats = self.under_way() > 0 || self.layout.document().members().nth(1).is_some();
         let beat = beats.then(|| self.ticked + BEAT);
-        let wakes = [beat, self.hedge.next_wake(), self.handoff_wake(), self.ask_again];
+        // A start in the middle of an emptying goes on with the first tick.
+        let begins = self.gate.is_settling() && self.stores.settled() == Settled::Now;
+        let due = (begins && !self.clears()).then_some(self.ticked);
+        let wakes = [
+            beat,
+            due,
+            self.hedge.next_wake(),
+            self.handoff_wake(),
+            self.ask_again,
+            self.transfer_wake(),
+            self.clearing_wake(),
+        ];
         wakes.into_iter().flatten().min()
     }
 
@@ -216,13 +282,25 @@ impl Shard {
             (Operation::HandOver(_), ReplicaReply::Stored { stamp, answer }) => {
                 self.hint_answered(now, id, from, stamp, &answer, out);
             }
-            (Operation::Asked(_), _) | (_, ReplicaReply::Found { .. }) => {}
+            (Operation::Pull(_), ReplicaReply::Pulled { answer }) => {
+                self.pull_answered(now, id, from, answer, out);
+            }
+            (Operation::Fetch(_), ReplicaReply::Found { answer }) => {
+                self.fetch_found(now, id, from, answer, out);
+            }
+            (operation, _) if operation.is_at_home() => {}
+            (_, ReplicaReply::Stored { .. })
+            | (_, ReplicaReply::Found { .. })
+            | (_, ReplicaReply::Pulled { .. }) => {}
             (_, ReplicaReply::StaleLayout { document }) => {
                 self.learn(document, out);
                 self.postpone(now, id, from, out);
             }
-            (_, ReplicaReply::LaterLayout { .. }) => {
-                if self.peers.teach(now.monotonic, from) == Teach::Now {
+            (_, ReplicaReply::LaterLayout { known }) => {
+                // One that knows this layout, and has not stored it, needs no more than time.
+                if known < self.layout.fence()
+                    && self.peers.teach(now.monotonic, from) == Teach::Now
+                {
                     out.push(Effect::Teach { peer: from });
                 }
                 self.postpone(now, id, from, out);
@@ -244,7 +322,8 @@ impl Shard {
             Some(Operation::Write(_)) => self.postpone_write(now, id, from),
             Some(Operation::Read(_)) => self.postpone_read(now, id, from, out),
             Some(Operation::HandOver(_)) => self.hint_failed(now, id, Pause::Long, out),
-            Some(Operation::Asked(_)) | None => {}
+            // Short, because it is about to have stored the layout.
+            _ => self.transfer_failed(now, id, Pause::Short, out),
         }
     }
 
@@ -271,9 +350,26 @@ impl Shard {
             Waiter::Hint(id) => self.hint_answered(now, id, self.ordinal, stamp, &answer, out),
             Waiter::Peer(token) => tell_stored(token, stamp, answer, out),
             Waiter::PeerHint(token, stamp) => tell_stored(token, stamp, answer, out),
+            Waiter::Pulled(id) => self.fetch_stored(now, id, &answer, out),
+            Waiter::Forget(_) => {}
         }
         if settled == Settled::Now {
-            out.push(Effect::Settled { fence: self.layout.fence() });
+            self.settle(now, out);
+        }
+    }
+
+    /// The store of this node has read a page.
+    fn scanned(
+        &mut self,
+        now: Now,
+        id: OperationId,
+        page: Result<Vec<(KeyHash, Key, Record)>, Failure>,
+        out: &mut Vec<Effect>,
+    ) {
+        match self.operations.get(id) {
+            Some(Operation::AskedPull(_)) => self.asked_pull_scanned(now, id, page, out),
+            Some(Operation::OwnSum(_)) => self.own_summed(now, id, page, out),
+            _ => self.clearing_scanned(now, id, page, out),
         }
     }
 
@@ -288,6 +384,7 @@ impl Shard {
             }
         }
         self.resume_handoff(now, peer, out);
+        self.transfer_linked(now, peer, out);
     }
 
     fn link_down(&mut self, now: Now, peer: Ordinal, out: &mut Vec<Effect>) {
@@ -299,6 +396,7 @@ impl Shard {
             }
         }
         self.give_up_handoff(peer);
+        self.transfer_unlinked(now, peer, out);
     }
 
     fn dead(&mut self, now: Now, peer: Ordinal, out: &mut Vec<Effect>) {
@@ -310,23 +408,34 @@ impl Shard {
             }
         }
         self.give_up_handoff(peer);
+        self.transfer_unlinked(now, peer, out);
     }
 
     /// A document is durable. Under a higher fence all answers are void, and what was admitted before
-    /// must end before the document counts as stored (`EPOCH_FENCE`).
-    fn use_layout(&mut self, now: Now, layout: Arc<Layout>, out: &mut Vec<Effect>) {
-        let (known, fence) = (self.layout.fence(), layout.fence());
+    /// must end before the document counts as stored; nothing is admitted until then (`EPOCH_FENCE`).
+    fn use_layout(
+        &mut self,
+        now: Now,
+        layout: Arc<Layout>,
+        new: &[Partition],
+        out: &mut Vec<Effect>,
+    ) {
         if layout.document().revision() < self.layout.document().revision() {
             return;
         }
+        let (known, fence) = (self.layout.fence(), layout.fence());
         self.layout = layout;
-        let settled = if fence > known { self.stores.relayout() } else { self.stores.settled() };
-        if settled == Settled::Now {
-            out.push(Effect::Settled { fence });
-        }
         if fence <= known {
             return;
         }
+        self.stores.relayout();
+        self.relayout_emptying(new);
+        self.relayout_transfer();
+        self.gate = Gate::closed();
+        if !self.gate.is_open() {
+            self.peers.hold_own();
+        }
+        self.settle(now, out);
         for id in self.operations.select(Operation::is_coordinated) {
             match self.operations.get(id) {
                 Some(Operation::Write(_)) => self.relayout_write(now, id, out),
@@ -334,6 +443,39 @@ impl Shard {
             }
         }
         self.relayout_handoffs(now, out);
+    }
+
+    /// Says once that the layout in use has settled: what was admitted before has ended, and what this
+    /// node is new to is empty.
+    pub(crate) fn settle(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if !self.gate.is_settling() || self.stores.settled() == Settled::No {
+            return;
+        }
+        self.resume_clearing(now, out);
+        self.advance_emptying(out);
+        if self.gate.is_settling() && self.emptying.is_done() {
+            self.gate.settle();
+            let (fence, progress) = (self.layout.fence(), self.transfer.progress());
+            out.push(Effect::Settled { fence, progress });
+        }
+    }
+
+    /// The node has stored the document: its own replica takes what waited for it.
+    fn admit(&mut self, now: Now, fence: Fence, out: &mut Vec<Effect>) {
+        if fence != self.layout.fence() || self.gate.admit() != Opens::Now {
+            return;
+        }
+        self.peers.admit_own();
+        self.reachable(now, self.ordinal, out);
+        self.advance_handoffs(now, out);
+        self.begin_cleaning();
+        self.advance_cleaning(out);
+        self.advance_transfer(now, out);
+    }
+
+    /// Whether requests may be admitted under the layout in use (`EPOCH_FENCE`).
+    pub(crate) fn is_admitted(&self) -> bool {
+        self.gate.is_open()
     }
 
     fn ceiling_raised(&mut self, now: Now, ceiling: Hlc, out: &mut Vec<Effect>) {
@@ -352,6 +494,7 @@ impl Shard {
 
     fn tick(&mut self, now: Now, out: &mut Vec<Effect>) {
         self.ticked = now.monotonic;
+        self.settle(now, out);
         self.hedge_reads(now, out);
         if self.looked.is_none_or(|looked| now.monotonic >= looked + LOOK) {
             self.looked = Some(now.monotonic);
@@ -368,8 +511,12 @@ impl Shard {
             }
         }
         self.advance_handoffs(now, out);
+        self.settle(now, out);
+        self.resume_clearing(now, out);
+        self.advance_cleaning(out);
+        self.advance_transfer(now, out);
         // Among others the ceiling is renewed although nothing is written (`DISK_NOT_OLDER`).
-        if self.layout.members().len() > 1
+        if self.layout.document().members().nth(1).is_some()
             && let Some(ceiling) = self.clock.idle_ceiling(now)
         {
             out.push(Effect::RaiseCeiling { ceiling });
@@ -402,7 +549,8 @@ impl Shard {
                 Some(Operation::Write(_)) => self.expire_write(now, id, out),
                 Some(Operation::Read(_)) => self.expire_read(id, out),
                 Some(Operation::HandOver(_)) => self.hint_failed(now, id, Pause::Short, out),
-                Some(Operation::Asked(_)) | None => {}
+                Some(Operation::Pull(_) | Operation::Fetch(_)) => self.transfer_late(now, id, out),
+                _ => {}
             }
         }
         // While the log stands still nobody else takes them from the queue.
@@ -422,51 +570,58 @@ impl Shard {
         (operations, Outgoing { now, layout, peers, stores, handoffs, out })
     }
 
-    /// The nodes that store a key.
-    pub(crate) fn replicas(&self, hash: KeyHash) -> &[Ordinal] {
-        self.layout.replicas(hash.partition(self.layout.shift()))
+    /// Gives the operation another id, so that answers under the old one find nothing (`EPOCH_FENCE`).
+    pub(crate) fn void_answers_to(&mut self, id: OperationId) -> Option<OperationId> {
+        if mutants::is(Mutant::OlderAnswersCounted) {
+            return Some(id);
+        }
+        self.operations.renew(id)
     }
 
-    /// How many replicas an operation on `hash` must hear from.
+    /// The nodes that store a key.
+    pub(crate) fn sets(&self, hash: KeyHash) -> Sets<'_> {
+        self.layout.sets(hash.partition(self.layout.shift()))
+    }
+
+    /// Whether there are, in each set in force, as many replicas as an operation on `hash` must hear
+    /// from.
     ///
-    /// A node that is no member any more coordinates nothing.
-    pub(crate) fn needed(&self, hash: KeyHash, consistency: Consistency) -> Result<usize, Failure> {
+    /// A node that is no member any more coordinates nothing; one that is leaving does.
+    pub(crate) fn check_level(&self, hash: KeyHash, level: Consistency) -> Result<(), Failure> {
         if self.layout.node_id(self.ordinal).is_none() {
             return Err(Failure::NotReady);
         }
-        let replicas = self.replicas(hash).len();
-        let needed = match consistency {
-            Consistency::Quorum => majority(replicas),
-            level => level.needed(replicas),
-        };
         let replication_factor = usize::from(self.layout.replication_factor());
-        if needed > replication_factor {
-            return Err(Failure::TooManyReplicas { needed, replication_factor });
-        }
-        if needed > replicas {
-            return Err(self.unavailable(hash, needed));
-        }
-        Ok(needed)
-    }
-
-    /// Whether enough replicas are not known to be down: else nothing is sent at all.
-    pub(crate) fn check_alive(&self, hash: KeyHash, needed: usize) -> Result<(), Failure> {
-        let dead = |replica: &&Ordinal| self.peers.reach(**replica) == Reach::Dead;
-        let replicas = self.replicas(hash);
-        if replicas.len() - replicas.iter().filter(dead).count() < needed {
-            return Err(self.unavailable(hash, needed));
+        for set in self.sets(hash).iter() {
+            let needed = needed(level, set.len());
+            if needed > replication_factor {
+                return Err(Failure::TooManyReplicas { needed, replication_factor });
+            }
+            if needed > set.len() {
+                return Err(self.unavailable(set, needed));
+            }
         }
         Ok(())
     }
 
-    fn unavailable(&self, hash: KeyHash, needed: usize) -> Failure {
-        let replicas = self.replicas(hash);
-        let dead: Vec<Ordinal> = replicas
-            .iter()
-            .copied()
-            .filter(|&replica| self.peers.reach(replica) == Reach::Dead)
-            .collect();
-        let alive = replicas.len() - dead.len();
+    /// As [`check_level`](Self::check_level), and whether enough of those replicas are not known to be
+    /// down: else nothing is sent at all.
+    pub(crate) fn check_alive(&self, hash: KeyHash, level: Consistency) -> Result<(), Failure> {
+        self.check_level(hash, level)?;
+        let dead = |replica: &&Ordinal| self.peers.reach(**replica) == Reach::Dead;
+        for set in self.sets(hash).iter() {
+            let needed = needed(level, set.len());
+            if set.len() - set.iter().filter(dead).count() < needed {
+                return Err(self.unavailable(set, needed));
+            }
+        }
+        Ok(())
+    }
+
+    fn unavailable(&self, set: &[Ordinal], needed: usize) -> Failure {
+        let is_dead = |replica: &Ordinal| self.peers.reach(*replica) == Reach::Dead;
+        let dead: Vec<Ordinal> = set.iter().copied().filter(is_dead).collect();
+        let alive = set.len() - dead.len();
         let down = dead.iter().filter_map(|&dead| self.layout.node_id(dead).cloned()).collect();
         Failure::QuorumUnavailable { needed, alive, down }
     }
@@ -478,8 +633,15 @@ impl Operation {
             Self::Write(write) => Some(write.deadline),
             Self::Read(read) => Some(read.deadline),
             Self::HandOver(hint) => Some(hint.deadline),
-            Self::Asked(_) => None,
+            Self::Pull(pull) => Some(pull.deadline()),
+            Self::Fetch(fetch) => fetch.deadline(),
+            _ => None,
         }
+    }
+
+    /// Whether it asks the store of this node alone.
+    fn is_at_home(&self) -> bool {
+        matches!(self, Self::Asked(_) | Self::AskedPull(_) | Self::OwnSum(_) | Self::Clearing(_))
     }
 
     /// Whether it is a client's.

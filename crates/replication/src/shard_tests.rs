@@ -7,11 +7,12 @@ use core::time::Duration;
 
 use paravon_model::{
     Address, Body, ClusterId, Consistency, Delete, Document, Failure, Fence, Get, Hlc, Key, Kind,
-    Member, Merged, NodeId, Ordinal, Outcome, Phase, Put, Record, Size, Value, Version,
+    Member, Merged, NodeId, Ordinal, Outcome, Phase, Put, Record, Roster, Size, Value, Version,
 };
 use paravon_ring::{KeyHash, Layout};
 
 use super::{Settings, Shard};
+use crate::admission::Admission;
 use crate::clock::{ClockSettings, Permit};
 use crate::event::{Effect, Event, Now, Reply, RequestToken};
 use crate::operations::OperationId;
@@ -39,8 +40,8 @@ impl World {
             phase: Phase::Stable,
             hash_seed: 0,
             shift: 16,
-            replication_factor: 3,
-            current: vec![member],
+            current: Roster { members: vec![member], replication_factor: 3 },
+            past: vec![],
             council: vec![Ordinal(1)],
             next_ordinal: 2,
             operations: vec![],
@@ -49,7 +50,15 @@ impl World {
         let max_skew = Duration::from_millis(500);
         let clock = ClockSettings { max_skew, recovered: Hlc::ZERO, lane: 0, lanes: 1 };
         let hinted = Vec::new();
-        let shard = Shard::new(Settings { ordinal: Ordinal(1), layout, clock, hinted });
+        let shard = Shard::new(Settings {
+            ordinal: Ordinal(1),
+            number: 0,
+            shards: 1,
+            layout,
+            admission: Admission::Stored,
+            clock,
+            hinted,
+        });
         let now = Now { monotonic: Duration::ZERO, wall_ms: 10_000 };
         let mut world = Self { shard, now };
         world.step(Event::Clock { permit: Permit::Alone });
@@ -277,10 +286,10 @@ fn nothing_is_stamped_after_the_deadline() {
 #[test]
 fn an_older_document_changes_nothing() {
     let mut cluster = Cluster::new(3);
-    cluster.step(1, Event::Layout { layout: layout(3, 5) });
+    cluster.step(1, Event::Layout { layout: layout(3, 5), new: [].into() });
     cluster.said.clear();
-    cluster.step(1, Event::Layout { layout: layout(1, 4) });
+    cluster.step(1, Event::Layout { layout: layout(1, 4), new: [].into() });
     assert!(cluster.said.is_empty(), "it is not settled: {:?}", cluster.said);
     assert_eq!(cluster.node(1).shard.layout.fence(), Fence { generation: 0, number: 5 });
-    assert_eq!(cluster.node(1).shard.replicas(KeyHash(0)).len(), 3);
+    assert_eq!(cluster.node(1).shard.sets(KeyHash(0)).current.len(), 3);
 }

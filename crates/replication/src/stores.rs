@@ -1,9 +1,10 @@
-//! What the store of this node was asked to merge, and for whom: the only place where an
+//! What the store of this node was asked to merge or to forget, and for whom: the only place where an
 //! acknowledgement comes from (`ACK_AFTER_STORE`), and the count of what an earlier layout admitted
 //! (`EPOCH_FENCE`).
 //!
 //! Every [`Effect::Store`](crate::Effect::Store) is in here until its
-//! [`Event::Stored`](crate::Event::Stored), even when whoever asked for it has ended.
+//! [`Event::Stored`](crate::Event::Stored), and every [`Effect::Forget`](crate::Effect::Forget) until
+//! its [`Event::Forgotten`](crate::Event::Forgotten), even when whoever asked for it has ended.
 
 use paravon_model::Version;
 
@@ -23,6 +24,17 @@ pub(crate) enum Waiter {
     Peer(PeerToken),
     /// Another coordinator that hands over a hint of this version.
     PeerHint(PeerToken, Version),
+    /// A partition that this shard takes over.
+    Pulled(OperationId),
+    /// A partition that this shard clears.
+    Forget(OperationId),
+}
+
+impl Waiter {
+    /// Whether everything else goes first.
+    fn yields(self) -> bool {
+        matches!(self, Self::PeerHint(..) | Self::Pulled(_) | Self::Forget(_))
+    }
 }
 
 #[derive(Debug)]
@@ -42,8 +54,8 @@ pub(crate) struct Stores {
     earlier: usize,
     /// Stores under way for other coordinators.
     asked: usize,
-    /// Stores under way for the hints of other coordinators.
-    hints: usize,
+    /// Stores under way that yield to others.
+    background: usize,
 }
 
 /// What the end of a store means.
@@ -65,7 +77,7 @@ pub(crate) enum Settled {
 
 impl Stores {
     pub(crate) fn new() -> Self {
-        Self { pending: Operations::new(), epoch: 0, earlier: 0, asked: 0, hints: 0 }
+        Self { pending: Operations::new(), epoch: 0, earlier: 0, asked: 0, background: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -79,12 +91,12 @@ impl Stores {
 
     /// Stores that hints yield to.
     pub(crate) fn foreground(&self) -> usize {
-        self.pending.len() - self.hints
+        self.pending.len() - self.background
     }
 
     pub(crate) fn begin(&mut self, waiter: Waiter) -> OperationId {
         self.asked += usize::from(matches!(waiter, Waiter::Peer(_) | Waiter::PeerHint(..)));
-        self.hints += usize::from(matches!(waiter, Waiter::PeerHint(..)));
+        self.background += usize::from(waiter.yields());
         self.pending.insert(PendingStore { waiter, epoch: self.epoch })
     }
 
@@ -92,7 +104,7 @@ impl Stores {
     pub(crate) fn end(&mut self, id: OperationId) -> Option<Ended> {
         let PendingStore { waiter, epoch } = self.pending.remove(id)?;
         self.asked -= usize::from(matches!(waiter, Waiter::Peer(_) | Waiter::PeerHint(..)));
-        self.hints -= usize::from(matches!(waiter, Waiter::PeerHint(..)));
+        self.background -= usize::from(waiter.yields());
         let mut settled = Settled::No;
         if epoch != self.epoch {
             self.earlier -= 1;

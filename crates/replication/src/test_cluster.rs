@@ -9,12 +9,13 @@ use core::cmp::Ordering;
 use core::time::Duration;
 
 use paravon_model::{
-    Address, ClusterId, Command, Consistency, Document, Failure, Get, Hlc, Key, Member, Merged,
-    NodeId, Ordinal, Outcome, Phase, Put, Record, ReplicaReply, ReplicaRequest, Size, Value,
-    Version,
+    Address, ClusterId, Command, Consistency, Document, Failure, Get, Hlc, Joint, Key, Member,
+    Merged, NodeId, Ordinal, Outcome, Phase, Put, Record, ReplicaReply, ReplicaRequest, Roster,
+    Size, Value, Version,
 };
-use paravon_ring::{KeyHash, Layout};
+use paravon_ring::{KeyHash, Layout, Partition};
 
+use crate::admission::Admission;
 use crate::clock::{ClockSettings, Permit};
 use crate::event::{Effect, Event, Hint, Now, PeerToken, Reply, RequestToken};
 use crate::operations::OperationId;
@@ -55,6 +56,8 @@ pub(crate) struct Node {
     pub(crate) stalled: bool,
     /// Whether its log makes no ceiling durable for the time being.
     pub(crate) log_stalled: bool,
+    /// Whether its disk does not say, for the time being, that it has stored a document.
+    pub(crate) unstored: bool,
     /// What its store answers to every merge, where it fails.
     pub(crate) broken: Option<Failure>,
     /// Wall clock less true time, in milliseconds.
@@ -72,33 +75,52 @@ pub(crate) struct Cluster {
     requests: u64,
 }
 
-pub(crate) fn document(members: u32, fence: u64) -> Arc<Document> {
-    let member = |number| Member {
+fn roster(members: &[u32]) -> Roster {
+    let member = |&number: &u32| Member {
         ordinal: Ordinal(number),
         node_id: NodeId::new(&format!("node-{number}")).unwrap(),
         size: Size::L,
         zone: None,
         address: Address::new("127.0.0.1:6000"),
     };
+    Roster { members: members.iter().map(member).collect(), replication_factor: 3 }
+}
+
+fn document_of(members: &[u32], phase: Phase, fence: u64) -> Arc<Document> {
     Arc::new(Document {
         cluster_id: ClusterId(1),
         generation: 0,
         rescue_id: 0,
         version: fence,
         fence,
-        phase: Phase::Stable,
+        phase,
         hash_seed: 0,
-        shift: 16,
-        replication_factor: 3,
-        current: (1..=members).map(member).collect(),
+        shift: 4,
+        current: roster(members),
+        past: vec![],
         council: vec![Ordinal(1)],
-        next_ordinal: members + 1,
+        next_ordinal: 100,
         operations: vec![],
     })
 }
 
+/// Members 1 to so many.
+pub(crate) fn document(members: u32, fence: u64) -> Arc<Document> {
+    document_of(&(1..=members).collect::<Vec<_>>(), Phase::Stable, fence)
+}
+
 pub(crate) fn layout(members: u32, fence: u64) -> Arc<Layout> {
     Arc::new(Layout::of(document(members, fence)))
+}
+
+/// On the way from these members to those.
+pub(crate) fn joint_document(current: &[u32], next: &[u32], fence: u64) -> Arc<Document> {
+    let joint = Joint { next: roster(next), lost: vec![] };
+    document_of(current, Phase::Joint(joint), fence)
+}
+
+pub(crate) fn joint(current: &[u32], next: &[u32], fence: u64) -> Arc<Layout> {
+    Arc::new(Layout::of(joint_document(current, next, fence)))
 }
 
 pub(crate) fn key(name: &str) -> Key {
@@ -117,8 +139,13 @@ pub(crate) fn record(ms: u64, value: &str) -> Record {
 impl Cluster {
     /// So many nodes, all linked, measured and with a ceiling; nothing on the way.
     pub(crate) fn new(members: u32) -> Self {
+        Self::of(members, &layout(members, 1))
+    }
+
+    /// So many nodes that have stored this layout, whether they are of it or not.
+    pub(crate) fn of(members: u32, layout: &Arc<Layout>) -> Self {
         let mut cluster = Self {
-            nodes: (1..=members).map(|number| Node::new(number, members)).collect(),
+            nodes: (1..=members).map(|number| Node::new(number, layout)).collect(),
             time: Duration::from_secs(10),
             wire: VecDeque::new(),
             replies: BTreeMap::new(),
@@ -134,6 +161,20 @@ impl Cluster {
         }
         cluster.run();
         cluster
+    }
+
+    /// These nodes learn a layout.
+    pub(crate) fn learn(&mut self, nodes: &[u32], layout: &Arc<Layout>) {
+        for &node in nodes {
+            self.step(node, Event::Layout { layout: layout.clone(), new: [].into() });
+        }
+    }
+
+    /// The node has stored its document.
+    pub(crate) fn admit(&mut self, node: u32) {
+        self.node(node).unstored = false;
+        let fence = self.node(node).shard.layout.fence();
+        self.step(node, Event::Admit { fence });
     }
 
     pub(crate) fn node(&mut self, number: u32) -> &mut Node {
@@ -197,6 +238,18 @@ impl Cluster {
                 let answer = Ok(self.node(number).stored.get(&key).cloned());
                 return Some(Event::Read { operation, answer });
             }
+            Effect::Scan { operation, partition, after, limit, bytes } => {
+                let page = self.node(number).scan(partition, after, limit, bytes);
+                return Some(Event::Scanned { operation, page });
+            }
+            Effect::Forget { operation, key, .. } => {
+                let node = self.node(number);
+                let answer = node.broken.clone().map_or(Ok(()), Err);
+                if answer.is_ok() {
+                    node.stored.remove(&key);
+                }
+                return Some(Event::Forgotten { operation, answer });
+            }
             Effect::KeepHint { target, hint: Hint { hash, key, record } } => {
                 let kept = self.node(number).hints.entry((target, hash, key));
                 kept.and_modify(|kept| {
@@ -231,6 +284,10 @@ impl Cluster {
             Effect::RaiseCeiling { ceiling } if !self.node(number).log_stalled => {
                 return Some(Event::CeilingRaised { ceiling });
             }
+            Effect::Settled { fence, progress } => {
+                self.said.push((number, Effect::Settled { fence, progress }));
+                return (!self.node(number).unstored).then_some(Event::Admit { fence });
+            }
             other => self.said.push((number, other)),
         }
         None
@@ -241,9 +298,10 @@ impl Cluster {
         match message {
             Message::Request { from, to, operation, request } => {
                 let key = match &request.command {
-                    Command::Store { key, .. } | Command::Read { key } => key,
+                    Command::Store { key, .. } | Command::Read { key } => Some(key),
+                    Command::Pull { .. } => None,
                 };
-                let hash = KeyHash::of(key, 0);
+                let hash = key.map_or(KeyHash(0), |key| KeyHash::of(key, 0));
                 let node = self.node(to);
                 node.tokens.push((from, operation));
                 let token = PeerToken(u64::try_from(node.tokens.len() - 1).unwrap());
@@ -253,6 +311,15 @@ impl Cluster {
                 self.step(to, Event::Answered { from: Ordinal(from), operation, reply });
             }
         }
+    }
+
+    /// The node begins anew with what it holds durably, under a layout that it has stored.
+    pub(crate) fn restart(&mut self, number: u32, layout: &Arc<Layout>) {
+        let node = self.node(number);
+        node.shard = shard(number, layout, Admission::Stored);
+        node.tokens.clear();
+        node.queued.clear();
+        self.measure(number);
     }
 
     /// Makes durable what a node has queued, as its store would, and tells its shard.
@@ -377,26 +444,66 @@ impl Cluster {
     }
 }
 
+/// The only shard of this node.
+pub(crate) fn shard(number: u32, layout: &Arc<Layout>, admission: Admission) -> Shard {
+    Shard::new(settings(number, layout, admission))
+}
+
+pub(crate) fn settings(number: u32, layout: &Arc<Layout>, admission: Admission) -> Settings {
+    let max_skew = Duration::from_millis(500);
+    Settings {
+        number: 0,
+        shards: 1,
+        admission,
+        ordinal: Ordinal(number),
+        layout: layout.clone(),
+        clock: ClockSettings { max_skew, recovered: Hlc::ZERO, lane: 0, lanes: 1 },
+        hinted: Vec::new(),
+    }
+}
+
 impl Node {
-    fn new(number: u32, members: u32) -> Self {
-        let max_skew = Duration::from_millis(500);
-        let shard = Shard::new(Settings {
-            ordinal: Ordinal(number),
-            layout: layout(members, 1),
-            clock: ClockSettings { max_skew, recovered: Hlc::ZERO, lane: 0, lanes: 1 },
-            hinted: Vec::new(),
-        });
+    fn new(number: u32, layout: &Arc<Layout>) -> Self {
         Self {
-            shard,
+            shard: shard(number, layout, Admission::Stored),
             stored: BTreeMap::new(),
             hints: BTreeMap::new(),
             queued: VecDeque::new(),
             stalled: false,
             log_stalled: false,
+            unstored: false,
             broken: None,
             skew_ms: 0,
             tokens: Vec::new(),
         }
+    }
+
+    fn scan(
+        &self,
+        partition: Partition,
+        after: Option<(KeyHash, Key)>,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Vec<(KeyHash, Key, Record)>, Failure> {
+        if let Some(failure) = &self.broken {
+            return Err(failure.clone());
+        }
+        let shift = self.shard.layout.shift();
+        let places = self.stored.keys().map(|key| (KeyHash::of(key, 0), key));
+        let of_partition = places.filter(|(hash, _)| hash.partition(shift) == partition);
+        let behind = |place: &(KeyHash, &Key)| {
+            after.as_ref().is_none_or(|(hash, key)| *place > (*hash, key))
+        };
+        let mut found: Vec<_> = of_partition.filter(behind).collect();
+        found.sort();
+        let mut taken = 0;
+        let room = |place: &(KeyHash, &Key)| {
+            let fits = taken < bytes;
+            taken += place.1.encoded().len();
+            fits
+        };
+        let page = found.into_iter().take(limit).take_while(room);
+        Ok(page.map(|(hash, key)| (hash, key.clone(), self.stored[key].clone())).collect())
     }
 
     pub(crate) fn merge(&mut self, key: Key, record: Record) -> Merged {

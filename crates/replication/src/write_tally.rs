@@ -1,22 +1,24 @@
 //! Counting the answers to a write: a pure object that says when enough have come and what the end is.
 //!
-//! The rules are those of `docs/semantics.md` sections 3 and 4; nothing here stamps, sends or waits.
+//! The rules are those of `docs/semantics.md` sections 3, 4 and 8; nothing here stamps, sends or waits.
 //! **Never:** counts an answer to another stamp than the last, a failure as an answer, or a replica
-//! twice.
+//! twice in one set; and never takes enough of one set for enough.
 
-use paravon_model::{Failure, Merged, Ordinal, Outcome, Version};
+use paravon_model::{Consistency, Failure, Merged, Ordinal, Outcome, Version};
+use paravon_ring::Sets;
 
-use crate::answers::{Answers, Standing, majority};
+use crate::answers::{Answers, Standing};
 use crate::mutants::{self, Mutant};
+use crate::quorum::{Places, majority, needed};
 
 /// How a write stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum WriteVerdict {
     /// More answers are needed.
     Pending,
-    /// Enough replicas have the write durably: so many.
+    /// Enough replicas of every set have the write durably.
     Done {
-        /// Replicas that acknowledged.
+        /// Replicas that acknowledged, of whichever set.
         acks: usize,
     },
     /// Newer versions stand in the way: move the clock past this one, stamp anew, send again.
@@ -24,7 +26,7 @@ pub(crate) enum WriteVerdict {
         /// The largest version answered.
         past: Version,
     },
-    /// Enough replicas can no longer come together.
+    /// In one of the sets enough replicas can no longer come together.
     Failed(Failure),
 }
 
@@ -32,22 +34,21 @@ pub(crate) enum WriteVerdict {
 #[derive(Clone, Debug)]
 pub(crate) struct WriteTally {
     answers: Answers<Result<Merged, Failure>>,
-    needed: usize,
+    level: Consistency,
     stamp: Version,
     restamped: bool,
     /// Copies went to replicas of an earlier layout, or under it: what became of them is not known.
     strayed: bool,
-    /// Replicas, by place, for which a hint is kept.
-    hinted: u8,
+    /// Replicas for which a hint is kept.
+    hinted: Places,
     /// Repeated acknowledgements, for the mutant that counts them.
     repeated: usize,
 }
 
 impl WriteTally {
-    pub(crate) fn new(replicas: &[Ordinal], needed: usize, stamp: Version) -> Self {
-        let answers = Answers::of(replicas);
-        let (restamped, strayed) = (false, false);
-        Self { answers, needed, stamp, restamped, strayed, hinted: 0, repeated: 0 }
+    pub(crate) fn new(sets: Sets<'_>, level: Consistency, stamp: Version) -> Self {
+        let (answers, hinted) = (Answers::of(sets), Places::default());
+        Self { answers, level, stamp, restamped: false, strayed: false, hinted, repeated: 0 }
     }
 
     /// The version that the record is sent with.
@@ -63,11 +64,10 @@ impl WriteTally {
     }
 
     /// Begins again under another layout; a second stamp already taken stays (`EPOCH_FENCE`).
-    pub(crate) fn relayout(&mut self, replicas: &[Ordinal], needed: usize) {
+    pub(crate) fn relayout(&mut self, sets: Sets<'_>) {
         self.strayed |= (0..self.answers.len()).any(|slot| self.answers.copies(slot) > 0);
-        self.answers = Answers::of(replicas);
-        self.needed = needed;
-        self.hinted = 0;
+        self.answers.relayout(sets);
+        self.hinted = Places::default();
     }
 
     pub(crate) fn answers(&self) -> &Answers<Result<Merged, Failure>> {
@@ -95,25 +95,40 @@ impl WriteTally {
 
     pub(crate) fn verdict(&self) -> WriteVerdict {
         let acks = self.acks();
-        if acks >= self.needed {
-            return WriteVerdict::Done { acks };
+        if self.lacking(acks).is_none() {
+            return WriteVerdict::Done { acks: acks.len() };
         }
+        if let Some(past) = self.stands_in_the_way() {
+            return WriteVerdict::Restamp { past };
+        }
+        let hopeful = self.answered().union(self.answers.outstanding());
+        let possible = |set: Places| hopeful.among(set) >= needed(self.level, set.len());
+        if self.answers.sets().all(possible) || self.may_be_refused() {
+            return WriteVerdict::Pending;
+        }
+        WriteVerdict::Failed(self.failure())
+    }
+
+    /// The largest version above the first stamp, once enough replicas of every set have answered to
+    /// know that nothing acknowledged before the write began lies above it (`ACK_IS_LATEST`).
+    fn stands_in_the_way(&self) -> Option<Version> {
+        if self.restamped {
+            return None;
+        }
+        let answered = if mutants::is(Mutant::ErrorIsAnswer) {
+            self.answers.places(|slot| self.answers.answer(slot).is_some())
+        } else {
+            self.answered()
+        };
+        let known = |set: Places| {
+            let replicas = set.len();
+            answered.among(set) >= needed(self.level, replicas).min(majority(replicas))
+        };
         let superseding = self.answers.given().filter_map(|answer| match answer {
             Ok(Merged::Superseded { version }) => Some(*version),
             _ => None,
         });
-        let counts = |answer: &&Result<_, _>| answer.is_ok() || mutants::is(Mutant::ErrorIsAnswer);
-        if !self.restamped
-            && self.answers.given().filter(counts).count() >= self.needed.min(self.majority())
-            && let Some(past) = superseding.max()
-        {
-            return WriteVerdict::Restamp { past };
-        }
-        let answered = self.answers.given().filter(|answer| answer.is_ok()).count();
-        if answered + self.answers.outstanding() >= self.needed || self.may_be_refused() {
-            return WriteVerdict::Pending;
-        }
-        WriteVerdict::Failed(self.failure())
+        superseding.max().filter(|_| self.answers.sets().all(known))
     }
 
     /// What to say when no more answers are waited for.
@@ -128,15 +143,23 @@ impl WriteTally {
             {
                 reason.clone()
             }
-            _ => Failure::QuorumTimeout { needed: self.needed, got: self.acks(), outcome },
+            _ => self.timeout(outcome),
         }
+    }
+
+    /// In the numbers of a set that lacks some.
+    fn timeout(&self, outcome: Outcome) -> Failure {
+        let acks = self.acks();
+        let set = self.lacking(acks).or_else(|| self.answers.sets().next()).unwrap_or_default();
+        let (needed, got) = (needed(self.level, set.len()), self.count(acks, set));
+        Failure::QuorumTimeout { needed, got, outcome }
     }
 
     /// Places of the replicas that are not known to hold this write or a newer one, and for which no
     /// hint is kept. The write is answered; what they are sent until its deadline is for them alone.
     pub(crate) fn unsettled(&self) -> impl Iterator<Item = usize> {
         let lacks = |&slot: &usize| !matches!(self.answers.answer(slot), Some(Ok(_)));
-        (0..self.answers.len()).filter(lacks).filter(|slot| self.hinted & (1 << slot) == 0)
+        (0..self.answers.len()).filter(lacks).filter(|&slot| !self.hinted.contains(slot))
     }
 
     /// Places of the replicas to which the record is to be sent.
@@ -147,25 +170,34 @@ impl WriteTally {
 
     /// A hint is kept for the replica at this place.
     pub(crate) fn hinted(&mut self, slot: usize) {
-        self.hinted |= 1 << slot;
+        self.hinted.insert(slot);
     }
 
-    fn majority(&self) -> usize {
-        majority(self.answers.len())
+    /// The first set in which fewer replicas than needed are among `acks`.
+    fn lacking(&self, acks: Places) -> Option<Places> {
+        self.answers.sets().find(|set| self.count(acks, *set) < needed(self.level, set.len()))
+    }
+
+    fn count(&self, acks: Places, set: Places) -> usize {
+        let repeated = if mutants::is(Mutant::CountMessages) { self.repeated } else { 0 };
+        acks.among(set) + repeated
+    }
+
+    fn answered(&self) -> Places {
+        self.answers.places(|slot| matches!(self.answers.answer(slot), Some(Ok(_))))
     }
 
     /// To the second stamp `superseded` counts as an acknowledgement: that stamp lies above
     /// everything acknowledged before the write began.
-    fn acks(&self) -> usize {
-        let counts = |answer: &&Result<Merged, Failure>| match answer {
-            Ok(Merged::Applied) => true,
-            Ok(Merged::Superseded { .. }) => {
+    fn acks(&self) -> Places {
+        let counts = |slot| match self.answers.answer(slot) {
+            Some(Ok(Merged::Applied)) => true,
+            Some(Ok(Merged::Superseded { .. })) => {
                 self.restamped || mutants::is(Mutant::FirstSupersededCounts)
             }
-            Err(_) => false,
+            Some(Err(_)) | None => false,
         };
-        let acks = self.answers.given().filter(counts).count();
-        if mutants::is(Mutant::CountMessages) { acks + self.repeated } else { acks }
+        self.answers.places(counts)
     }
 
     /// `Refused` only where no replica was sent more than one copy and every copy sent was answered
@@ -187,7 +219,7 @@ impl WriteTally {
             self.answers.copies(slot) <= 1
                 && self.answers.answer(slot).is_none_or(|answer| refused(Some(answer)))
         };
-        self.answers.asking() > 0
+        !self.answers.asking().is_empty()
             && !self.restamped
             && !self.strayed
             && (0..self.answers.len()).all(hopeful)

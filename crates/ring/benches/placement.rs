@@ -6,7 +6,7 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use paravon_model::{Address, ClusterId, Document, Member, NodeId, Ordinal, Phase, Size};
+use paravon_model::{Address, ClusterId, Document, Member, NodeId, Ordinal, Phase, Roster, Size};
 use paravon_ring::{Layout, Partition};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -40,7 +40,7 @@ fn member(ordinal: u32, size: Size, zones: Option<u32>) -> Member {
     }
 }
 
-fn document(current: Vec<Member>, seed: u64) -> Arc<Document> {
+fn document(members: Vec<Member>, seed: u64) -> Arc<Document> {
     Arc::new(Document {
         cluster_id: ClusterId(1),
         generation: 0,
@@ -50,8 +50,8 @@ fn document(current: Vec<Member>, seed: u64) -> Arc<Document> {
         phase: Phase::Stable,
         hash_seed: seed,
         shift: SHIFT,
-        replication_factor: COPIES,
-        current,
+        current: Roster { members, replication_factor: COPIES },
+        past: Vec::new(),
         council: Vec::new(),
         next_ordinal: u32::MAX,
         operations: Vec::new(),
@@ -78,7 +78,7 @@ fn one_more_or_less(count: u32, zones: Option<u32>) {
     let before = document(nodes(count, zones), 1);
     let layout = Layout::of(Arc::clone(&before));
     for size in [Size::L, Size::Xxl] {
-        let mut members = before.current.clone();
+        let mut members = before.current.members.clone();
         members.push(member(count + 1, size, zones));
         let after = document(members, 1);
         let one = format!("{count} nodes{}, one {}", in_zones(zones), size.name());
@@ -109,9 +109,9 @@ fn cpu_ms() -> f64 {
 
 /// How many partitions the first `copies` replicas give to every member, by its place.
 fn held(layout: &Layout, copies: usize) -> Vec<u32> {
-    let mut held = vec![0; layout.members().len()];
+    let mut held = vec![0; layout.document().current.members.len()];
     for partition in (0..layout.shift().partitions()).map(Partition) {
-        for replica in &layout.replicas(partition)[..copies] {
+        for replica in &layout.sets(partition).current[..copies] {
             held[replica.0 as usize - 1] += 1;
         }
     }

@@ -10,9 +10,9 @@ use crate::{Layout, Partition};
 
 /// How many partitions have every member, by its place, among their first `copies`.
 fn held(layout: &Layout, copies: usize) -> Vec<u32> {
-    let mut held = vec![0; layout.members().len()];
+    let mut held = vec![0; layout.document().current.members.len()];
     for partition in (0..layout.shift().partitions()).map(Partition) {
-        for replica in &layout.replicas(partition)[..copies] {
+        for replica in &layout.sets(partition).current[..copies] {
             held[replica.0 as usize - 1] += 1;
         }
     }

@@ -6,7 +6,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use paravon_model::{Document, NodeId, Ordinal};
+use paravon_model::{NodeId, Ordinal, Roster};
 
 use crate::place::{Partition, Shift};
 use crate::seats::{Newcomer, Rows, Seat, Zone};
@@ -29,13 +29,12 @@ pub(crate) struct Contest {
 }
 
 impl Contest {
-    /// The contest among the members of `document`.
-    pub(crate) fn of(document: &Document, shift: Shift) -> Self {
-        let seed = document.hash_seed;
-        let members = document.current.iter();
+    /// The contest among the members of `roster`, in a cluster founded with this seed and shift.
+    pub(crate) fn of(roster: &Roster, seed: u64, shift: Shift) -> Self {
+        let members = roster.members.iter();
         let mut contenders: Vec<_> = members.map(|member| Contender::of(seed, member)).collect();
         contenders.sort_unstable_by_key(|contender| contender.ordinal);
-        let copies = contenders.len().min(usize::from(document.replication_factor));
+        let copies = contenders.len().min(usize::from(roster.replication_factor));
         let zones = zones(&contenders);
         Self { seed, shift, copies, contenders, zones }
     }

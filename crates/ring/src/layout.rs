@@ -17,9 +17,10 @@
 //! **Never:** looks at who is up, and never depends on how a layout came about.
 
 use alloc::sync::Arc;
+use alloc::vec;
 use alloc::vec::Vec;
 
-use paravon_model::{Document, Fence, Key, Member, NodeId, Ordinal};
+use paravon_model::{Document, Fence, Key, NodeId, Ordinal};
 
 use crate::place::{KeyHash, Partition, Shift};
 use crate::table::Table;
@@ -29,7 +30,44 @@ use crate::table::Table;
 pub struct Layout {
     document: Arc<Document>,
     shift: Shift,
-    table: Arc<Table>,
+    current: Arc<Table>,
+    /// While `joint`.
+    next: Option<Arc<Table>>,
+}
+
+/// The replica sets of a partition that are in force: what reads and writes need a quorum of, each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sets<'a> {
+    /// The set of the current layout.
+    pub current: &'a [Ordinal],
+    /// The set to come, where it has other members than the current one.
+    pub next: Option<&'a [Ordinal]>,
+}
+
+impl<'a> Sets<'a> {
+    /// The sets: one, or two.
+    pub fn iter(&self) -> impl Iterator<Item = &'a [Ordinal]> + use<'a> {
+        [Some(self.current), self.next].into_iter().flatten()
+    }
+
+    /// Whether this node stores the partition, in either set.
+    #[must_use]
+    pub fn contains(&self, ordinal: Ordinal) -> bool {
+        self.current.contains(&ordinal) || self.next.is_some_and(|next| next.contains(&ordinal))
+    }
+
+    /// The members of both sets, each once: those of the current one first.
+    pub fn all(&self) -> impl Iterator<Item = Ordinal> {
+        let next = self.next.unwrap_or_default().iter().copied();
+        let new = next.filter(|member| !self.current.contains(member));
+        self.current.iter().copied().chain(new)
+    }
+
+    /// Whether the change under way makes this node new to the set.
+    #[must_use]
+    pub fn is_new(&self, ordinal: Ordinal) -> bool {
+        !self.current.contains(&ordinal) && self.contains(ordinal)
+    }
 }
 
 impl Layout {
@@ -43,24 +81,41 @@ impl Layout {
     #[must_use]
     pub fn of(document: Arc<Document>) -> Self {
         let shift = shift_of(&document);
-        let table = Arc::new(Table::of(&document, shift));
-        Self { document, shift, table }
+        let seed = document.hash_seed;
+        let current = Arc::new(Table::of(&document.current, seed, shift));
+        let next = document.joint().map(|joint| current.after(&joint.next, seed, shift));
+        let current = match document.given_up() {
+            [] => current,
+            given_up => Arc::new(Table::of(&document.current, seed, shift).without(given_up)),
+        };
+        Self { document, shift, current, next }
     }
 
     /// The layout of `document`, exactly as [`of`](Self::of) gives it, but from this one: only what
     /// the members that came, left or changed can change is computed. A document that changed no
-    /// placement shares the table.
+    /// placement shares the tables.
     ///
     /// Where the number of copies changes, which it does with each member up to the replication
-    /// factor, all is computed anew, and takes as long as [`of`](Self::of): not for an event loop.
+    /// factor, all is computed anew, and takes as long as [`of`](Self::of): not for an event loop. So
+    /// it is where copies are given up.
     ///
     /// # Panics
     /// As [`of`](Self::of).
     #[must_use]
     pub fn after(&self, document: Arc<Document>) -> Self {
+        if !document.given_up().is_empty() || !self.document.given_up().is_empty() {
+            return Self::of(document);
+        }
         let shift = shift_of(&document);
-        let table = self.table.after(&document, shift);
-        Self { document, shift, table }
+        let seed = document.hash_seed;
+        let known = [Some(&self.current), self.next.as_ref()];
+        let table = |roster| {
+            let same = known.iter().flatten().find(|table| table.is_of(roster, seed, shift));
+            same.map_or_else(|| self.current.after(roster, seed, shift), |table| Arc::clone(table))
+        };
+        let current = table(&document.current);
+        let next = document.joint().map(|joint| table(&joint.next));
+        Self { document, shift, current, next }
     }
 
     /// The document that it comes from.
@@ -69,7 +124,7 @@ impl Layout {
         &self.document
     }
 
-    /// Raised by every change of a replica set (`EPOCH_FENCE`).
+    /// Raised by every change of phase or of a replica set (`EPOCH_FENCE`).
     #[must_use]
     pub fn fence(&self) -> Fence {
         self.document.fence()
@@ -81,16 +136,12 @@ impl Layout {
         self.shift
     }
 
-    /// How many copies the operator asked for; [`replicas`](Self::replicas) gives those there are.
+    /// How many copies the operator asked for, the larger number while that changes; the
+    /// [`sets`](Self::sets) give those there are.
     #[must_use]
     pub fn replication_factor(&self) -> u8 {
-        self.document.replication_factor
-    }
-
-    /// All members, by ordinal.
-    #[must_use]
-    pub fn members(&self) -> &[Member] {
-        &self.document.current
+        let next = self.document.joint().map_or(0, |joint| joint.next.replication_factor);
+        self.document.current.replication_factor.max(next)
     }
 
     /// The name of a member; none for one that has left.
@@ -105,24 +156,69 @@ impl Layout {
         KeyHash::of(key, self.document.hash_seed)
     }
 
-    /// The nodes that store `partition`: `min(replication_factor, members)` distinct ones, the
-    /// preferred one first. With a smaller replication factor it would be the beginning of the same.
+    /// All partitions, in order.
+    pub fn partitions(&self) -> impl Iterator<Item = Partition> + use<> {
+        (0..self.shift.partitions()).map(Partition)
+    }
+
+    /// The replica sets of `partition` that are in force: each of `min(replication_factor, members)`
+    /// distinct nodes, the preferred one first. With a smaller replication factor a set would be the
+    /// beginning of the same.
     ///
     /// # Panics
     /// If `partition` is not one of this layout's `2^shift`.
     #[must_use]
-    pub fn replicas(&self, partition: Partition) -> &[Ordinal] {
-        self.table.set(partition)
+    pub fn sets(&self, partition: Partition) -> Sets<'_> {
+        let current = self.current.set(partition);
+        let next = self.next.as_ref().map(|table| table.set(partition));
+        if let Some(next) = next.filter(|_| current.is_empty()) {
+            // All copies are given up: what is left begins anew.
+            return Sets { current: next, next: None };
+        }
+        let differs = |next: &&[Ordinal]| {
+            next.len() != current.len() || next.iter().any(|member| !current.contains(member))
+        };
+        Sets { current, next: next.filter(differs) }
     }
 
-    /// All members: the replica set of `partition`, then the others, the preferred ones first. Costs
-    /// a score for every ticket of the cluster.
+    /// Partitions that the changes begun after fence `since` have made `own` new to, the one under way
+    /// among them, in order: what they hold from before is of an earlier membership. All that `own`
+    /// is new to where `since` is none. Takes as long as [`of`](Self::of) for every change that was
+    /// missed.
+    #[must_use]
+    pub fn made_new(&self, own: Ordinal, since: Option<Fence>) -> Vec<Partition> {
+        let (seed, shift) = (self.document.hash_seed, self.shift);
+        let generation = self.document.generation;
+        let is_missed = |number| since < Some(Fence { generation, number });
+        let mut new = vec![false; shift.partitions() as usize];
+        let mut note = |from: &Table, to: &Table| {
+            for (partition, new) in (0..).map(Partition).zip(&mut new) {
+                *new |= to.set(partition).contains(&own) && !from.set(partition).contains(&own);
+            }
+        };
+        for change in self.document.past.iter().filter(|change| is_missed(change.fence)) {
+            if change.to.member(own).is_some() {
+                let from = Arc::new(Table::of(&change.from, seed, shift));
+                note(&from, &from.after(&change.to, seed, shift));
+            }
+        }
+        if let Some(next) = &self.next
+            && is_missed(self.document.fence)
+        {
+            note(&self.current, next);
+        }
+        let made = (0..).map(Partition).zip(new).filter(|&(_, new)| new);
+        made.map(|(partition, _)| partition).collect()
+    }
+
+    /// All members of the current layout: the replica set of `partition`, then the others, the
+    /// preferred ones first. Costs a score for every ticket of the cluster.
     ///
     /// # Panics
     /// If `partition` is not one of this layout's `2^shift`.
     #[must_use]
     pub fn preference(&self, partition: Partition) -> Vec<Ordinal> {
-        self.table.preference(partition)
+        self.current.preference(partition)
     }
 }
 

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use paravon_model::{Document, Member, Ordinal, Size};
+use paravon_model::{Document, Fence, Joint, Member, Ordinal, PastChange, Phase, Roster, Size};
 use proptest::prelude::*;
 
 use crate::sample::{SIZES, document, equals, member};
@@ -23,7 +23,7 @@ fn partitions(layout: &Layout) -> impl Iterator<Item = Partition> + use<> {
 fn plainly(document: &Document, partition: Partition) -> (Vec<Ordinal>, Vec<Ordinal>) {
     let key = PartitionKey::of(document.hash_seed, partition);
     let score = |member: &Member| Contender::of(document.hash_seed, member).score(key);
-    let mut order: Vec<&Member> = document.current.iter().collect();
+    let mut order: Vec<&Member> = document.current.members.iter().collect();
     order.sort_by_key(|&member| (core::cmp::Reverse(score(member)), member.ordinal));
     let (mut chosen, mut skipped): (Vec<&Member>, Vec<&Member>) = (vec![], vec![]);
     for member in order.iter().copied() {
@@ -31,7 +31,7 @@ fn plainly(document: &Document, partition: Partition) -> (Vec<Ordinal>, Vec<Ordi
         if chosen.iter().any(is_taken) { skipped.push(member) } else { chosen.push(member) }
     }
     chosen.extend(skipped);
-    chosen.truncate(document.replication_factor.into());
+    chosen.truncate(document.current.replication_factor.into());
     let set: Vec<Ordinal> = chosen.iter().map(|member| member.ordinal).collect();
     let others = order.iter().map(|member| member.ordinal).filter(|other| !set.contains(other));
     let all = set.iter().copied().chain(others).collect();
@@ -76,15 +76,15 @@ fn replica_sets_never_change() {
         let layout = Layout::of(document(&eight(zones), 16, 4, seed));
         let preference = numbers(&layout.preference(Partition(partition)));
         assert_eq!(preference, expected, "zones {zones:?}, seed {seed}, partition {partition}");
-        assert_eq!(numbers(layout.replicas(Partition(partition))), expected[..4]);
+        assert_eq!(numbers(layout.sets(Partition(partition)).current), expected[..4]);
     }
 }
 
 #[test]
 fn of_one_member_it_holds_everything_and_of_none_nobody_does() {
     let alone = Layout::of(document(&equals(1), 4, 3, 0));
-    assert!(partitions(&alone).all(|partition| numbers(alone.replicas(partition)) == [1]));
-    assert!(Layout::of(document(&[], 4, 3, 0)).replicas(Partition(15)).is_empty());
+    assert!(partitions(&alone).all(|partition| numbers(alone.sets(partition).current) == [1]));
+    assert!(Layout::of(document(&[], 4, 3, 0)).sets(Partition(15)).current.is_empty());
 }
 
 #[test]
@@ -92,10 +92,10 @@ fn a_document_that_moves_nothing_shares_the_table() {
     let mut next = (*document(&eight(None), 8, 3, 1)).clone();
     let layout = Layout::of(Arc::new(next.clone()));
     next.version += 1;
-    next.current[0].address = paravon_model::Address::new("elsewhere:1");
+    next.current.members[0].address = paravon_model::Address::new("elsewhere:1");
     let after = layout.after(Arc::new(next));
     assert_eq!(after.document().version, 2);
-    assert!(Arc::ptr_eq(&layout.table, &after.table));
+    assert!(Arc::ptr_eq(&layout.current, &after.current));
 }
 
 /// A zone is named by its first member here, who must be free to leave.
@@ -113,7 +113,7 @@ fn copies_that_are_added_leave_those_that_there_are() {
         let layouts = [1, 2, 3, 5, 7].map(|n| Layout::of(document(&eight(zones), 8, n, 3)));
         for (fewer, more) in layouts.iter().zip(&layouts[1..]) {
             for partition in partitions(fewer) {
-                assert!(more.replicas(partition).starts_with(fewer.replicas(partition)));
+                assert!(more.sets(partition).current.starts_with(fewer.sets(partition).current));
             }
         }
     }
@@ -134,10 +134,10 @@ fn assert_contained(before: &[Ordinal], after: &[Ordinal], newcomer: Ordinal) {
 
 /// Compares the layouts with and without one member.
 fn assert_only_what_must(without: &Layout, with: &Layout, newcomer: Ordinal) {
-    let zones = with.members().iter().any(|member| member.zone.is_some());
+    let zones = with.document().members().any(|member| member.zone.is_some());
     let check = if zones { assert_contained } else { assert_inserted };
     for partition in partitions(with) {
-        check(without.replicas(partition), with.replicas(partition), newcomer);
+        check(without.sets(partition).current, with.sets(partition).current, newcomer);
     }
 }
 
@@ -218,7 +218,7 @@ proptest! {
             prop_assert_eq!(&layout, &Layout::of(Arc::clone(&next)));
             for partition in partitions(&layout) {
                 let (set, all) = plainly(&next, partition);
-                prop_assert_eq!(layout.replicas(partition), &set);
+                prop_assert_eq!(layout.sets(partition).current, &set);
                 prop_assert_eq!(layout.preference(partition), all);
             }
         }
@@ -249,4 +249,90 @@ proptest! {
         let layout = Layout::of(document(&members, 4, factors.0, seeds.0)).after(Arc::clone(&next));
         prop_assert_eq!(layout, Layout::of(next));
     }
+}
+
+/// On the way from `from` to `to`, after `past`.
+fn joint(from: &[Member], to: &[Member], fence: u64, past: Vec<PastChange>) -> Arc<Document> {
+    let stable = (*document(from, 6, 3, 1)).clone();
+    let next = Roster { members: to.to_vec(), replication_factor: 3 };
+    let phase = Phase::Joint(Joint { next, lost: Vec::new() });
+    Arc::new(Document { phase, fence, past, ..stable })
+}
+
+#[test]
+fn while_joint_a_partition_has_two_sets_where_they_differ() {
+    let (four, three) = (equals(4), equals(3));
+    let before = Layout::of(document(&three, 6, 3, 1));
+    let after = Layout::of(document(&four, 6, 3, 1));
+    let between = before.after(joint(&three, &four, 2, Vec::new()));
+    assert_eq!(between, Layout::of(Arc::clone(between.document())));
+    let mut moved = 0;
+    for partition in partitions(&between) {
+        let sets = between.sets(partition);
+        assert_eq!(sets.current, before.sets(partition).current);
+        let new = after.sets(partition).current;
+        let is_new = new.contains(&Ordinal(4));
+        assert_eq!((sets.next.is_some(), sets.is_new(Ordinal(4))), (is_new, is_new));
+        assert_eq!(sets.next.unwrap_or(sets.current).contains(&Ordinal(4)), is_new);
+        assert_eq!(sets.all().count(), if is_new { 4 } else { 3 });
+        moved += usize::from(is_new);
+    }
+    assert!((32..64).contains(&moved), "three of four: {moved}");
+    let finished = between.after(document(&four, 6, 3, 1));
+    assert!(Arc::ptr_eq(&finished.current, between.next.as_ref().expect("it is joint")));
+}
+
+#[test]
+fn a_node_is_new_to_what_every_change_that_it_missed_gave_it() {
+    let (three, four) = (equals(3), equals(4));
+    let fourth = Ordinal(4);
+    let fence = |number| Some(Fence { generation: 0, number });
+    let first = Layout::of(joint(&three, &four, 2, Vec::new()));
+    let gained: Vec<Partition> =
+        partitions(&first).filter(|&p| first.sets(p).is_new(fourth)).collect();
+    assert_eq!(first.made_new(fourth, None), gained);
+    assert_eq!(first.made_new(fourth, fence(1)), gained);
+    assert_eq!(first.made_new(fourth, fence(2)), [], "it has stored that document");
+    assert_eq!(first.made_new(Ordinal(1), fence(1)), [], "it was there before");
+
+    // The change ended, and now number 3 leaves.
+    let change = PastChange {
+        fence: 2,
+        from: Roster { members: three, replication_factor: 3 },
+        to: Roster { members: four.clone(), replication_factor: 3 },
+    };
+    let without_third = [four[0].clone(), four[1].clone(), four[3].clone()];
+    let second = Layout::of(joint(&four, &without_third, 4, vec![change]));
+    let all: Vec<Partition> = partitions(&second).collect();
+    assert_eq!(second.made_new(fourth, fence(1)), all, "it missed both");
+    let later = second.made_new(fourth, fence(3));
+    assert!(later.iter().all(|partition| !gained.contains(partition)));
+    assert_eq!(later.len() + gained.len(), all.len());
+}
+
+#[test]
+fn what_is_given_up_is_in_no_set_and_what_nobody_holds_begins_anew() {
+    let (five, two) = (equals(5), equals(2));
+    let lost = vec![Ordinal(3), Ordinal(4), Ordinal(5)];
+    let next = Roster { members: two, replication_factor: 3 };
+    let stable = document(&five, 6, 3, 1);
+    let phase = Phase::Rescue(Joint { next, lost: lost.clone() });
+    let rescued = Layout::of(Arc::new(Document { phase, fence: 2, ..(*stable).clone() }));
+    let before = Layout::of(Arc::clone(&stable));
+    let mut empty = 0;
+    for partition in partitions(&rescued) {
+        let old = before.sets(partition).current.iter().copied();
+        let left: Vec<Ordinal> = old.filter(|member| !lost.contains(member)).collect();
+        let sets = rescued.sets(partition);
+        assert!(sets.all().all(|member| member.0 <= 2));
+        if left.is_empty() {
+            empty += 1;
+            assert_eq!((sets.current.len(), sets.next), (2, None));
+        } else {
+            assert_eq!(sets.current, left);
+        }
+    }
+    assert!(empty > 0, "one of ten partitions or so");
+    assert_eq!(before.after(Arc::clone(rescued.document())), rescued);
+    assert_eq!(rescued.after(Arc::clone(&stable)), before);
 }

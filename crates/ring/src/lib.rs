@@ -20,5 +20,5 @@ mod balance_tests;
 #[cfg(test)]
 mod sample;
 
-pub use layout::Layout;
+pub use layout::{Layout, Sets};
 pub use place::{HashArc, KeyHash, Partition, Shift, shard_of};

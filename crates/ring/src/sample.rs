@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use paravon_model::{Address, ClusterId, Document, Member, NodeId, Ordinal, Phase, Size};
+use paravon_model::{Address, ClusterId, Document, Member, NodeId, Ordinal, Phase, Roster, Size};
 
 pub(crate) const SIZES: [Size; 6] = [Size::Xs, Size::S, Size::M, Size::L, Size::Xl, Size::Xxl];
 
@@ -35,8 +35,8 @@ pub(crate) fn document(members: &[Member], shift: u8, factor: u8, seed: u64) -> 
         phase: Phase::Stable,
         hash_seed: seed,
         shift,
-        replication_factor: factor,
-        current: members.to_vec(),
+        current: Roster { members: members.to_vec(), replication_factor: factor },
+        past: Vec::new(),
         council: Vec::new(),
         next_ordinal: 1000,
         operations: Vec::new(),

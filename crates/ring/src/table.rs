@@ -15,7 +15,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use paravon_model::{Document, Ordinal};
+use paravon_model::{Ordinal, Roster};
 
 use crate::contest::Contest;
 use crate::place::{Partition, Shift};
@@ -25,14 +25,14 @@ use crate::seats;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Table {
     contest: Contest,
-    /// `copies` ordinals per partition.
+    /// `copies` ordinals per partition; where some are given up, zeros behind those that are left.
     sets: Vec<Ordinal>,
 }
 
 impl Table {
-    /// The table of `document`, from nothing.
-    pub(crate) fn of(document: &Document, shift: Shift) -> Self {
-        Self::decided(Contest::of(document, shift))
+    /// The table of `roster`, from nothing.
+    pub(crate) fn of(roster: &Roster, seed: u64, shift: Shift) -> Self {
+        Self::decided(Contest::of(roster, seed, shift))
     }
 
     fn decided(contest: Contest) -> Self {
@@ -43,10 +43,10 @@ impl Table {
         Self { contest, sets }
     }
 
-    /// The table of `document`, from this one of another document: the same as [`of`](Self::of), at
-    /// the cost of what differs.
-    pub(crate) fn after(self: &Arc<Self>, document: &Document, shift: Shift) -> Arc<Self> {
-        let contest = Contest::of(document, shift);
+    /// The table of `roster`, from this one of another roster: the same as [`of`](Self::of), at the
+    /// cost of what differs.
+    pub(crate) fn after(self: &Arc<Self>, roster: &Roster, seed: u64, shift: Shift) -> Arc<Self> {
+        let contest = Contest::of(roster, seed, shift);
         if !contest.continues(&self.contest) {
             return Arc::new(Self::decided(contest));
         }
@@ -71,10 +71,32 @@ impl Table {
         Arc::new(Self { contest, sets })
     }
 
+    /// Whether this is the table of `roster`.
+    pub(crate) fn is_of(&self, roster: &Roster, seed: u64, shift: Shift) -> bool {
+        self.contest == Contest::of(roster, seed, shift)
+    }
+
+    /// The same sets without these members, which nobody replaces there. No table follows from it.
+    pub(crate) fn without(mut self, given_up: &[Ordinal]) -> Self {
+        for set in self.sets.chunks_exact_mut(self.contest.copies().max(1)) {
+            let mut left = 0;
+            for seat in 0..set.len() {
+                if !given_up.contains(&set[seat]) {
+                    set[left] = set[seat];
+                    left += 1;
+                }
+            }
+            set[left..].fill(Ordinal(0));
+        }
+        self
+    }
+
     /// The replica set of `partition`.
     pub(crate) fn set(&self, partition: Partition) -> &[Ordinal] {
         let start = partition.0 as usize * self.contest.copies();
-        &self.sets[start..start + self.contest.copies()]
+        let set = &self.sets[start..start + self.contest.copies()];
+        let held = set.iter().take_while(|member| member.0 > 0).count();
+        &set[..held]
     }
 
     /// All members: the replica set of `partition`, then the others by score.

@@ -3,17 +3,18 @@
 
 use std::sync::Arc;
 
-use paravon_model::{Delete, Failure, Get, Outcome, Put};
+use paravon_model::{Delete, Failure, Get, Ordinal, Outcome, Put, Version};
 use paravon_replication::{Begin, Event, MIN_REQUEST_ID_BYTES, Reply, RequestKey, RequestToken};
-use paravon_ring::KeyHash;
+use paravon_ring::{KeyHash, Layout};
 
-use crate::fact::{Code, Content, End, Fact, Holders, Level, OperationNumber, Verb};
+use crate::fact::{Code, Content, End, Fact, Held, Holders, Level, OperationNumber, Verb};
 use crate::happening::Happening;
+use crate::node::Process;
+use crate::notes::{content_of_value, value_of};
 use crate::phase::{Phase, serves};
 use crate::plan::{Levels, Plan, RequestIds};
 use crate::queue::{MILLISECOND, Nanos};
 use crate::random::Random;
-use crate::shards::{content_of_value, value_of};
 use crate::world::{Work, World, small};
 
 /// After its deadline a coordinator may take this long to answer: a tick and the way to it.
@@ -46,6 +47,8 @@ pub(crate) struct Request {
     pub(crate) attempt: u8,
     /// The coordinator's process of the last try that it took as new.
     pub(crate) incarnation: u32,
+    /// Which service of that process: it may have left and come back since.
+    pub(crate) service: u32,
     /// That try.
     pub(crate) begun: u8,
     /// How the coordinator ended it.
@@ -107,6 +110,7 @@ impl World {
             timeout,
             attempt: 0,
             incarnation: 0,
+            service: 0,
             begun: 0,
             end: None,
             over: false,
@@ -116,7 +120,7 @@ impl World {
         number
     }
 
-    /// Whether clients read, at least.
+    /// Whether clients do anything.
     fn clients_work(&self) -> bool {
         matches!(self.phase, Phase::Forming | Phase::Faulty { .. })
     }
@@ -141,8 +145,7 @@ impl World {
 
     fn choose(&mut self) -> (Verb, u8, Level) {
         let random = &mut self.random;
-        let writing = self.phase.is_faulty();
-        let verb = if !writing || random.below(100) < self.plan.gets {
+        let verb = if random.below(100) < self.plan.gets {
             Verb::Get
         } else if random.below(100) < self.plan.deletes {
             Verb::Delete
@@ -179,7 +182,7 @@ impl World {
         let key = self.request_key(operation);
         let content = content_hash(&self.requests[operation as usize], operation);
         let sim = &mut self.nodes[node];
-        let incarnation = sim.incarnation;
+        let served_by = (sim.incarnation, sim.services);
         let Some(process) = sim.process.as_mut().filter(|process| !process.shards.is_empty())
         else {
             // Nobody listens, or what listens says that it is not ready.
@@ -191,7 +194,7 @@ impl World {
             None => Begin::New,
         };
         match begin {
-            Begin::New => self.begin(operation, attempt, incarnation),
+            Begin::New => self.begin(operation, attempt, served_by),
             Begin::Joined => self.stats.remembered += 1,
             Begin::Answered(_) => {
                 self.stats.remembered += 1;
@@ -202,9 +205,9 @@ impl World {
     }
 
     /// A coordinator takes a request as a new one.
-    fn begin(&mut self, operation: OperationNumber, attempt: u8, incarnation: u32) {
+    fn begin(&mut self, operation: OperationNumber, attempt: u8, served_by: (u32, u32)) {
         let request = &mut self.requests[operation as usize];
-        request.incarnation = incarnation;
+        (request.incarnation, request.service) = served_by;
         request.begun = attempt;
         request.end = None;
         let Request { node, verb, key, level, timeout, .. } = *request;
@@ -235,7 +238,7 @@ impl World {
         }
         let key = request.key;
         let end = end_of(&reply);
-        let holders = self.holders(node, key, end);
+        let holders = self.holders(node, key, end).unwrap_or_default();
         if self.nodes[node].old_disk {
             self.emit(Fact::OldDiskServed { node: small(node) });
         }
@@ -250,24 +253,30 @@ impl World {
         self.send_answer(operation);
     }
 
-    /// How many replicas hold what is answered, by the coordinator's layout.
-    fn holders(&self, node: usize, key: u8, end: End) -> Holders {
-        let nothing = Holders { replicas: 0, holding: 0 };
-        let Some(process) = &self.nodes[node].process else { return nothing };
-        let Some(layout) = &process.layout else { return nothing };
+    /// How many replicas hold what is answered, by the layout that the coordinator uses for the key.
+    fn holders(&self, node: usize, key: u8, end: End) -> Option<Holders> {
+        let process = self.nodes[node].process.as_ref()?;
+        let layout = process.shard_layouts.get(self.shard_of(key))?;
         let version = match end {
             End::Written { version, .. } | End::Found { version, .. } => version,
             _ => crate::view::NOTHING,
         };
-        let hash = self.keys[usize::from(key)].1;
-        let replicas = layout.replicas(hash.partition(layout.shift()));
-        let holds = |ordinal: &&paravon_model::Ordinal| {
-            let holder = process.node_of(**ordinal).map_or(u8::MAX, small);
-            usize::from(holder) < self.nodes.len()
-                && self.oracle.view.durable(holder, key) >= version
+        Some(self.holders_in(layout, key, version))
+    }
+
+    /// How many replicas hold a version of a key or a newer one, by this layout.
+    pub(crate) fn holders_in(&self, layout: &Layout, key: u8, version: Version) -> Holders {
+        let holds = |replica: &&Ordinal| {
+            self.node_of(**replica).is_some_and(|holder| {
+                self.oracle.view.holds(small(holder), key, version, layout.fence())
+            })
         };
-        let holding = replicas.iter().filter(holds).count();
-        Holders { replicas: small(replicas.len()), holding: small(holding) }
+        let held = |set: &[Ordinal]| Held {
+            replicas: small(set.len()),
+            holding: small(set.iter().filter(holds).count()),
+        };
+        let sets = layout.sets(self.partition_of(key));
+        Holders { current: held(sets.current), next: sets.next.map(held) }
     }
 
     /// Under what a coordinator remembers a request; none where its id is too short for that.
@@ -315,7 +324,7 @@ impl World {
             request.end = Some(end);
             request.over = true;
             self.emit(Fact::Began { operation, node, verb, key, level });
-            let holders = Holders { replicas: 0, holding: 0 };
+            let holders = Holders::default();
             self.emit(Fact::Ended { operation, node, end, holders });
         }
         self.requests[operation as usize].over = true;
@@ -343,12 +352,13 @@ impl World {
     /// A coordinator that runs has answered by now.
     pub(crate) fn deadline_passed(&mut self, operation: OperationNumber, attempt: u8) {
         let request = &self.requests[operation as usize];
-        let (node, incarnation) = (request.node, request.incarnation);
+        let (node, incarnation, service) = (request.node, request.incarnation, request.service);
         if request.end.is_some() || request.begun != attempt {
             return;
         }
         let paused_until = self.nodes[node].paused_until;
-        if self.process(node, incarnation).is_none_or(|process| process.shards.is_empty()) {
+        let serves = |process: &Process| process.service == service && !process.shards.is_empty();
+        if !self.process(node, incarnation).is_some_and(|process| serves(process)) {
             return;
         }
         // A node that slept may catch up first.

@@ -1,20 +1,16 @@
-//! Steps a node's cluster machine and carries out what it wants done: connections, messages, layouts,
-//! durable states.
+//! Steps a node's cluster machine and carries out what it wants done: connections, messages, durable
+//! states.
 
-use std::sync::Arc;
-
-use paravon_model::{ClusterId, Document, NodeId, Ordinal};
+use paravon_model::{ClusterId, NodeId, Ordinal};
 use paravon_replication::cluster::{ClusterEffect, ClusterEvent, HelloRefusal, Notice, RefusedAs};
-use paravon_replication::{ClockSettings, Event, Permit, Settings, Shard};
-use paravon_ring::Layout;
+use paravon_replication::{Event, Permit};
 
 use crate::fact::Fact;
 use crate::happening::{Happening, Payload};
-use crate::life::MAX_SKEW;
 use crate::network::LinkState;
 use crate::node::{Asker, index_at, index_of};
 use crate::queue::{MICROSECOND, MILLISECOND, SECOND};
-use crate::world::{Work, World, small};
+use crate::world::{World, small};
 
 impl World {
     /// Gives a cluster machine an event and carries out the effects.
@@ -55,11 +51,12 @@ impl World {
                 let at = process.persisted_at;
                 self.queue.push(at, Happening::Persisted { node, incarnation });
             }
-            ClusterEffect::Layout { document } => self.use_layout(node, document),
+            ClusterEffect::Layout { document, stored } => self.use_layout(node, document, stored),
+            ClusterEffect::Admit { fence } => self.admit_requests(node, fence),
             ClusterEffect::Alive { peer } => self.believe(node, peer, Event::Alive { peer }),
             ClusterEffect::Dead { peer } => self.believe(node, peer, Event::Dead { peer }),
             ClusterEffect::Clock { permit } => self.permit(node, permit),
-            ClusterEffect::Admin { .. } => {}
+            ClusterEffect::Admin { token, answer } => self.operator_answered(token, &answer),
             ClusterEffect::Notice(Notice::OldDisk | Notice::NotMember) => self.stop_serving(node),
             ClusterEffect::Notice(_) => {}
         }
@@ -98,94 +95,8 @@ impl World {
         self.tell_shards(node, &event);
     }
 
-    fn tell_shards(&mut self, node: usize, event: &Event) {
-        let shards = self.nodes[node].process.as_ref().map_or(0, |process| process.shards.len());
-        for shard in 0..shards {
-            let event = event.clone();
-            self.work.push_back(Work::Shard { node, shard, event });
-        }
-    }
-
-    fn stop_serving(&mut self, node: usize) {
-        let Some(process) = &mut self.nodes[node].process else { return };
-        process.shards.clear();
-        process.layout = None;
-    }
-
-    /// A document is durable, says the cluster machine: the shards use its layout from now on.
-    fn use_layout(&mut self, node: usize, document: Arc<Document>) {
-        let durable = self.nodes[node].state.document.as_ref() == Some(&document);
-        let layout = self.layout_of(node, document);
-        let (fence, members) = (layout.fence(), small(layout.members().len()));
-        self.emit(Fact::LayoutUsed { node: small(node), fence, members, durable });
-        let member = |member: &paravon_model::Member| {
-            index_of(&member.node_id).map(|index| (member.ordinal, index))
-        };
-        let members: Vec<_> = layout.members().iter().filter_map(member).collect();
-        let Some(process) = &mut self.nodes[node].process else { return };
-        process.members = members;
-        process.ordinal = process.ordinal_of(node);
-        process.layout = Some(Arc::clone(&layout));
-        if process.ordinal.is_none() {
-            return;
-        }
-        if process.shards.is_empty() {
-            self.make_shards(node, &layout);
-        } else {
-            self.tell_shards(node, &Event::Layout { layout });
-        }
-        self.tell_links(node);
-    }
-
-    /// The table of a document, made once for all nodes.
-    fn layout_of(&mut self, node: usize, document: Arc<Document>) -> Arc<Layout> {
-        let revision = document.revision();
-        let known = self.layouts.iter().find(|layout| layout.document().revision() == revision);
-        if let Some(layout) = known.cloned() {
-            if *layout.document() == document {
-                return layout;
-            }
-            let version = document.version;
-            self.emit(Fact::DocumentsDiffer { node: small(node), version });
-        }
-        let layout = Arc::new(Layout::of(document));
-        self.layouts.push(Arc::clone(&layout));
-        layout
-    }
-
-    fn make_shards(&mut self, node: usize, layout: &Arc<Layout>) {
-        let lanes = self.plan.shards;
-        let sim = &mut self.nodes[node];
-        let Some(process) = &mut sim.process else { return };
-        let Some(ordinal) = process.ordinal else { return };
-        for lane in 0..lanes {
-            let recovered = sim.ceiling;
-            let clock = ClockSettings { max_skew: MAX_SKEW, recovered, lane, lanes };
-            let hinted = sim.engine.hinted(usize::from(lane));
-            let layout = Arc::clone(layout);
-            process.shards.push(Shard::new(Settings { ordinal, layout, clock, hinted }));
-        }
-        process.told_links = Default::default();
-        process.settled = vec![Some(layout.fence()); usize::from(lanes)];
-        let (permit, dead) = (process.permit, process.dead.clone());
-        self.tell_shards(node, &Event::Clock { permit });
-        for peer in dead {
-            self.tell_shards(node, &Event::Dead { peer });
-        }
-        self.tell_cluster(node, ClusterEvent::Settled { fence: layout.fence() });
-    }
-
-    /// A shard has ended what it did under earlier layouts.
-    pub(crate) fn settled(&mut self, node: usize, shard: usize, fence: paravon_model::Fence) {
-        let Some(process) = &mut self.nodes[node].process else { return };
-        process.settled[shard] = Some(fence);
-        if process.settled.iter().all(|settled| *settled >= Some(fence)) {
-            self.tell_cluster(node, ClusterEvent::Settled { fence });
-        }
-    }
-
     /// Tells the shards which members are connected, where they do not know.
-    fn tell_links(&mut self, node: usize) {
+    pub(crate) fn tell_links(&mut self, node: usize) {
         for peer in 0..self.nodes.len() {
             let connected = self.network.connected(node, peer).is_some();
             let Some(process) = &mut self.nodes[node].process else { return };
@@ -195,11 +106,14 @@ impl World {
             let ordinal = process.ordinal_of(peer);
             let told = process.told_links[peer];
             match (connected, ordinal, told) {
-                (true, Some(ordinal), None) => {
+                (true, Some(ordinal), told) if told != Some(ordinal) => {
                     process.told_links[peer] = Some(ordinal);
+                    if let Some(earlier) = told {
+                        self.tell_shards(node, &Event::LinkDown { peer: earlier });
+                    }
                     self.tell_shards(node, &Event::LinkUp { peer: ordinal });
                 }
-                (false, _, Some(ordinal)) => {
+                (false, _, Some(ordinal)) | (true, None, Some(ordinal)) => {
                     process.told_links[peer] = None;
                     self.tell_shards(node, &Event::LinkDown { peer: ordinal });
                 }
@@ -368,21 +282,30 @@ impl World {
 
     /// Somebody whose number no document names asks for a key.
     fn intrude_on_data(&mut self, node: usize) {
-        let Some(fence) = self.nodes[node].process.as_ref().and_then(|process| process.fence())
-        else {
-            return;
-        };
-        let operation = paravon_replication::OperationId::from_u64(0);
-        let incarnation = 0;
-        let number = small(node);
-        let asker =
-            Asker { node: number, incarnation, shard: 0, operation, key: 0, fence, stranger: true };
-        let key = self.keys[0].0.clone();
-        let request = paravon_model::ReplicaRequest {
+        let shard = self.shard_of(0);
+        let process = self.nodes[node].process.as_ref();
+        let Some(fence) = process.and_then(|process| process.fence(shard)) else { return };
+        let asker = Asker {
+            node: small(node),
+            incarnation: 0,
+            shard: 0,
+            service: 0,
+            operation: paravon_replication::OperationId::from_u64(0),
+            key: Some(0),
             fence,
-            time_left: std::time::Duration::from_secs(1),
-            command: paravon_model::Command::Read { key },
+            stranger: true,
         };
-        self.ask(node, Ordinal(999_999), asker, request);
+        let key = self.keys[0].0.clone();
+        let pull = paravon_model::Pull::Records { after: None };
+        let partition = self.partition_of(0).0;
+        let commands = [
+            paravon_model::Command::Read { key },
+            paravon_model::Command::Pull { partition, pull },
+        ];
+        for command in commands {
+            let time_left = std::time::Duration::from_secs(1);
+            let request = paravon_model::ReplicaRequest { fence, time_left, command };
+            self.ask(node, Ordinal(999_999), asker, request);
+        }
     }
 }

@@ -72,6 +72,34 @@ pub(crate) enum End {
     Unknown { code: Code },
 }
 
+/// What the operator asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Wish {
+    /// Take this node in.
+    Join(u8),
+    /// Let this one go.
+    Drain(u8),
+    /// Do without this one.
+    Remove(u8),
+    /// Take the second one in, in place of the first.
+    Replace(u8, u8),
+    /// Keep so many copies.
+    SetReplication(u8),
+    /// Give up the change under way.
+    Cancel,
+}
+
+/// What the operator is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Advice {
+    /// It is done or will be.
+    Accepted,
+    /// It is not, but it may be later.
+    AskAgain,
+    /// It never will be.
+    Refused,
+}
+
 /// Why an operation failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Code {
@@ -84,13 +112,29 @@ pub(crate) enum Code {
     Other,
 }
 
-/// What a replica durably holds, counted over the coordinator's replica set when it answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Holders {
-    /// Replicas of the key in the coordinator's layout.
+/// What the replicas of a set durably hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Held {
+    /// Replicas of the key.
     pub(crate) replicas: u8,
-    /// Those that durably hold the version answered or a newer one.
+    /// Those that durably hold the version in question or a newer one.
     pub(crate) holding: u8,
+}
+
+/// What replicas durably hold, counted over the sets in force in the coordinator's layout when it
+/// answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Holders {
+    pub(crate) current: Held,
+    /// While `joint`, where the sets differ.
+    pub(crate) next: Option<Held>,
+}
+
+impl Holders {
+    /// What the sets in force hold, one after the other.
+    pub(crate) fn sets(self) -> impl Iterator<Item = Held> {
+        [Some(self.current), self.next].into_iter().flatten()
+    }
 }
 
 /// A fact. Nodes and keys are numbered by the world.
@@ -116,8 +160,26 @@ pub(crate) enum Fact {
     HelloRefused { by: u8, of: u8, code: &'static str },
     /// A hello was admitted; whether it should have been.
     HelloAdmitted { by: u8, of: u8, impostor: bool },
-    /// A node uses this layout from now on; whether its document was durable.
-    LayoutUsed { node: u8, fence: Fence, members: u8, durable: bool },
+    /// A node uses this layout from now on: the members of both rosters by bit; whether its document
+    /// was durable.
+    LayoutUsed { node: u8, version: u64, fence: Fence, current: u8, next: u8, durable: bool },
+    /// A node has stored the document of this fence; whether its disk says so.
+    LayoutStored { node: u8, fence: Fence, durable: bool },
+    /// How far a node is with what a change gives it: partitions.
+    Progressed { node: u8, fence: Fence, partitions: u64, complete: u64 },
+    /// A node is about to take what a change has made it new to: what its disk holds of a key of it.
+    Entered { node: u8, fence: Fence, key: u8, held: Version },
+    /// A change of layout has ended: what the sets that there are from now on hold of what was
+    /// acknowledged before.
+    Inherited { fence: Fence, key: u8, version: Version, holders: Holders },
+    /// The operator asks for something.
+    Asked { errand: u8, node: u8, wish: Wish },
+    /// The operator is answered.
+    Advised { errand: u8, answer: Advice, why: &'static str },
+    /// A disk is gone, or put back to an old copy.
+    DiskLost { node: u8 },
+    /// A node never starts again.
+    Killed { node: u8 },
     /// A node's failure detector changed its mind.
     Believed { node: u8, of: u8, alive: bool },
     /// A node may stamp, or not: by how much its wall clock was ahead of its monotonic one then, or of
@@ -137,18 +199,28 @@ pub(crate) enum Fact {
     Spread { node: u8, to: Ordinal, key: u8, version: Version, content: Content, hint: bool },
     /// A record is durable.
     Durable { node: u8, key: u8, before: Version, version: Version, content: Content },
+    /// A record is durably gone, as if it had never been stored, while the node knew this fence.
+    Forgotten { node: u8, key: u8, before: Version, fence: Fence },
     /// A replica says that it has stored a version; what its disk holds of the key.
     Acknowledged { node: u8, key: u8, stamp: Version, durable: Version },
     /// A replica says that it holds a larger version; what its disk holds of the key.
     Superseding { node: u8, key: u8, named: Version, durable: Version },
-    /// A replica did something for a request of this fence while it used that one.
-    Admitted { node: u8, fence: Fence, own: Fence, stranger: bool },
+    /// A replica did something for a request of this fence while it used that one, and its disk said
+    /// that it had stored this one.
+    Admitted { node: u8, fence: Fence, own: Fence, stored: Option<Fence>, stranger: bool },
     /// A replica refused a request for its fence.
     FenceRefused { node: u8, fence: Fence, own: Fence },
     /// A hint is durable.
     HintKept { node: u8, target: Ordinal, key: u8, version: Version },
     /// A hint up to this version is durably gone; what the target's disk holds.
-    HintDropped { node: u8, target: Ordinal, key: u8, version: Version, durable: Version },
+    HintDropped {
+        node: u8,
+        target: Ordinal,
+        key: u8,
+        version: Version,
+        durable: Version,
+        counts: bool,
+    },
     /// A hint that a disk held before a crash and what it holds after.
     HintSurvived {
         node: u8,
@@ -157,6 +229,7 @@ pub(crate) enum Fact {
         before: Version,
         after: Option<Version>,
         durable: Version,
+        counts: bool,
     },
     /// A node with an old copy of its disk answered something.
     OldDiskServed { node: u8 },
@@ -166,6 +239,8 @@ pub(crate) enum Fact {
     Settled { node: u8, key: u8, version: Version, content: Content },
     /// Two documents of one revision differ.
     DocumentsDiffer { node: u8, version: u64 },
+    /// Two layouts of one fence differ.
+    LayoutsDiffer { node: u8, fence: Fence },
     /// The mended world does not come to rest.
     Restless { why: &'static str },
     /// An operation of the mended world failed.

@@ -1,6 +1,7 @@
 //! What goes wrong in a world and when: drawn per seed, so that every seed has its own mix.
 //!
-//! No disk is ever lost here: what a disk confirmed it keeps. Scenarios restore old copies.
+//! No disk is ever lost here: what a disk confirmed it keeps. Losing one is the operator's business, who
+//! knows what a cluster may lose, and scenarios restore old copies.
 
 use crate::queue::{MILLISECOND, Nanos, SECOND};
 use crate::random::Random;
@@ -20,6 +21,8 @@ pub(crate) enum Fault {
     OneWay { from: usize, to: usize, lasting: Nanos },
     /// Messages of the one to the other are held and come in a burst.
     Clog { from: usize, to: usize, lasting: Nanos },
+    /// A node neither hears nor tells of documents. Scenarios only.
+    Deaf { node: usize, lasting: Nanos },
     /// The connection of the one to the other breaks.
     Reset { from: usize, to: usize },
     /// A wall clock jumps, and after a while perhaps back.

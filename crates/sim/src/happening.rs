@@ -9,8 +9,8 @@ use crate::faults::Fault;
 /// What a message says.
 #[derive(Clone, Debug)]
 pub(crate) enum Payload {
-    Request { shard: u8, operation: OperationId, request: ReplicaRequest },
-    Reply { shard: u8, operation: OperationId, reply: ReplicaReply },
+    Request { shard: u8, service: u32, operation: OperationId, request: ReplicaRequest },
+    Reply { shard: u8, service: u32, operation: OperationId, reply: ReplicaReply },
     Cluster(ClusterMessage),
 }
 
@@ -59,6 +59,10 @@ pub(crate) enum Happening {
     Fault(Fault),
     /// Something goes right again.
     Relief { node: usize, back_ms: i64 },
+    /// The operator acts as planned.
+    Act { act: usize },
+    /// The operator asks, or asks again.
+    Errand { errand: usize, attempt: u8 },
     /// A stranger tries its luck.
     Intrusion,
     /// The world looks at itself.

@@ -25,19 +25,17 @@ impl World {
     /// A process begins on what its disk holds.
     pub(crate) fn start(&mut self, node: usize) {
         let at = self.now;
-        if self.nodes[node].process.is_some() {
+        if self.nodes[node].process.is_some() || self.nodes[node].killed {
             return;
         }
         let Some(Opened { start, ceiling }) = self.nodes[node].engine.open() else {
             return self.emit(Fact::Unopened { node: small(node) });
         };
-        let shards = usize::from(self.plan.shards);
-        let empty = self.nodes[node].engine.is_empty(shards);
         let sim = &mut self.nodes[node];
         sim.incarnation += 1;
         sim.clock.boot(at);
         sim.ceiling = ceiling;
-        let settings = self.settings(node, start, empty);
+        let settings = self.settings(node, start);
         let now = self.node_now(node);
         let sim = &mut self.nodes[node];
         let cluster = Cluster::new(settings, sim.state.clone(), now);
@@ -50,11 +48,15 @@ impl World {
         self.tell_cluster(node, ClusterEvent::Tick);
     }
 
-    fn settings(&mut self, node: usize, start: u64, empty: bool) -> ClusterSettings {
+    fn settings(&mut self, node: usize, start: u64) -> ClusterSettings {
         let sim = &self.nodes[node];
-        let seeds = match self.plan.founding {
-            Founding::Alone => vec![node_address(0)],
-            Founding::Together => (0..self.plan.nodes).map(node_address).collect(),
+        let seeds: Vec<_> = match self.plan.founding {
+            // Whoever lost its disk must not found a cluster of its own.
+            _ if sim.lost.is_some() => (0..self.plan.nodes).map(node_address).collect(),
+            Founding::Alone if node < self.plan.founders => vec![node_address(0)],
+            Founding::Alone | Founding::Together => {
+                (0..self.plan.founders).map(node_address).collect()
+            }
         };
         ClusterSettings {
             node_id: sim.name.clone(),
@@ -62,7 +64,7 @@ impl World {
             size: Size::Xs,
             zone: None,
             seeds,
-            auto_join: true,
+            auto_join: node < self.plan.founders,
             found_anyway: false,
             shift: self.plan.shift,
             replication_factor: self.plan.replication_factor,
@@ -73,7 +75,7 @@ impl World {
             run: self.random.next(),
             ceiling: sim.ceiling,
             seed: u128::from(self.random.next()) << 64 | u128::from(self.random.next()),
-            holds_records: !empty,
+            join_timeout: Duration::from_nanos(self.plan.join_timeout),
         }
     }
 
@@ -106,14 +108,20 @@ impl World {
         let sim = &mut self.nodes[node];
         sim.engine = fresh.engine;
         sim.state = fresh.state;
-        self.oracle.view.lost_disk(small(node));
+        sim.forgetting = fresh.forgetting;
+        self.emit(Fact::DiskLost { node: small(node) });
     }
 
     /// What a crash left on a disk, against what was durable before it.
     fn judge_survivors(&mut self, node: usize) {
         let number = small(node);
         for key in 0..small(self.keys.len()) {
-            self.note_durable(node, key);
+            let forgetting = std::mem::take(&mut self.nodes[node].forgetting[usize::from(key)]);
+            if forgetting > 0 {
+                self.note_forgotten(node, key);
+            } else {
+                self.note_durable(node, key);
+            }
         }
         let hints = &self.oracle.view.hints;
         let own: Vec<_> = hints
@@ -130,8 +138,10 @@ impl World {
             if after == Some(before) {
                 continue;
             }
-            let durable = self.durable_of(self.node_of(target), key);
-            self.emit(Fact::HintSurvived { node: number, target, key, before, after, durable });
+            let durable = self.reached(target, key);
+            let counts = self.hint_counts(node, target, key);
+            let node = number;
+            self.emit(Fact::HintSurvived { node, target, key, before, after, durable, counts });
         }
     }
 }

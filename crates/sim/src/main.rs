@@ -24,8 +24,11 @@ struct Arguments {
     #[arg(long)]
     jobs: Option<usize>,
     /// Runs worlds made for one danger instead: far-coordinator, restart-within-block, ahead-replica,
-    /// equal-request-ids, founder-without-disk, old-disk, half-done-puts, refused-copies, late-joiners,
-    /// torn-syncs.
+    /// equal-request-ids, founder-without-disk, old-disk, half-done-puts, refused-copies,
+    /// join-races-first-write, torn-syncs; and with members that change: grow-one-to-five,
+    /// shrink-three-to-one, five-to-three-one-cut-off, chained-changes, cancel-and-again,
+    /// joiner-killed-one-to-two, disk-lost-replace, old-disk-replace, stale-coordinator,
+    /// copies-down-and-up.
     #[arg(long, value_parser = parse_scenario)]
     scenario: Option<Scenario>,
     /// Prints how often everything came about.

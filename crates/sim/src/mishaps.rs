@@ -13,6 +13,9 @@ impl World {
         for (after, fault) in faults {
             self.queue.push(self.now + after, Happening::Fault(fault));
         }
+        for (act, timed) in self.plan.acts.iter().enumerate() {
+            self.queue.push(self.now + timed.at, Happening::Act { act });
+        }
         let intrusion = self.now + self.random.below(SECOND);
         self.queue.push(intrusion, Happening::Intrusion);
     }
@@ -46,6 +49,7 @@ impl World {
             }
             Fault::OneWay { from, to, lasting } => self.cut(from, to, lasting),
             Fault::Clog { from, to, lasting } => self.network.clog(from, to, now + lasting),
+            Fault::Deaf { node, lasting } => self.network.deafen(node, now + lasting),
             Fault::Reset { from, to } => {
                 let number = self.network.link(from, to).number;
                 self.broken(from, to, number);
@@ -74,9 +78,10 @@ impl World {
                 let sim = &mut self.nodes[node];
                 if let Some((image, state)) = sim.copy.take() {
                     sim.engine.put_back(image);
+                    sim.lost = state.ordinal;
                     sim.state = state;
                     sim.old_disk = true;
-                    self.oracle.view.lost_disk(small(node));
+                    self.emit(Fact::DiskLost { node: small(node) });
                 }
             }
         }
@@ -114,7 +119,7 @@ impl World {
             let sim = &mut self.nodes[node];
             sim.clock.correct(now);
             sim.stalled_until = 0;
-            if sim.process.is_none() {
+            if sim.process.is_none() && !sim.killed {
                 self.queue.push(now, Happening::Start { node });
             }
         }

@@ -34,6 +34,8 @@ pub(crate) struct Network {
     cut: [[Nanos; MAX_NODES]; MAX_NODES],
     /// Until when messages of this way are held.
     clogged: [[Nanos; MAX_NODES]; MAX_NODES],
+    /// Until when a node hears no news of documents, and tells none.
+    deaf: [Nanos; MAX_NODES],
     pub(crate) weather: Weather,
     far: Option<Far>,
 }
@@ -44,6 +46,7 @@ impl Network {
             links: Default::default(),
             cut: Default::default(),
             clogged: Default::default(),
+            deaf: Default::default(),
             weather,
             far,
         }
@@ -71,6 +74,15 @@ impl Network {
         self.clogged[from][to] = self.clogged[from][to].max(until);
     }
 
+    pub(crate) fn deafen(&mut self, node: usize, until: Nanos) {
+        self.deaf[node] = self.deaf[node].max(until);
+    }
+
+    /// Whether one of them hears no news of documents.
+    pub(crate) fn is_deaf(&self, from: usize, to: usize, at: Nanos) -> bool {
+        self.deaf[from].max(self.deaf[to]) > at
+    }
+
     pub(crate) fn is_cut(&self, from: usize, to: usize, at: Nanos) -> bool {
         self.cut[from][to] > at
     }
@@ -84,6 +96,7 @@ impl Network {
     pub(crate) fn mend(&mut self) {
         self.cut = Default::default();
         self.clogged = Default::default();
+        self.deaf = Default::default();
         self.weather = Weather::FAIR;
         self.far = None;
     }

@@ -6,15 +6,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use paravon_model::{Address, ClusterState, Fence, Hlc, NodeId, Ordinal};
+use paravon_model::{Address, ClusterState, Fence, Hlc, NodeId, Ordinal, Progress};
 use paravon_replication::cluster::Cluster;
 use paravon_replication::{OperationId, Permit, Remembered, Shard};
-use paravon_ring::Layout;
+use paravon_ring::{Layout, Partition};
 use paravon_storage::crash_disk::Image;
 
 use crate::clock::NodeClock;
 use crate::engine::Engine;
-use crate::plan::{MAX_NODES, Plan};
+use crate::plan::{MAX_KEYS, MAX_NODES, Plan};
 use crate::queue::Nanos;
 
 /// A node.
@@ -35,8 +35,16 @@ pub(crate) struct SimNode {
     pub(crate) stalled_until: Nanos,
     /// What its disk once held.
     pub(crate) copy: Option<(Image, ClusterState)>,
-    /// Whether its disk was put back to an old copy.
+    /// Whether its disk was put back to an old copy, and it is still the member that this was of.
     pub(crate) old_disk: bool,
+    /// Whether it never starts again.
+    pub(crate) killed: bool,
+    /// The number whose disk is gone for good.
+    pub(crate) lost: Option<Ordinal>,
+    /// Of every key, the removals on their way to the disk.
+    pub(crate) forgetting: [u8; MAX_KEYS],
+    /// Counts how often it began to serve.
+    pub(crate) services: u32,
     /// Its process, while it runs.
     pub(crate) process: Option<Process>,
 }
@@ -47,8 +55,10 @@ pub(crate) struct Asker {
     pub(crate) node: u8,
     pub(crate) incarnation: u32,
     pub(crate) shard: u8,
+    pub(crate) service: u32,
     pub(crate) operation: OperationId,
-    pub(crate) key: u8,
+    /// None where it asks about a partition.
+    pub(crate) key: Option<u8>,
     pub(crate) fence: Fence,
     pub(crate) stranger: bool,
 }
@@ -56,11 +66,16 @@ pub(crate) struct Asker {
 /// The machines of a process and what goes between them.
 pub(crate) struct Process {
     pub(crate) cluster: Cluster,
-    /// None before the node serves.
+    /// None before the node serves, and none after it has left.
     pub(crate) shards: Vec<Shard>,
+    /// Which of the node's services the shards are.
+    pub(crate) service: u32,
+    /// What each shard uses: it hears of the node's layout a little later.
+    pub(crate) shard_layouts: Vec<Arc<Layout>>,
     pub(crate) layout: Option<Arc<Layout>>,
     pub(crate) ordinal: Option<Ordinal>,
-    /// The members of the layout by ordinal, as numbers of the world.
+    /// The members of the layout by ordinal, as numbers of the world; of a node that is there twice
+    /// the newer number.
     pub(crate) members: Vec<(Ordinal, usize)>,
     pub(crate) permit: Permit,
     pub(crate) dead: Vec<Ordinal>,
@@ -71,9 +86,12 @@ pub(crate) struct Process {
     /// States on their way to the disk.
     pub(crate) persisting: VecDeque<(u64, ClusterState)>,
     pub(crate) persisted_at: Nanos,
-    /// What each shard has settled.
-    pub(crate) settled: Vec<Option<Fence>>,
-    pub(crate) holds_records: bool,
+    /// What each shard has settled, and how far it is since.
+    pub(crate) settled: Vec<Option<(Fence, Progress)>>,
+    /// What the layout's document has made the node new to since the one that it has stored.
+    pub(crate) new: Arc<[Partition]>,
+    /// The fence under which the shards may admit requests.
+    pub(crate) admitted: Option<Fence>,
     /// When each machine is woken next: the shards, then the cluster.
     pub(crate) wakes: Vec<Option<Nanos>>,
 }
@@ -93,6 +111,10 @@ impl SimNode {
             stalled_until: 0,
             copy: None,
             old_disk: false,
+            killed: false,
+            lost: None,
+            forgetting: [0; MAX_KEYS],
+            services: 0,
             process: None,
         }
     }
@@ -103,6 +125,8 @@ impl Process {
         Self {
             cluster,
             shards: Vec::new(),
+            service: 0,
+            shard_layouts: Vec::new(),
             layout: None,
             ordinal: None,
             members: Vec::new(),
@@ -114,14 +138,15 @@ impl Process {
             persisting: VecDeque::new(),
             persisted_at: 0,
             settled: vec![None; usize::from(shards)],
-            holds_records: false,
+            new: Arc::default(),
+            admitted: None,
             wakes: vec![None; usize::from(shards) + 1],
         }
     }
 
-    /// The fence in use; none before the node serves.
-    pub(crate) fn fence(&self) -> Option<Fence> {
-        self.layout.as_ref().map(|layout| layout.fence())
+    /// The fence that a shard uses; none before the node serves.
+    pub(crate) fn fence(&self, shard: usize) -> Option<Fence> {
+        self.shard_layouts.get(shard).map(|layout| layout.fence())
     }
 
     /// The node of an ordinal of the layout.

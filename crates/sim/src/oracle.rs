@@ -5,8 +5,9 @@ use std::fmt;
 use crate::fact::Fact;
 use crate::invariants::{
     AckAfterStore, AckIsLatest, AckNotLost, BoundedQueues, ComesToRest, ConvergesAfterHeal,
-    DeadlinesKept, DiskNotOlder, EpochFence, HintNotLost, HintOrder, Invariant, NoStranger,
-    NothingInvented, ReadSeesAcked, ReadsMonotonic, RefusedIsTrue, VersionMonotonic, VersionUnique,
+    DeadlinesKept, DiskNotOlder, EpochFence, HintNotLost, HintOrder, Invariant, LayoutAgrees,
+    NoResurrection, NoStranger, NothingInvented, ReadSeesAcked, ReadsMonotonic, RefusedIsTrue,
+    VersionMonotonic, VersionUnique,
 };
 use crate::queue::{MICROSECOND, Nanos};
 use crate::view::View;
@@ -62,7 +63,9 @@ invariants! {
     hint_order: HintOrder,
     converges_after_heal: ConvergesAfterHeal,
     epoch_fence: EpochFence,
+    layout_agrees: LayoutAgrees,
     disk_not_older: DiskNotOlder,
+    no_resurrection: NoResurrection,
     no_stranger: NoStranger,
     bounded_queues: BoundedQueues,
     deadlines_kept: DeadlinesKept,

@@ -68,6 +68,9 @@ impl World {
     pub(crate) fn check(&mut self) {
         self.queue.push(self.now + CHECK, Happening::Check);
         self.note_loads();
+        if self.now % SECOND < CHECK {
+            self.tell_hints_kept();
+        }
         match self.phase.clone() {
             Phase::Forming => self.check_forming(),
             Phase::Faulty { since, requests } => self.check_faulty(since, requests),
@@ -92,24 +95,25 @@ impl World {
     }
 
     fn check_forming(&mut self) {
-        let nodes = self.nodes.len();
-        let uses_all = |node: &&SimNode| {
+        let founders = self.plan.founders;
+        let is_ready = |node: &SimNode| {
             let layout = node.process.as_ref().and_then(|process| process.layout.as_ref());
-            layout.is_some_and(|layout| layout.members().len() == nodes)
+            layout.is_some_and(|layout| {
+                let document = layout.document();
+                document.joint().is_none() && document.current.members.len() == founders
+            })
         };
-        let ready = self.nodes.iter().filter(uses_all).count();
-        let formed = match self.plan.clients_begin {
-            ClientsBegin::Formed => ready == nodes && self.are_connected(),
-            // Reads may race joins; a first write may not, as long as joins come before it.
-            ClientsBegin::Reading => ready == nodes,
+        let formed = self.nodes[..founders].iter().all(is_ready) && self.are_connected();
+        let begun = match self.plan.clients_begin {
+            ClientsBegin::Formed => formed,
+            ClientsBegin::Serving => self.nodes.iter().any(serves),
         };
-        let readers = self.plan.clients_begin == ClientsBegin::Reading;
-        if self.requests.is_empty() && (formed || readers && self.nodes.iter().any(serves)) {
+        if self.requests.is_empty() && begun {
             self.begin_clients();
         }
         if formed {
             self.phase = Phase::Faulty { since: self.now, requests: self.requests.len() };
-            self.emit(Fact::Phase { name: "clients write" });
+            self.emit(Fact::Phase { name: "things go wrong" });
             self.network.weather = self.plan.weather;
             self.schedule_faults();
         } else if self.now > MOST_FORMING {
@@ -144,6 +148,7 @@ impl World {
         if self.now < since + 2 * CHECK {
             return;
         }
+        self.look_after_the_lost(self.now - since);
         let Some(why) = self.unrest() else { return self.close(next) };
         if self.now > since + MOST_RESTING {
             self.emit(Fact::Restless { why });
@@ -163,6 +168,9 @@ impl World {
     /// What is still to come to rest, if anything.
     fn unrest(&mut self) -> Option<&'static str> {
         let shards = usize::from(self.plan.shards);
+        if let Some(why) = self.unrest_of_members() {
+            return Some(why);
+        }
         if !self.are_connected() {
             return Some("nodes are not connected");
         }
@@ -216,7 +224,11 @@ impl World {
             }
             Closing::Get(place) => match self.members().get(place + 1) {
                 Some(&node) => self.ask_at_all(node, Verb::Get, 0, Closing::Put(place + 1)),
-                None => self.phase = Phase::Over,
+                None => {
+                    self.stats
+                        .count_operations(self.layouts.iter().map(|layout| layout.document()));
+                    self.phase = Phase::Over;
+                }
             },
         }
     }
@@ -256,12 +268,9 @@ impl World {
 
     /// Every replica of every key says what it holds.
     fn compare(&mut self) {
-        let latest = self.layouts.iter().max_by_key(|layout| layout.document().revision());
-        let Some(layout) = latest.cloned() else { return };
+        let Some(layout) = self.latest().cloned() else { return };
         for key in 0..small(self.keys.len()) {
-            let hash = self.keys[usize::from(key)].1;
-            let replicas = layout.replicas(hash.partition(layout.shift()));
-            for &replica in replicas {
+            for replica in layout.sets(self.partition_of(key)).all() {
                 let Some(node) = self.node_of(replica) else { continue };
                 let (version, content) = self.held(node, key);
                 self.emit(Fact::Settled { node: small(node), key, version, content });

@@ -5,6 +5,8 @@ use crate::faults::{Fault, TimedFault};
 use crate::plan::{ClientsBegin, DiskPace, Ending, EngineKind, Far, Founding, Plan, RequestIds};
 use crate::queue::{MILLISECOND, SECOND};
 
+mod changes;
+
 /// A world made on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
@@ -24,15 +26,35 @@ pub enum Scenario {
     HalfDonePuts,
     /// Replicas that refuse copies of writes of a hot key, while clocks differ.
     RefusedCopies,
-    /// Nodes that join one after the other while clients read already.
-    LateJoiners,
+    /// Nodes that join one after the other while clients write already.
+    JoinRacesFirstWrite,
     /// Disks whose syncs are torn by crashes.
     TornSyncs,
+    /// A founder and four nodes that come one after the other.
+    GrowOneToFive,
+    /// Two of three members leave.
+    ShrinkThreeToOne,
+    /// Two of five members leave while one that stays is cut off.
+    FiveToThreeOneCutOff,
+    /// Changes that are asked for while others are under way.
+    ChainedChanges,
+    /// A node that joins, is given up and joins again, several times.
+    CancelAndAgain,
+    /// The second member of two dies for good while it is taken in.
+    JoinerKilledOneToTwo,
+    /// A member loses its disk and comes back under its name.
+    DiskLostReplace,
+    /// A member comes back on an old copy of its disk, and then anew.
+    OldDiskReplace,
+    /// A coordinator that hears nothing of documents but reaches every replica.
+    StaleCoordinator,
+    /// The number of copies goes down and up again while writes are under way.
+    CopiesDownAndUp,
 }
 
 impl Scenario {
     /// All of them with their names.
-    pub const ALL: [(&'static str, Self); 10] = [
+    pub const ALL: [(&'static str, Self); 20] = [
         ("far-coordinator", Self::FarCoordinator),
         ("restart-within-block", Self::RestartWithinBlock),
         ("ahead-replica", Self::AheadReplica),
@@ -41,8 +63,18 @@ impl Scenario {
         ("old-disk", Self::OldDisk),
         ("half-done-puts", Self::HalfDonePuts),
         ("refused-copies", Self::RefusedCopies),
-        ("late-joiners", Self::LateJoiners),
+        ("join-races-first-write", Self::JoinRacesFirstWrite),
         ("torn-syncs", Self::TornSyncs),
+        ("grow-one-to-five", Self::GrowOneToFive),
+        ("shrink-three-to-one", Self::ShrinkThreeToOne),
+        ("five-to-three-one-cut-off", Self::FiveToThreeOneCutOff),
+        ("chained-changes", Self::ChainedChanges),
+        ("cancel-and-again", Self::CancelAndAgain),
+        ("joiner-killed-one-to-two", Self::JoinerKilledOneToTwo),
+        ("disk-lost-replace", Self::DiskLostReplace),
+        ("old-disk-replace", Self::OldDiskReplace),
+        ("stale-coordinator", Self::StaleCoordinator),
+        ("copies-down-and-up", Self::CopiesDownAndUp),
     ];
 
     /// The scenario of this name.
@@ -59,9 +91,7 @@ impl Scenario {
         let node = usize::try_from(seed % 3).unwrap_or(0);
         match self {
             Self::FarCoordinator => {
-                plan.nodes = 5;
-                plan.skews_ms = vec![0; 5];
-                plan.drifts_ppm = vec![0; 5];
+                plan.form(5, 5);
                 plan.far = Some(Far { node: 4, longer: 80 * MILLISECOND });
             }
             Self::RestartWithinBlock => {
@@ -91,16 +121,25 @@ impl Scenario {
                 plan.gets = 60;
             }
             Self::RefusedCopies => {
-                plan.nodes = 5;
+                plan.form(5, 5);
                 plan.skews_ms = vec![-240, -200, 0, 200, 240];
-                plan.drifts_ppm = vec![0; 5];
                 plan.disks.refusal = 250_000;
                 plan.gets = 10;
                 plan.weather.loss = 150_000;
                 plan.weather.most_delay = 5 * MILLISECOND;
             }
-            Self::LateJoiners => late_joiners(&mut plan),
+            Self::JoinRacesFirstWrite => join_races_first_write(&mut plan),
             Self::TornSyncs => torn_syncs(&mut plan),
+            Self::GrowOneToFive => changes::grow_one_to_five(&mut plan),
+            Self::ShrinkThreeToOne => changes::shrink_three_to_one(&mut plan),
+            Self::FiveToThreeOneCutOff => changes::five_to_three_one_cut_off(&mut plan),
+            Self::ChainedChanges => changes::chained_changes(&mut plan),
+            Self::CancelAndAgain => changes::cancel_and_again(&mut plan),
+            Self::JoinerKilledOneToTwo => changes::joiner_killed_one_to_two(&mut plan),
+            Self::DiskLostReplace => changes::disk_lost_replace(&mut plan),
+            Self::OldDiskReplace => changes::old_disk_replace(&mut plan),
+            Self::StaleCoordinator => changes::stale_coordinator(&mut plan),
+            Self::CopiesDownAndUp => changes::copies_down_and_up(&mut plan),
         }
         plan
     }
@@ -121,13 +160,11 @@ fn founder_without_disk(plan: &mut Plan) {
     ];
 }
 
-fn late_joiners(plan: &mut Plan) {
-    plan.nodes = 5;
-    plan.skews_ms = vec![0; 5];
-    plan.drifts_ppm = vec![0; 5];
+fn join_races_first_write(plan: &mut Plan) {
+    plan.form(5, 5);
     plan.keys = 8;
     plan.shift = 3;
-    plan.clients_begin = ClientsBegin::Reading;
+    plan.clients_begin = ClientsBegin::Serving;
     plan.forming.loss = 100_000;
     plan.forming.straggler = 100_000;
 }

@@ -1,35 +1,42 @@
 //! Steps a node's shards and carries out what they want done: stores, messages, answers.
 
 use paravon_model::{
-    Body, Command, Failure, Merged, Ordinal, Purpose, Record, ReplicaReply, ReplicaRequest, Value,
-    Version,
+    ClusterMessage, Command, Failure, Merged, Ordinal, ReplicaReply, ReplicaRequest,
 };
 use paravon_replication::cluster::ClusterEvent;
 use paravon_replication::{Effect, Event, Hint, OperationId, PeerToken};
+use paravon_ring::Partition;
 use paravon_storage::PageLimit;
 
-use crate::engine::{Done, Job};
-use crate::fact::{Content, Fact, OperationNumber};
+use crate::engine::{Done, Job, Owner};
+use crate::fact::Fact;
 use crate::happening::{Envelope, Happening, Payload};
 use crate::node::Asker;
 use crate::queue::MICROSECOND;
-use crate::view::{NOTHING, Stamp};
 use crate::world::{Work, World, small};
 
 impl World {
     /// Gives a shard an event and carries out the effects.
     pub(crate) fn step_shard(&mut self, node: usize, shard: usize, event: Event) {
         let now = self.node_now(node);
-        let asked = match &event {
-            Event::Asked { token, .. } => Some(*token),
-            _ => None,
-        };
-        let mut effects = std::mem::take(&mut self.effects);
         let Some(process) = &mut self.nodes[node].process else { return };
         let Some(machine) = process.shards.get_mut(shard) else { return };
+        let mut asked = None;
+        match &event {
+            Event::Asked { token, .. } => asked = Some(*token),
+            Event::Layout { layout, .. } => {
+                let used = &mut process.shard_layouts[shard];
+                if layout.document().revision() > used.document().revision() {
+                    *used = std::sync::Arc::clone(layout);
+                }
+            }
+            _ => {}
+        }
+        let mut effects = std::mem::take(&mut self.effects);
         machine.step(now, event, &mut effects);
-        if let Some(token) = asked {
-            self.judge_admission(node, token, &effects);
+        match asked {
+            Some(token) => self.judge_admission(node, shard, token, &effects),
+            None => self.judge_own_work(node, shard, &effects),
         }
         for effect in effects.drain(..) {
             self.carry_out(node, shard, effect);
@@ -48,14 +55,36 @@ impl World {
             Effect::Answer { token, reply } => self.answer(node, token, reply),
             Effect::Store { operation, hash, key, record } => {
                 self.note_own_store(node, shard, self.key_number(&key), &record);
-                self.tell_of_records(node);
                 if self.random.chance(self.plan.disks.refusal) {
                     let answer = Err(Failure::Overloaded { retry_after_ms: 10 });
                     let event = Event::Stored { operation, stamp: record.version, answer };
                     return self.work.push_back(Work::Shard { node, shard, event });
                 }
-                let job = Job::Merge { shard, operation, hash, key, record };
+                let owner = self.owner(node, shard);
+                let job = Job::Merge { owner, operation, hash, key, record };
                 self.nodes[node].engine.queue(job);
+            }
+            Effect::Scan { operation, partition, after, limit, bytes } => {
+                let limit = PageLimit { count: limit, bytes: bytes as u64 };
+                let arc = partition.arc(self.shift());
+                let page = if self.random.chance(self.plan.disks.refusal) {
+                    Err(Failure::Overloaded { retry_after_ms: 10 })
+                } else {
+                    self.nodes[node].engine.scan(shard, arc, after.as_ref(), limit)
+                };
+                let event = Event::Scanned { operation, page };
+                self.work.push_back(Work::Shard { node, shard, event });
+            }
+            Effect::Forget { operation, hash, key } => {
+                if self.random.chance(self.plan.disks.refusal) {
+                    let answer = Err(Failure::Overloaded { retry_after_ms: 10 });
+                    let event = Event::Forgotten { operation, answer };
+                    return self.work.push_back(Work::Shard { node, shard, event });
+                }
+                let owner = self.owner(node, shard);
+                let number = usize::from(self.key_number(&key));
+                self.nodes[node].forgetting[number] += 1;
+                self.nodes[node].engine.queue(Job::Forget { owner, operation, hash, key });
             }
             Effect::Read { operation, hash, key } => {
                 let answer = self.nodes[node].engine.get(shard, hash, &key);
@@ -83,45 +112,19 @@ impl World {
             }
             Effect::Teach { peer } => self.tell_cluster(node, ClusterEvent::Teach { peer }),
             Effect::AskDocument { peer } => self.tell_cluster(node, ClusterEvent::Ask { peer }),
-            Effect::Settled { fence } => self.settled(node, shard, fence),
+            Effect::Settled { fence, progress } => self.settled(node, shard, fence, progress),
+            Effect::Progress { fence, progress } => self.progressed(node, shard, fence, progress),
         }
+    }
+
+    /// Whose jobs a node's shard gives to its store.
+    fn owner(&self, node: usize, shard: usize) -> Owner {
+        let service = self.nodes[node].process.as_ref().map_or(0, |process| process.service);
+        Owner { shard, service }
     }
 
     pub(crate) fn tell_cluster(&mut self, node: usize, event: ClusterEvent) {
         self.work.push_back(Work::Cluster { node, event });
-    }
-
-    /// A join must not come after the first record: the cluster machine is told before it is stored.
-    fn tell_of_records(&mut self, node: usize) {
-        let Some(process) = &mut self.nodes[node].process else { return };
-        if !process.holds_records {
-            process.holds_records = true;
-            self.tell_cluster(node, ClusterEvent::HoldsRecords);
-        }
-    }
-
-    /// What a replica did for a request, judged by the fences of both (`EPOCH_FENCE`).
-    fn judge_admission(&mut self, node: usize, token: PeerToken, effects: &[Effect]) {
-        let Some(process) = &self.nodes[node].process else { return };
-        let Some(asker) = asker(process.askers.as_slice(), token).copied() else { return };
-        let Some(own) = process.fence() else { return };
-        for effect in effects {
-            let refused = match effect {
-                Effect::Store { .. } | Effect::Read { .. } => false,
-                Effect::Answer { reply, .. } => matches!(
-                    reply,
-                    ReplicaReply::StaleLayout { .. } | ReplicaReply::LaterLayout { .. }
-                ),
-                _ => continue,
-            };
-            let (fence, stranger) = (asker.fence, asker.stranger);
-            let node = small(node);
-            self.emit(if refused && !stranger {
-                Fact::FenceRefused { node, fence, own }
-            } else {
-                Fact::Admitted { node, fence, own, stranger }
-            });
-        }
     }
 
     fn send(
@@ -141,7 +144,8 @@ impl World {
             self.stats.voided += 1;
             return;
         };
-        let payload = Payload::Request { shard: small(shard), operation, request };
+        let service = self.owner(node, shard).service;
+        let payload = Payload::Request { shard: small(shard), service, operation, request };
         self.post(node, target, incarnation, payload);
     }
 
@@ -151,15 +155,19 @@ impl World {
         if asker.stranger {
             return;
         }
-        let (number, key) = (small(node), asker.key);
+        let number = small(node);
         let serves = matches!(
             reply,
-            ReplicaReply::Stored { answer: Ok(_), .. } | ReplicaReply::Found { answer: Ok(_) }
+            ReplicaReply::Stored { answer: Ok(_), .. }
+                | ReplicaReply::Found { answer: Ok(_) }
+                | ReplicaReply::Pulled { answer: Ok(_) }
         );
         if serves && self.nodes[node].old_disk {
             self.emit(Fact::OldDiskServed { node: number });
         }
-        if let ReplicaReply::Stored { stamp, answer: Ok(merged) } = &reply {
+        if let ReplicaReply::Stored { stamp, answer: Ok(merged) } = &reply
+            && let Some(key) = asker.key
+        {
             let durable = self.oracle.view.durable(number, key);
             self.emit(match *merged {
                 Merged::Applied => Fact::Acknowledged { node: number, key, stamp: *stamp, durable },
@@ -168,13 +176,17 @@ impl World {
                 }
             });
         }
-        let payload = Payload::Reply { shard: asker.shard, operation: asker.operation, reply };
+        let Asker { shard, service, operation, .. } = asker;
+        let payload = Payload::Reply { shard, service, operation, reply };
         self.post(node, usize::from(asker.node), asker.incarnation, payload);
     }
 
     /// Gives a message to the network.
     pub(crate) fn post(&mut self, from: usize, to: usize, incarnation: u32, payload: Payload) {
         self.stats.messages += 1;
+        if is_news(&payload) && self.network.is_deaf(from, to, self.now) {
+            return self.stats.lost += 1;
+        }
         let arrivals = self.network.arrivals(&mut self.random, from, to, self.now);
         let ordinal = self.nodes[from].process.as_ref().and_then(|process| process.ordinal);
         let incarnations = (self.nodes[from].incarnation, incarnation);
@@ -207,19 +219,21 @@ impl World {
                 let event = ClusterEvent::Told { from: self.nodes[from].name.clone(), message };
                 self.tell_cluster(to, event);
             }
-            Payload::Reply { shard, operation, reply } => {
-                let Some(from) = ordinal else { return };
+            Payload::Reply { shard, service, operation, reply } => {
+                let asked = self.owner(to, 0).service == service;
+                let Some(from) = ordinal.filter(|_| asked) else { return };
                 let event = Event::Answered { from, operation, reply };
                 self.work.push_back(Work::Shard { node: to, shard: usize::from(shard), event });
             }
-            Payload::Request { shard, operation, request } => {
+            Payload::Request { shard, service, operation, request } => {
                 let Some(ordinal) = ordinal else { return };
                 let asker = Asker {
                     node: small(from),
                     incarnation: incarnations.0,
                     shard,
+                    service,
                     operation,
-                    key: self.key_number(key_of(&request.command)),
+                    key: key_of(&request.command).map(|key| self.key_number(key)),
                     fence: request.fence,
                     stranger: false,
                 };
@@ -236,7 +250,14 @@ impl World {
         asker: Asker,
         request: ReplicaRequest,
     ) {
-        let (hash, shard) = (self.keys[usize::from(asker.key)].1, self.shard_of(asker.key));
+        let (hash, shard) = match (asker.key, &request.command) {
+            (_, Command::Pull { partition, .. }) => {
+                let partition = Partition(*partition);
+                (partition.arc(self.shift()).first, self.shard_of_partition(partition))
+            }
+            (Some(key), _) => (self.keys[usize::from(key)].1, self.shard_of(key)),
+            (None, _) => return,
+        };
         let Some(process) = &mut self.nodes[node].process else { return };
         if process.shards.is_empty() {
             return;
@@ -245,43 +266,6 @@ impl World {
         process.askers.push(asker);
         let event = Event::Asked { from, token, hash, request };
         self.work.push_back(Work::Shard { node, shard, event });
-    }
-
-    /// A version that a coordinator sends out is new, or it is the one that it gave out before.
-    fn note_stamp(&mut self, node: usize, shard: usize, key: u8, record: &Record) {
-        let (node, shard) = (small(node), small(shard));
-        let (version, content) = (record.version, content_of(record));
-        let stamp = Stamp { key, content, node, shard };
-        if self.oracle.view.stamps.get(&version) == Some(&stamp) {
-            return;
-        }
-        let ceiling = self.nodes[usize::from(node)].ceiling;
-        self.emit(Fact::Stamped { node, shard, key, version, content, ceiling });
-    }
-
-    fn note_own_store(&mut self, node: usize, shard: usize, key: u8, record: &Record) {
-        let process = self.nodes[node].process.as_ref();
-        let own = process.and_then(|process| process.ordinal) == Some(record.version.ordinal);
-        if own && !self.oracle.view.stamps.contains_key(&record.version) {
-            self.note_stamp(node, shard, key, record);
-        }
-    }
-
-    fn note_sent(
-        &mut self,
-        node: usize,
-        shard: usize,
-        to: Ordinal,
-        key: u8,
-        record: &Record,
-        purpose: Purpose,
-    ) {
-        if purpose == Purpose::Write {
-            return self.note_stamp(node, shard, key, record);
-        }
-        let (version, content) = (record.version, content_of(record));
-        let hint = purpose == Purpose::Hint;
-        self.emit(Fact::Spread { node: small(node), to, key, version, content, hint });
     }
 
     /// Begins a sync where something waits and none is under way.
@@ -307,8 +291,10 @@ impl World {
         let mut done = std::mem::take(&mut self.done);
         self.nodes[node].engine.end_sync(&mut done);
         for entry in &done {
-            if let Done::Stored { key, .. } = entry {
-                self.note_durable(node, self.key_number(key));
+            match entry {
+                Done::Forgotten { key, .. } => self.note_forgotten(node, self.key_number(key)),
+                Done::Stored { key, .. } => self.note_durable(node, self.key_number(key)),
+                _ => {}
             }
         }
         for entry in done.drain(..) {
@@ -320,9 +306,11 @@ impl World {
 
     fn tell_done(&mut self, node: usize, done: Done) {
         match done {
-            Done::Stored { shard, operation, stamp, answer, .. } => {
-                let event = Event::Stored { operation, stamp, answer };
-                self.work.push_back(Work::Shard { node, shard, event });
+            Done::Stored { owner, operation, stamp, answer, .. } => {
+                self.tell_owner(node, owner, Event::Stored { operation, stamp, answer });
+            }
+            Done::Forgotten { owner, operation, answer, .. } => {
+                self.tell_owner(node, owner, Event::Forgotten { operation, answer });
             }
             Done::HintKept { target, key, version } => {
                 let key = self.key_number(&key);
@@ -330,9 +318,10 @@ impl World {
             }
             Done::HintDropped { target, key, version } => {
                 let key = self.key_number(&key);
-                let durable = self.durable_of(self.node_of(target), key);
+                let durable = self.reached(target, key);
+                let counts = self.hint_counts(node, target, key);
                 let node = small(node);
-                self.emit(Fact::HintDropped { node, target, key, version, durable });
+                self.emit(Fact::HintDropped { node, target, key, version, durable, counts });
             }
             Done::Ceiling { hlc } => {
                 let sim = &mut self.nodes[node];
@@ -346,31 +335,11 @@ impl World {
         }
     }
 
-    /// Looks at what a disk holds of a key and notes a change.
-    pub(crate) fn note_durable(&mut self, node: usize, key: u8) {
-        let (version, content) = self.held(node, key);
-        let number = small(node);
-        let before = self.oracle.view.durable(number, key);
-        if version != before {
-            self.emit(Fact::Durable { node: number, key, before, version, content });
+    /// Tells a shard, unless the node has left since it asked.
+    fn tell_owner(&mut self, node: usize, owner: Owner, event: Event) {
+        if self.owner(node, owner.shard) == owner {
+            self.work.push_back(Work::Shard { node, shard: owner.shard, event });
         }
-    }
-
-    /// What a disk holds of a key.
-    pub(crate) fn held(&mut self, node: usize, key: u8) -> (Version, Content) {
-        let shard = self.shard_of(key);
-        let (name, hash) = &self.keys[usize::from(key)];
-        match self.nodes[node].engine.get(shard, *hash, name) {
-            Ok(Some(record)) => (record.version, content_of(&record)),
-            Ok(None) => (NOTHING, Content::Tombstone),
-            Err(_) => (NOTHING, Content::Foreign),
-        }
-    }
-
-    /// The node that any layout of this world knows by this ordinal.
-    pub(crate) fn node_of(&self, ordinal: Ordinal) -> Option<usize> {
-        let name = self.layouts.iter().rev().find_map(|layout| layout.node_id(ordinal))?;
-        crate::node::index_of(name)
     }
 
     /// A machine is woken at the moment that it named.
@@ -406,35 +375,24 @@ impl World {
     }
 }
 
-fn asker(askers: &[Asker], token: PeerToken) -> Option<&Asker> {
+/// Who asked under this token.
+pub(crate) fn asker(askers: &[Asker], token: PeerToken) -> Option<&Asker> {
     askers.get(usize::try_from(token.0).ok()?)
 }
 
-/// The key of a command.
-pub(crate) fn key_of(command: &Command) -> &paravon_model::Key {
+/// The key of a command, where it is about one.
+pub(crate) fn key_of(command: &Command) -> Option<&paravon_model::Key> {
     match command {
-        Command::Store { key, .. } | Command::Read { key } => key,
+        Command::Store { key, .. } | Command::Read { key } => Some(key),
+        Command::Pull { .. } => None,
     }
 }
 
-/// The value of a write: its number, again and again; one in sixteen fills several sectors.
-pub(crate) fn value_of(operation: OperationNumber) -> Value {
-    let times = usize::try_from(operation % 16).unwrap_or(0);
-    let times = if times == 0 { 400 } else { times };
-    Value::bytes(&operation.to_le_bytes().repeat(times))
-}
-
-/// What a record says.
-pub(crate) fn content_of(record: &Record) -> Content {
-    match &record.body {
-        Body::Tombstone => Content::Tombstone,
-        Body::Live(value) => content_of_value(value),
-    }
-}
-
-/// The write that a value comes from.
-pub(crate) fn content_of_value(value: &Value) -> Content {
-    let Some((first, _)) = value.bytes.split_first_chunk::<4>() else { return Content::Foreign };
-    let number = OperationNumber::from_le_bytes(*first);
-    if *value == value_of(number) { Content::Of(number) } else { Content::Foreign }
+/// Whether a message tells of documents.
+fn is_news(payload: &Payload) -> bool {
+    matches!(
+        payload,
+        Payload::Cluster(ClusterMessage::Document(_) | ClusterMessage::Council(_))
+            | Payload::Reply { reply: ReplicaReply::StaleLayout { .. }, .. }
+    )
 }

@@ -1,8 +1,10 @@
 //! What came about in worlds, counted, so that one sees that they are interesting.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
-use paravon_model::{Ordinal, Version};
+use paravon_model::{Document, OperationKind, OperationState, Ordinal, Version};
 
 use crate::fact::{Code, Content, End, Fact, Verb};
 use crate::view::View;
@@ -42,7 +44,9 @@ counters! {
     crashes, torn_crashes, starts, pauses, splits, one_ways, clogs, resets, jumps, stalls,
     messages, lost, doubled, voided,
     links, unlinks, deaths, returns, holds,
-    layouts, fence_refusals, strangers_refused,
+    layouts, joint_layouts, layouts_stored, fence_refusals, strangers_refused,
+    wishes, killed, lost_disks, pulls, forgotten,
+    joined, drained, removed, replaced, factors_set, cancelled,
 }
 
 impl Stats {
@@ -59,7 +63,10 @@ impl Stats {
                 Fault::Reset { .. } => &mut self.resets,
                 Fault::Jump { .. } => &mut self.jumps,
                 Fault::Stall { .. } => &mut self.stalls,
-                Fault::Wipe { .. } | Fault::Copy { .. } | Fault::PutBack { .. } => return,
+                Fault::Wipe { .. }
+                | Fault::Copy { .. }
+                | Fault::PutBack { .. }
+                | Fault::Deaf { .. } => return,
             },
             Fact::Started { .. } => &mut self.starts,
             Fact::Crashed { torn, .. } => {
@@ -69,7 +76,15 @@ impl Stats {
             Fact::Linked { .. } => &mut self.links,
             Fact::Unlinked { .. } => &mut self.unlinks,
             Fact::HelloRefused { .. } => &mut self.strangers_refused,
-            Fact::LayoutUsed { .. } => &mut self.layouts,
+            Fact::LayoutUsed { next, .. } => {
+                self.joint_layouts += u64::from(next != 0);
+                &mut self.layouts
+            }
+            Fact::LayoutStored { .. } => &mut self.layouts_stored,
+            Fact::Asked { .. } => &mut self.wishes,
+            Fact::Killed { .. } => &mut self.killed,
+            Fact::DiskLost { .. } => &mut self.lost_disks,
+            Fact::Forgotten { .. } => &mut self.forgotten,
             Fact::Believed { alive: true, .. } => &mut self.returns,
             Fact::Believed { alive: false, .. } => &mut self.deaths,
             Fact::Permitted { held: true, .. } => &mut self.holds,
@@ -98,6 +113,30 @@ impl Stats {
         let at = |ordinal| Version { hlc: version.hlc, ordinal: Ordinal(ordinal) };
         if view.stamps.range(at(0)..=at(u32::MAX)).any(|(other, _)| *other != version) {
             self.ties += 1;
+        }
+    }
+
+    /// Counts what became of everything that the operator asked for, by all documents of a world.
+    pub(crate) fn count_operations<'a>(
+        &mut self,
+        documents: impl Iterator<Item = &'a Arc<Document>>,
+    ) {
+        let ended: BTreeMap<_, _> = documents
+            .flat_map(|document| &document.operations)
+            .filter(|operation| {
+                matches!(operation.state, OperationState::Done | OperationState::Cancelled)
+            })
+            .map(|operation| (operation.id, operation))
+            .collect();
+        for operation in ended.into_values() {
+            *match (operation.state, &operation.kind) {
+                (OperationState::Cancelled, _) => &mut self.cancelled,
+                (_, OperationKind::Join(_)) => &mut self.joined,
+                (_, OperationKind::Drain { .. }) => &mut self.drained,
+                (_, OperationKind::Remove { .. }) => &mut self.removed,
+                (_, OperationKind::Replace { .. }) => &mut self.replaced,
+                (_, OperationKind::SetReplication { .. }) => &mut self.factors_set,
+            } += 1;
         }
     }
 

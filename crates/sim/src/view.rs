@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use paravon_model::{Hlc, Ordinal, Version};
+use paravon_model::{Fence, Hlc, Ordinal, Version};
 
 use crate::fact::{Content, End, Fact, Holders, Level, OperationNumber, Verb};
 use crate::plan::{MAX_KEYS, MAX_NODES};
@@ -42,6 +42,8 @@ pub(crate) struct Stamp {
 #[derive(Debug)]
 pub(crate) struct View {
     durable: [[Version; MAX_KEYS]; MAX_NODES],
+    /// What disks held of keys before they gave them up, and what they knew then.
+    given_up: [[(Fence, Version); MAX_KEYS]; MAX_NODES],
     /// By number; none where no coordinator was reached.
     operations: Vec<Option<Operation>>,
     pub(crate) stamps: BTreeMap<Version, Stamp>,
@@ -60,6 +62,7 @@ impl View {
     pub(crate) fn new() -> Self {
         Self {
             durable: [[NOTHING; MAX_KEYS]; MAX_NODES],
+            given_up: [[(Fence::default(), NOTHING); MAX_KEYS]; MAX_NODES],
             operations: Vec::new(),
             stamps: BTreeMap::new(),
             tombstones: Default::default(),
@@ -74,6 +77,18 @@ impl View {
     /// What a disk holds of a key.
     pub(crate) fn durable(&self, node: u8, key: u8) -> Version {
         self.durable[usize::from(node)][usize::from(key)]
+    }
+
+    /// What a disk held of a key before it gave the key up, and the fence that its node knew then.
+    pub(crate) fn given_up(&self, node: u8, key: u8) -> (Fence, Version) {
+        self.given_up[usize::from(node)][usize::from(key)]
+    }
+
+    /// Whether a replica holds a version or a newer one, or did for a coordinator that knows no later
+    /// layout than this one: a replica that has left a set since may have given the key up.
+    pub(crate) fn holds(&self, node: u8, key: u8, version: Version, fence: Fence) -> bool {
+        let (later, given_up) = self.given_up(node, key);
+        self.durable(node, key) >= version || (later > fence && given_up >= version)
     }
 
     pub(crate) fn operation(&self, number: OperationNumber) -> Option<&Operation> {
@@ -117,6 +132,11 @@ impl View {
             Fact::Durable { node, key, version, .. } => {
                 self.durable[usize::from(node)][usize::from(key)] = version;
             }
+            Fact::Forgotten { node, key, before, fence } => {
+                self.durable[usize::from(node)][usize::from(key)] = NOTHING;
+                self.given_up[usize::from(node)][usize::from(key)] = (fence, before);
+            }
+            Fact::DiskLost { node } => self.lost_disk(node),
             Fact::HintKept { node, target, key, version } => {
                 let slot = self.hints.entry((node, target, key)).or_insert(version);
                 *slot = version.max(*slot);
@@ -137,9 +157,10 @@ impl View {
     }
 
     /// A disk is gone, and nothing is promised of it any more.
-    pub(crate) fn lost_disk(&mut self, node: u8) {
+    fn lost_disk(&mut self, node: u8) {
         self.lost_disks += 1;
         self.durable[usize::from(node)] = [NOTHING; MAX_KEYS];
+        self.given_up[usize::from(node)] = [(Fence::default(), NOTHING); MAX_KEYS];
         self.hints.retain(|(holder, _, _), _| *holder != node);
     }
 
@@ -172,7 +193,7 @@ impl View {
     fn ended(&mut self, number: OperationNumber, end: End, holders: Holders) {
         let Some(operation) = self.operation(number).copied() else { return };
         let (key, index) = (operation.key, usize::from(operation.key));
-        if is_strong(operation.level, holders.replicas) {
+        if is_strong(operation.level, holders) {
             match end {
                 End::Written { version, .. } => self.acked[index] = self.acked[index].max(version),
                 End::Found { version, .. } => self.seen[index] = self.seen[index].max(version),
@@ -205,16 +226,16 @@ impl View {
     }
 }
 
-/// Whether a level reaches a majority of so many replicas.
-pub(crate) fn is_strong(level: Level, replicas: u8) -> bool {
-    match level {
+/// Whether a level reaches a majority of every set in force.
+pub(crate) fn is_strong(level: Level, holders: Holders) -> bool {
+    holders.sets().all(|set| match level {
         Level::Quorum | Level::All => true,
-        Level::One => replicas <= 1,
-        Level::Count(count) => count > replicas / 2,
-    }
+        Level::One => set.replicas <= 1,
+        Level::Count(count) => count > set.replicas / 2,
+    })
 }
 
-/// Replicas that a level needs.
+/// Replicas of a set that a level needs.
 pub(crate) fn needed(level: Level, replicas: u8) -> u8 {
     match level {
         Level::One => 1,

@@ -5,10 +5,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use paravon_model::{Key, Version};
+use paravon_model::Key;
 use paravon_replication::cluster::{ClusterEffect, ClusterEvent};
 use paravon_replication::{Effect, Event, Now};
-use paravon_ring::{KeyHash, Layout, Shift, shard_of};
+use paravon_ring::{KeyHash, Layout, Partition, Shift, shard_of};
 
 use crate::client::{Client, Request};
 use crate::engine::Done;
@@ -17,6 +17,7 @@ use crate::faults::Fault;
 use crate::happening::{Happening, Payload};
 use crate::network::Network;
 use crate::node::{Process, SimNode};
+use crate::operator::Operator;
 use crate::oracle::Oracle;
 use crate::phase::Phase;
 use crate::plan::{ClientsBegin, Plan};
@@ -49,7 +50,9 @@ pub(crate) struct World {
     pub(crate) clients: Vec<Client>,
     pub(crate) requests: Vec<Request>,
     pub(crate) keys: Vec<(Key, KeyHash)>,
+    /// Of every document that any node has used.
     pub(crate) layouts: Vec<Arc<Layout>>,
+    pub(crate) operator: Operator,
     pub(crate) oracle: Oracle,
     pub(crate) stats: Stats,
     pub(crate) trace: Trace,
@@ -80,6 +83,7 @@ impl World {
             requests: Vec::new(),
             keys: (0..plan.keys).map(key).collect(),
             layouts: Vec::new(),
+            operator: Operator::default(),
             oracle: Oracle::new(),
             stats: Stats::default(),
             trace: Trace::new(printing),
@@ -94,7 +98,7 @@ impl World {
         for node in 0..world.plan.nodes {
             let latest = match world.plan.clients_begin {
                 ClientsBegin::Formed => 300 * MILLISECOND,
-                ClientsBegin::Reading => 3 * SECOND,
+                ClientsBegin::Serving => 3 * SECOND,
             };
             let at = world.random.below(latest);
             world.queue.push(at, Happening::Start { node });
@@ -153,6 +157,8 @@ impl World {
             Happening::Deadline { operation, attempt } => self.deadline_passed(operation, attempt),
             Happening::Fault(fault) => self.fault(fault),
             Happening::Relief { node, back_ms } => self.relief(node, back_ms),
+            Happening::Act { act } => self.act(act),
+            Happening::Errand { errand, attempt } => self.run_errand(errand, attempt),
             Happening::Intrusion => self.intrude(),
             Happening::Check => self.check(),
         }
@@ -185,10 +191,12 @@ impl World {
 
     /// The nodes that the latest layout names; all of them before there is one.
     pub(crate) fn members(&self) -> Vec<usize> {
-        let latest = self.layouts.iter().max_by_key(|layout| layout.document().revision());
-        let Some(latest) = latest else { return (0..self.nodes.len()).collect() };
-        let names = latest.members().iter().map(|member| &member.node_id);
-        names.filter_map(crate::node::index_of).collect()
+        let Some(latest) = self.latest() else { return (0..self.nodes.len()).collect() };
+        let names = latest.document().members().map(|member| &member.node_id);
+        let mut members: Vec<_> = names.filter_map(crate::node::index_of).collect();
+        members.sort_unstable();
+        members.dedup();
+        members
     }
 
     /// What a node's clocks show.
@@ -211,16 +219,22 @@ impl World {
 
     /// The shard of every node that a key belongs to.
     pub(crate) fn shard_of(&self, key: u8) -> usize {
-        let shift = Shift::new(self.plan.shift).unwrap_or(Shift::DEFAULT);
-        let hash = self.keys[usize::from(key)].1;
-        usize::from(shard_of(hash.partition(shift), self.plan.shards))
+        self.shard_of_partition(self.partition_of(key))
     }
 
-    /// What the disk of the member `ordinal` holds of a key, as node `node` names it.
-    pub(crate) fn durable_of(&self, target: Option<usize>, key: u8) -> Version {
-        let node = target.unwrap_or(usize::MAX);
-        let known = node < self.nodes.len();
-        if known { self.oracle.view.durable(small(node), key) } else { crate::view::NOTHING }
+    /// The shard of every node that a partition belongs to.
+    pub(crate) fn shard_of_partition(&self, partition: Partition) -> usize {
+        usize::from(shard_of(partition, self.plan.shards))
+    }
+
+    /// The partition of a key.
+    pub(crate) fn partition_of(&self, key: u8) -> Partition {
+        self.keys[usize::from(key)].1.partition(self.shift())
+    }
+
+    /// The number of partitions as a power of two.
+    pub(crate) fn shift(&self) -> Shift {
+        Shift::new(self.plan.shift).unwrap_or(Shift::DEFAULT)
     }
 
     /// Something of the plan, or of a scenario, goes wrong.

@@ -3,13 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use paravon_model::OperationState;
 use paravon_protocol::{AdminReply, AdminRequest};
 
 use super::fake_server::{FakeServer, client};
-use crate::{ClientError, ClusterStatus, JoinReply, MemberStatus, Outcome};
+use crate::{
+    ChangeId, ClientError, ClusterStatus, MemberChange, MemberStatus, NodeId, OperationReply,
+    OperationStatus, Outcome, PlanReply,
+};
 
 #[tokio::test]
-async fn a_cluster_is_shown_and_a_join_is_planned_and_done() {
+async fn a_cluster_is_shown_and_a_change_is_planned_done_and_followed() {
     let server = FakeServer::start(|_, mut peer| async move {
         while let Some((id, request)) = peer.admin_request().await {
             let reply = match request {
@@ -20,13 +24,19 @@ async fn a_cluster_is_shown_and_a_join_is_planned_and_done() {
                     let status = ClusterStatus { members, ..ClusterStatus::default() };
                     AdminReply::ClusterStatus(Box::new(status))
                 }
-                AdminRequest::Join { dry_run } => {
-                    let ordinal = (!dry_run).then_some(2);
-                    AdminReply::Join(JoinReply {
-                        ordinal,
-                        planned: dry_run,
-                        ..JoinReply::default()
-                    })
+                AdminRequest::Drain { node, dry_run: true } => {
+                    assert_eq!(node.unwrap().as_str(), "n");
+                    let plan = PlanReply { members_after: 2, ..PlanReply::default() };
+                    AdminReply::Plan(Box::new(plan))
+                }
+                AdminRequest::Drain { dry_run: false, .. } => {
+                    let reply = OperationReply::accepted(ChangeId(7), OperationState::Pending);
+                    AdminReply::Operation(reply)
+                }
+                AdminRequest::OperationStatus { id } => {
+                    let operation = id.to_string();
+                    let status = OperationStatus { operation, ..OperationStatus::default() };
+                    AdminReply::OperationStatus(Box::new(status))
                 }
                 other => panic!("{other:?}"),
             };
@@ -36,10 +46,13 @@ async fn a_cluster_is_shown_and_a_join_is_planned_and_done() {
     .await;
     let client = client(&[&server.address]);
     assert_eq!(client.cluster_status().await.unwrap().members[0].node_id, "n");
-    let planned = client.plan_join().await.unwrap();
-    assert_eq!((planned.ordinal, planned.planned), (None, true));
-    let joined = client.join().await.unwrap();
-    assert_eq!((joined.ordinal, joined.planned), (Some(2), false));
+    let drain = MemberChange::Drain { node: NodeId::new("n").unwrap() };
+    assert_eq!(client.plan(&drain).await.unwrap().members_after, 2);
+    let accepted = client.change(&drain).await.unwrap();
+    assert_eq!(accepted.state, "pending");
+    let id = ChangeId::from_text(&accepted.operation).unwrap();
+    assert_eq!(id, ChangeId(7));
+    assert_eq!(client.operation(id).await.unwrap().operation, accepted.operation);
 }
 
 #[tokio::test]
@@ -55,7 +68,7 @@ async fn a_join_whose_answer_is_lost_is_unknown_and_not_asked_again() {
         }
     })
     .await;
-    let error = client(&[&server.address]).join().await.unwrap_err();
+    let error = client(&[&server.address]).change(&MemberChange::Join).await.unwrap_err();
     assert!(matches!(error, ClientError::Lost { outcome: Outcome::Unknown, .. }), "{error}");
     assert_eq!(requests.load(Ordering::SeqCst), 1);
 }

@@ -3,19 +3,28 @@
 //! **Never:** decides who is a member; that is `replication`'s. What takes long, the disk and large
 //! layouts, is left to tasks of the event loop.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
-use paravon_model::{Address, ClusterState, Document, Fence, Ordinal};
+use paravon_model::{Address, ClusterState, Document, Ordinal};
 use paravon_replication::Now;
 use paravon_replication::cluster::{
     AdminToken, Cluster, ClusterEffect, ClusterEvent, ClusterPhase, ClusterStatus, Notice,
+    OperateDone, OperateMode, OperatorRequest,
 };
+use paravon_ring::Shift;
 
 use super::Core;
-use crate::administration::Answer;
+use crate::administration::{About, Answer, Question};
 use crate::inbox::{Asker, Message};
-use crate::placed::Placed;
+use crate::placed::{Placed, Unplaced};
+use crate::plan::Plan;
+use crate::settling::Settling;
 use crate::shared::Standing;
+
+/// How often hints are counted while the layout changes.
+const HINTS_COUNTED: Duration = Duration::from_secs(1);
 
 /// An administrator's token is the loop that the connection lives on, and the question's slot there.
 const LOOP_SHIFT: u32 = 48;
@@ -27,11 +36,15 @@ pub(crate) struct Membership {
     /// The state that the disk is to hold, and its number.
     unsaved: Option<(u64, ClusterState)>,
     /// The document whose layout is to be made.
-    unplaced: Option<Arc<Document>>,
-    /// What each shard has settled.
-    settled: Vec<Option<Fence>>,
-    /// What the machine was told of that.
-    told: Option<Fence>,
+    unplaced: Option<Unplaced>,
+    /// Layouts that administrators want to know the effect of, and who.
+    unplanned: VecDeque<(Asker, Arc<Document>)>,
+    /// Counts how often this node has served. What was made for an earlier time is not used.
+    service: u64,
+    /// How far the shards are with the layout.
+    settling: Settling,
+    /// When hints were counted last.
+    counted: Option<Duration>,
     /// Seeds that founding waits for.
     silent: Vec<Address>,
 }
@@ -43,8 +56,10 @@ impl Membership {
             effects: Vec::new(),
             unsaved: None,
             unplaced: None,
-            settled: vec![None; usize::from(shards)],
-            told: None,
+            unplanned: VecDeque::new(),
+            service: 0,
+            settling: Settling::new(shards),
+            counted: None,
             silent: Vec::new(),
         }
     }
@@ -57,18 +72,6 @@ impl Membership {
     /// Members in the machine's document, and whose it is.
     pub(super) fn document(&self) -> Option<&Arc<Document>> {
         self.cluster.document()
-    }
-
-    /// What a shard has settled; what all of them have, where that is news.
-    fn settle(&mut self, shard: u16, fence: Fence) -> Option<Fence> {
-        let settled = self.settled.get_mut(usize::from(shard))?;
-        *settled = (*settled).max(Some(fence));
-        let all = self.settled.iter().copied().min().flatten();
-        if all > self.told {
-            self.told = all;
-            return all;
-        }
-        None
     }
 
     /// Why the node serves no clients.
@@ -93,13 +96,19 @@ impl Membership {
                 "the node is starting: a majority of the members must know it first".to_owned()
             }
             ClusterPhase::Serving => "the node is about to serve".to_owned(),
-            ClusterPhase::OldDisk => {
-                "the node's disk is an older copy than one that its cluster has \
-                 seen, or a second process runs on its number: stop that process, or give the node \
-                 an empty data directory and a new node.id"
+            ClusterPhase::OldDisk => format!(
+                "the node's disk is an older copy than one that its cluster has seen, or a second \
+                 process runs on its number: stop that process, or let this one take its own place \
+                 with `paractl admin replace NODE --server {own}`, where NODE is its own name"
+            ),
+            ClusterPhase::Leaving => {
+                "the node has left its cluster, and waits until the others know; then it may be stopped"
                     .to_owned()
             }
-            ClusterPhase::NotMember => "the node is no member of its cluster any more".to_owned(),
+            ClusterPhase::NotMember => format!(
+                "the node is no member of its cluster any more: stop it, or take it in again with \
+                 `paractl admin join --server {own}`"
+            ),
         }
     }
 }
@@ -112,13 +121,17 @@ impl Core {
         }
         match message {
             Message::Cluster(event) => self.step_cluster(now, event),
-            Message::Settled { shard, fence } => {
-                let settled = self.membership.as_mut().and_then(|m| m.settle(shard, fence));
-                if let Some(fence) = settled {
-                    self.step_cluster(now, ClusterEvent::Settled { fence });
-                }
+            Message::Settled { shard, fence, progress } => {
+                let Some(membership) = &mut self.membership else { return };
+                let news = membership.settling.settled(shard, fence, progress);
+                self.tell_how_far(now, news);
             }
-            Message::Admit { asker, certificate, hello } => {
+            Message::Progress { shard, fence, progress } => {
+                let Some(membership) = &mut self.membership else { return };
+                let news = membership.settling.progressed(shard, fence, progress);
+                self.tell_how_far(now, news);
+            }
+            Message::Hello { asker, certificate, hello } => {
                 let Some(membership) = &mut self.membership else { return };
                 let cluster = &mut membership.cluster;
                 let admitted = cluster.admit(now, &certificate, &hello).map(|()| cluster.hello());
@@ -135,10 +148,36 @@ impl Core {
         }
     }
 
-    /// An administrator of a loop wants this node to join.
-    pub(super) fn join(&mut self, now: Now, asker: Asker, dry_run: bool) {
+    fn tell_how_far(&mut self, now: Now, news: Option<ClusterEvent>) {
+        if let Some(event) = news {
+            self.step_cluster(now, event);
+        }
+    }
+
+    /// An administrator of a loop wants something done to the members.
+    pub(super) fn operate(
+        &mut self,
+        now: Now,
+        asker: Asker,
+        request: OperatorRequest,
+        mode: OperateMode,
+    ) {
         let token = AdminToken((asker.index as u64) << LOOP_SHIFT | asker.slot as u64);
-        self.route_to_cluster(now, Message::Cluster(ClusterEvent::Join { token, dry_run }));
+        let operate = ClusterEvent::Operate { token, request, mode };
+        self.route_to_cluster(now, Message::Cluster(operate));
+    }
+
+    /// Adds the hints that this loop keeps to those of the loops before it; the last one tells the
+    /// cluster machine.
+    pub(super) fn add_hints(&mut self, kept: u64) {
+        let shift = self.layout.as_ref().map_or(Shift::DEFAULT, |layout| layout.shift());
+        let totals = self.shards.iter().flat_map(|owned| owned.store.hint_totals(shift));
+        let hints = kept + totals.map(|totals| totals.count).sum::<u64>();
+        let inboxes = &self.shared.inboxes;
+        if self.index + 1 < inboxes.loops() {
+            return inboxes.of_loop(self.index + 1).send([Message::Hints { kept: hints }]);
+        }
+        inboxes.of_loop(0).send([Message::Cluster(ClusterEvent::HintsKept { hints })]);
     }
 
     /// Steps the cluster machine and does all that follows from it.
@@ -172,7 +211,13 @@ impl Core {
             ClusterEffect::Dial { addresses } => self.links.want(addresses),
             ClusterEffect::Tell { to, message } => self.links.tell(&to, &message),
             ClusterEffect::Persist { number, state } => membership.unsaved = Some((number, state)),
-            ClusterEffect::Layout { document } => membership.unplaced = Some(document),
+            ClusterEffect::Layout { document, stored } => {
+                let own = membership.cluster.status().ordinal;
+                let service = membership.service;
+                let unplaced = |own| Unplaced { document, own, stored, service };
+                membership.unplaced = own.map(unplaced);
+            }
+            ClusterEffect::Admit { fence } => inboxes.tell_all(|| Message::Admit { fence }),
             ClusterEffect::Alive { peer } => {
                 if self.dead.contains(&peer) {
                     tracing::info!("{} is up again", self.shown(peer));
@@ -187,7 +232,14 @@ impl Core {
             ClusterEffect::Admin { token, answer } => {
                 let index = usize::try_from(token.0 >> LOOP_SHIFT).unwrap_or_default();
                 let slot = usize::try_from(token.0 & ((1 << LOOP_SHIFT) - 1)).unwrap_or_default();
-                let answer = Answer::of_join(answer, membership.cluster.document());
+                if let Ok(OperateDone::Planned { document }) = answer {
+                    return membership.unplanned.push_back((Asker { index, slot }, document));
+                }
+                let answer = Answer::of_operation(
+                    answer,
+                    &self.shared.config.node.id,
+                    membership.cluster.document(),
+                );
                 inboxes.of_loop(index).send([Message::Answer { slot, answer }]);
             }
             ClusterEffect::Notice(notice) => self.notice(notice),
@@ -219,24 +271,19 @@ impl Core {
                 "waits to join the cluster of its seeds: `paractl admin join --server {}`",
                 self.shared.advertised()
             ),
-            Notice::HoldsRecords => tracing::error!(
-                "this node does not join: it holds records of its own; give it an empty \
-                 storage.data_dir"
-            ),
             Notice::Joined { ordinal } => tracing::info!("joined the cluster as number {ordinal}"),
             Notice::OldDisk => {
                 tracing::error!(
                     "members say that this node's disk is an old copy, or that another process runs \
                      with its number; it serves nothing"
                 );
-                self.shared.inboxes.tell_all(|| Message::Withdraw);
+                self.end_service();
             }
             Notice::NotMember => {
-                tracing::error!(
-                    "this node is no member of its cluster any more; it serves nothing"
-                );
-                self.shared.inboxes.tell_all(|| Message::Withdraw);
+                tracing::warn!("this node is no member of its cluster any more; it serves nothing");
+                self.end_service();
             }
+            Notice::Left => tracing::info!("this node has left its cluster; it may be stopped"),
             Notice::ClockHeld { offset_ms } => tracing::warn!(
                 "writes through this node are refused: its clock is {offset_ms} ms off; check its \
                  time synchronisation"
@@ -261,11 +308,19 @@ impl Core {
         self.end_batch();
     }
 
-    /// The document whose layout is to be made next, and this node's number.
-    pub(crate) fn take_unplaced(&mut self) -> Option<(Arc<Document>, Option<Ordinal>)> {
-        let membership = self.membership.as_mut()?;
-        let document = membership.unplaced.take()?;
-        Some((document, membership.cluster.status().ordinal))
+    /// All loops give up their shards.
+    fn end_service(&mut self) {
+        if let Some(membership) = &mut self.membership {
+            membership.service += 1;
+            membership.unplaced = None;
+            membership.settling = Settling::new(self.shared.shards);
+        }
+        self.shared.inboxes.tell_all(|| Message::Withdraw);
+    }
+
+    /// The document whose layout is to be made next.
+    pub(crate) fn take_unplaced(&mut self) -> Option<Unplaced> {
+        self.membership.as_mut()?.unplaced.take()
     }
 
     /// Whether [`take_unplaced`](Self::take_unplaced) has something.
@@ -276,14 +331,30 @@ impl Core {
     /// A layout is made: all loops use it from now on, unless this node was shut out meanwhile
     /// (`DISK_NOT_OLDER`).
     pub(crate) fn placed(&self, placed: &Arc<Placed>) {
-        let phase = self.membership.as_ref().map(|membership| membership.cluster.status().phase);
-        if !matches!(phase, None | Some(ClusterPhase::OldDisk | ClusterPhase::NotMember)) {
+        let service = self.membership.as_ref().map(|membership| membership.service);
+        if service == Some(placed.service) {
             self.shared.inboxes.tell_all(|| Message::Layout(placed.clone()));
         }
     }
 
+    /// The joint document whose effect is to be told next, and whom.
+    pub(crate) fn take_unplanned(&mut self) -> Option<(Asker, Arc<Document>)> {
+        self.membership.as_mut()?.unplanned.pop_front()
+    }
+
+    /// Whether [`take_unplanned`](Self::take_unplanned) has something.
+    pub(crate) fn has_unplanned(&self) -> bool {
+        self.membership.as_ref().is_some_and(|membership| !membership.unplanned.is_empty())
+    }
+
+    /// A change is planned; all loops add what they store.
+    pub(crate) fn planned(&self, asker: Asker, plan: Plan) {
+        let question = Question::new(asker, About::Plan(plan));
+        self.shared.inboxes.of_loop(0).send([Message::Question(Box::new(question))]);
+    }
+
     /// When the cluster machine has something to do next.
-    pub(super) fn cluster_wake(&self) -> Option<std::time::Duration> {
+    pub(super) fn cluster_wake(&self) -> Option<Duration> {
         self.membership.as_ref().map(|membership| membership.cluster.next_wake())
     }
 
@@ -291,6 +362,21 @@ impl Core {
     pub(super) fn tick_cluster(&mut self, now: Now) {
         if self.cluster_wake().is_some_and(|due| due <= now.monotonic) {
             self.step_cluster(now, ClusterEvent::Tick);
+        }
+        self.count_hints(now);
+    }
+
+    /// While the layout changes, the machine is told how many hints there are: a node leaves without
+    /// any.
+    fn count_hints(&mut self, now: Now) {
+        let Some(membership) = &mut self.membership else { return };
+        let is_joint = membership.document().is_some_and(|document| document.joint().is_some());
+        let is_due = membership.counted.is_none_or(|last| now.monotonic >= last + HINTS_COUNTED);
+        if !is_joint {
+            membership.counted = None;
+        } else if is_due {
+            membership.counted = Some(now.monotonic);
+            self.add_hints(0);
         }
     }
 }

@@ -13,7 +13,7 @@ use paravon_protocol::{
 };
 use paravon_replication::cluster::{ClusterEvent, HelloRefusal};
 use paravon_replication::{Event, Now, OperationId, PeerToken};
-use paravon_ring::shard_of;
+use paravon_ring::{KeyHash, Layout, Partition, shard_of};
 use tokio::sync::oneshot;
 
 use super::Core;
@@ -66,7 +66,7 @@ impl Core {
         hello: PeerHello,
     ) {
         let asker = Asker { index: self.index, slot: self.admitting.insert(admitting) };
-        self.route_to_cluster(now, Message::Admit { asker, certificate, hello });
+        self.route_to_cluster(now, Message::Hello { asker, certificate, hello });
     }
 
     /// The same for a connection that this loop has dialled.
@@ -152,11 +152,10 @@ impl Core {
         };
         // A node without a number coordinates nothing.
         let Some(from) = from else { return };
-        let key = match &request.command {
-            Command::Store { key, .. } | Command::Read { key } => key,
+        let Some((partition, hash)) = place_of(&request.command, layout) else {
+            return tracing::warn!(%from, "asked for a partition that there is not");
         };
-        let hash = layout.hash(key);
-        let own_shard = shard_of(hash.partition(layout.shift()), self.shared.shards);
+        let own_shard = shard_of(partition, self.shared.shards);
         let deadline = now.monotonic.saturating_add(request.time_left);
         let session = session.clone();
         let question = Question { session, shard, operation, bytes, deadline };
@@ -204,7 +203,7 @@ impl Core {
             && self.shared.inboxes.loop_of(shard) == self.index
             && !self.shards[self.local(shard)].is_idle();
         if let (true, Some(&from)) = (ours, self.ordinals.get(peer)) {
-            let operation = OperationId::from_u64(operation);
+            let operation = OperationId::from_u64(operation ^ self.mask);
             self.step(now, self.local(shard), Event::Answered { from, operation, reply });
         }
         Ok(())
@@ -212,7 +211,7 @@ impl Core {
 
     /// A link is up: both ends have admitted each other.
     pub(crate) fn link_up(&mut self, now: Now, link: &Rc<Link>, hello: PeerHello) {
-        if !self.links.up(link.clone(), hello.clone(), self.layout.as_deref()) {
+        if !self.links.up(link.clone(), hello.clone(), &self.ordinals) {
             return;
         }
         if let Some(&peer) = self.ordinals.get(&hello.node_id) {
@@ -225,7 +224,7 @@ impl Core {
 
     /// The connection of a link has ended.
     pub(crate) fn link_down(&mut self, now: Now, link: &Rc<Link>, peer: &NodeId) {
-        let change = self.links.down(link, peer, self.layout.as_deref());
+        let change = self.links.down(link, peer, &self.ordinals);
         if matches!(change, LinkChange::None) {
             return;
         }
@@ -272,6 +271,22 @@ struct Correlated {
     bytes: usize,
 }
 
+/// Where on the ring the receiver of a request is to look; none where the ring has no such place.
+fn place_of(command: &Command, layout: &Layout) -> Option<(Partition, KeyHash)> {
+    let shift = layout.shift();
+    match command {
+        Command::Store { key, .. } | Command::Read { key } => {
+            let hash = layout.hash(key);
+            Some((hash.partition(shift), hash))
+        }
+        Command::Pull { partition, .. } => {
+            let partition = Partition(*partition);
+            let exists = partition.0 < shift.partitions();
+            exists.then(|| (partition, partition.arc(shift).first))
+        }
+    }
+}
+
 /// The answer where too much is under way.
 fn overloaded(command: &Command) -> ReplicaReply {
     match command {
@@ -279,6 +294,7 @@ fn overloaded(command: &Command) -> ReplicaReply {
             ReplicaReply::Stored { stamp: record.version, answer: Err(failure::OVERLOADED) }
         }
         Command::Read { .. } => ReplicaReply::Found { answer: Err(failure::OVERLOADED) },
+        Command::Pull { .. } => ReplicaReply::Pulled { answer: Err(failure::OVERLOADED) },
     }
 }
 

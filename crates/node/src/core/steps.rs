@@ -2,13 +2,13 @@
 //!
 //! **Never:** steps a shard that has no layout, or answers for one.
 
-use paravon_model::{Failure, Key, Record};
+use paravon_model::Failure;
 use paravon_replication::cluster::ClusterEvent;
-use paravon_replication::{Effect, Event, Hint, Now, OperationId};
-use paravon_ring::KeyHash;
+use paravon_replication::{Effect, Event, Now};
 use paravon_storage::PageLimit;
 
 use super::Core;
+use super::disk::Scan;
 use super::peers::NO_LAYOUT;
 use crate::failure;
 use crate::inbox::Message;
@@ -35,7 +35,7 @@ impl Core {
                 Effect::Reply { request, reply } => self.end_request(now, request, &reply),
                 Effect::Send { to, operation, request } => {
                     let shard = self.shards[local].store.shard();
-                    self.links.send(to, shard, operation.as_u64(), &request);
+                    self.links.send(to, shard, operation.as_u64() ^ self.mask, &request);
                 }
                 Effect::Answer { token, reply } => self.answer_peer(token, reply),
                 Effect::Store { operation, hash, key, record } => {
@@ -46,31 +46,24 @@ impl Core {
                     let answer = read.map_err(failure::of_read);
                     self.feed(now, local, Event::Read { operation, answer });
                 }
+                Effect::Scan { operation, partition, after, limit, bytes } => {
+                    let limit = PageLimit { count: limit, bytes: bytes as u64 };
+                    self.scans.push_back(Scan { local, operation, partition, after, limit });
+                }
+                Effect::Forget { operation, hash, key } => {
+                    self.forget(now, local, operation, hash, key);
+                }
                 Effect::RaiseCeiling { ceiling } => {
                     self.uncommitted.ceiling = self.uncommitted.ceiling.max(Some(ceiling));
                 }
-                Effect::KeepHint { target, hint } => {
-                    let Hint { hash, key, record } = hint;
-                    match self.shards[local].store.keep_hint(target, hash, key, record) {
-                        Ok(()) => self.uncommitted.changes += 1,
-                        Err(error) => tracing::warn!(%target, %error, "a hint is not kept"),
-                    }
-                }
+                Effect::KeepHint { target, hint } => self.keep_hint(local, target, hint),
                 Effect::DropHint { target, hash, key, version } => {
                     self.shards[local].store.drop_hint(target, hash, &key, version);
                     self.uncommitted.changes += 1;
                 }
                 Effect::ReadHints { target, after, limit, bytes } => {
                     let limit = PageLimit { count: limit, bytes: bytes as u64 };
-                    let read = self.shards[local].store.hints(target, after.as_ref(), limit);
-                    let kept = |kept: paravon_storage::KeptHint| Hint {
-                        hash: kept.hash,
-                        key: kept.key,
-                        record: kept.record,
-                    };
-                    let hints = read
-                        .map(|hints| hints.into_iter().map(kept).collect())
-                        .map_err(failure::of_read);
+                    let hints = self.read_hints(local, target, after.as_ref(), limit);
                     self.feed(now, local, Event::Hints { target, hints });
                 }
                 Effect::Learn { document } => {
@@ -78,9 +71,13 @@ impl Core {
                 }
                 Effect::Teach { peer } => self.tell_cluster(now, ClusterEvent::Teach { peer }),
                 Effect::AskDocument { peer } => self.tell_cluster(now, ClusterEvent::Ask { peer }),
-                Effect::Settled { fence } => {
+                Effect::Settled { fence, progress } => {
                     let shard = self.shards[local].store.shard();
-                    self.route_to_cluster(now, Message::Settled { shard, fence });
+                    self.route_to_cluster(now, Message::Settled { shard, fence, progress });
+                }
+                Effect::Progress { fence, progress } => {
+                    let shard = self.shards[local].store.shard();
+                    self.route_to_cluster(now, Message::Progress { shard, fence, progress });
                 }
             }
         }
@@ -96,29 +93,7 @@ impl Core {
         self.route_to_cluster(now, Message::Cluster(event));
     }
 
-    fn store(
-        &mut self,
-        now: Now,
-        local: usize,
-        operation: OperationId,
-        hash: KeyHash,
-        key: Key,
-        record: Record,
-    ) {
-        let owned = &mut self.shards[local];
-        let stamp = record.version;
-        let ticket = owned.merges.insert((operation, stamp));
-        match owned.store.merge(ticket as u64, hash, key, record) {
-            Ok(()) => self.uncommitted.changes += 1,
-            Err(refusal) => {
-                owned.merges.remove(ticket);
-                let answer = Err(failure::of_refusal(&refusal));
-                self.feed(now, local, Event::Stored { operation, stamp, answer });
-            }
-        }
-    }
-
-    fn feed(&mut self, now: Now, local: usize, event: Event) {
+    pub(super) fn feed(&mut self, now: Now, local: usize, event: Event) {
         let Some(shard) = &mut self.shards[local].shard else {
             return self.without_shard(now, event);
         };

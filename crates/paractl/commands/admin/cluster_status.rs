@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use paravon_client::{ClusterStatus, MemberStatus};
+use paravon_client::{ClusterStatus, MemberStatus, OperationSummary};
 use serde_json::{Value as Json, json};
 
 use super::super::Caller;
@@ -52,34 +52,64 @@ fn head(status: &ClusterStatus) -> Vec<String> {
     };
     // To a node without a cluster everybody seems to wait.
     let waiting = (!status.waiting.is_empty() && !cluster_id.is_empty())
-        .then(|| format!("waiting to join: {}", status.waiting.join(", ")));
-    [Some(cluster), status.under_replicated.clone(), waiting].into_iter().flatten().collect()
+        .then(|| format!("up and no members: {}", status.waiting.join(", ")));
+    let lines = [Some(cluster), status.under_replicated.clone(), waiting].into_iter().flatten();
+    lines.chain(status.operations.iter().filter(|each| is_open(each)).map(operation)).collect()
+}
+
+/// Whether there is something to wait for.
+fn is_open(operation: &OperationSummary) -> bool {
+    matches!(operation.state.as_str(), "pending" | "running")
+}
+
+fn operation(operation: &OperationSummary) -> String {
+    let OperationSummary { operation, kind, node, factor, state, .. } = operation;
+    let whom = factor.map_or_else(|| node.clone(), |factor| factor.to_string());
+    format!("{kind} {whom}: {state}, operation {operation}")
 }
 
 fn rows(status: &ClusterStatus) -> Json {
-    status.members.iter().map(row).collect()
+    status.members.iter().map(|member| row(member, status)).collect()
 }
 
-fn row(member: &MemberStatus) -> Json {
+fn row(member: &MemberStatus, status: &ClusterStatus) -> Json {
     let is_other = member.state != "self";
     let linked = if member.linked { "yes" } else { "no" };
-    json!({
+    let going = match (member.joining, member.leaving) {
+        (true, _) => ", joining",
+        (_, true) => ", leaving",
+        _ => "",
+    };
+    let mut row = json!({
         "node": member.node_id,
         "ordinal": member.ordinal,
         "size": member.size,
         "zone": member.zone,
-        "state": member.state,
+        "state": format!("{}{going}", member.state),
         "linked": if is_other { linked } else { "" },
         "partitions": member.partitions,
         "share": format!("{:.1}%", member.share * 100.0),
         "clock": member.clock_offset_ms.map_or(String::new(), |ms| format!("{ms:+} ms")),
-    })
+    });
+    if status.phase == "joint" {
+        row["taken over"] = json!(taken_over(member, status));
+    }
+    row
+}
+
+/// How much a member has taken over of what the change under way gives it, as far as the node that was
+/// asked has been told.
+fn taken_over(member: &MemberStatus, status: &ClusterStatus) -> String {
+    let report = member.report.as_ref().filter(|report| report.stored == status.fence);
+    report
+        .map_or_else(String::new, |report| format!("{} of {}", report.complete, report.partitions))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::output::rows as align;
+    use paravon_client::ReportStatus;
 
     #[test]
     fn a_table_has_a_row_for_each_member_and_says_above_what_is_missing() {
@@ -107,10 +137,45 @@ mod tests {
             align(&head(&status), &rows(&status)),
             "cluster c1: stable, version 3, fence 2\n\
              under-replicated: 2 of 3 copies\n\
-             waiting to join: n4\n\
+             up and no members: n4\n\
              NODE  ORDINAL  SIZE  ZONE  STATE  LINKED  PARTITIONS  SHARE  CLOCK\n\
              n1    1        L           self           65536       50.0%\n\
              n2    1        L           dead   no      65536       50.0%  -3 ms\n"
+        );
+    }
+
+    #[test]
+    fn a_table_says_what_is_under_way_and_how_far_it_is() {
+        let member = |node_id: &str, stored, complete| MemberStatus {
+            node_id: node_id.to_owned(),
+            state: "alive".to_owned(),
+            joining: node_id == "n2",
+            report: Some(ReportStatus { stored, partitions: 9, complete, hints: 0 }),
+            ..MemberStatus::default()
+        };
+        let operation = |state: &str| OperationSummary {
+            operation: "0a".to_owned(),
+            kind: "join".to_owned(),
+            node: "n2".to_owned(),
+            state: state.to_owned(),
+            ..OperationSummary::default()
+        };
+        let status = ClusterStatus {
+            cluster_id: "c1".to_owned(),
+            phase: "joint".to_owned(),
+            version: 3,
+            fence: 2,
+            operations: vec![operation("done"), operation("running")],
+            members: vec![member("n1", 1, 9), member("n2", 2, 4)],
+            ..ClusterStatus::default()
+        };
+        assert_eq!(
+            align(&head(&status), &rows(&status)),
+            "cluster c1: joint, version 3, fence 2\n\
+             join n2: running, operation 0a\n\
+             NODE  ORDINAL  SIZE  ZONE  STATE           LINKED  PARTITIONS  SHARE  CLOCK  TAKEN OVER\n\
+             n1    0                    alive           no      0           0.0%\n\
+             n2    0                    alive, joining  no      0           0.0%          4 of 9\n"
         );
     }
 

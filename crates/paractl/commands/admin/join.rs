@@ -1,4 +1,4 @@
-//! `admin join`: takes nodes that wait into the cluster of their seeds.
+//! `admin join` and `admin replace`: take nodes that wait into the cluster of their seeds.
 //!
 //! Several nodes are asked at once, so that they come in with one change of the layout.
 //!
@@ -6,44 +6,55 @@
 
 use std::time::Duration;
 
-use paravon_client::{Client, JoinReply, Outcome};
+use paravon_client::{Client, MemberChange, Outcome, PlanReply};
 use serde_json::{Value as Json, json};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::super::runtime;
+use super::change::TIMEOUT;
+use super::follow;
+use super::plan;
 use super::wait::{self, Members, PAUSE, may_pass};
-use crate::args::{Global, JoinArgs};
+use crate::args::{ChangeArgs, Form, Global};
 use crate::context::Context;
 use crate::error::Error;
 use crate::output::Output;
 
-/// The deadline of a join, where the caller gives none: the layout is made anew, and all members must agree.
-const TIMEOUT: Duration = Duration::from_secs(40);
-
 /// How long `--wait` waits for a node to answer, and then for it to serve.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A node that has come in, or would.
+enum Came {
+    In { ordinal: Option<u32>, cluster_id: String, members: usize },
+    Planned(Box<PlanReply>),
+}
+
 pub(super) fn run(
-    args: JoinArgs,
+    change: &MemberChange,
+    args: ChangeArgs,
     context: Context,
     global: &Global,
     output: &Output,
 ) -> Result<(), Error> {
     let context = context.with_timeout(global.timeout.unwrap_or(TIMEOUT));
     let servers = context.servers().to_vec();
+    if *change != MemberChange::Join && servers.len() > 1 {
+        return Err(Error::SeveralNewcomers);
+    }
     if args.wait {
-        wait::announce(&format!("{} is a member and serves", servers.join(", ")));
+        wait::announce(&format!("{} is a member and has its data", servers.join(", ")));
     }
     let mut clients = Vec::new();
     for one in context.each_server() {
         clients.push(one.client_of_one_attempt()?);
     }
-    let results = runtime()?.block_on(all(args, clients));
+    let results = runtime()?.block_on(all(change, args, clients));
     let (mut answers, mut failed) = (Vec::new(), None);
-    for (server, joined) in servers.iter().zip(results) {
-        match joined {
-            Ok(joined) => answers.push(show(server, &joined)),
+    for (server, came) in servers.iter().zip(results) {
+        match came {
+            Ok(Came::Planned(plan)) if output.form() == Form::Table => plan::print(&plan, output)?,
+            Ok(came) => answers.push(show(server, &came)),
             Err(error) => failed = failed.or(Some(error)),
         }
     }
@@ -55,35 +66,48 @@ pub(super) fn run(
 }
 
 /// What became of each join, in order.
-async fn all(args: JoinArgs, clients: Vec<Client>) -> Vec<Result<JoinReply, Error>> {
+async fn all(
+    change: &MemberChange,
+    args: ChangeArgs,
+    clients: Vec<Client>,
+) -> Vec<Result<Came, Error>> {
     let mut joins = JoinSet::new();
     for (index, client) in clients.into_iter().enumerate() {
+        let change = change.clone();
         joins.spawn(async move {
-            let joined = one(args, &client).await;
+            let came = one(&change, args, &client).await;
             client.close().await;
-            (index, joined)
+            (index, came)
         });
     }
     let mut results = joins.join_all().await;
     results.sort_by_key(|(index, _)| *index);
-    results.into_iter().map(|(_, joined)| joined).collect()
+    results.into_iter().map(|(_, came)| came).collect()
 }
 
-async fn one(args: JoinArgs, client: &Client) -> Result<JoinReply, Error> {
+async fn one(change: &MemberChange, args: ChangeArgs, client: &Client) -> Result<Came, Error> {
     if args.dry_run {
-        return Ok(client.plan_join().await?);
+        return Ok(Came::Planned(Box::new(client.plan(change).await?)));
     }
-    if !args.wait {
-        return Ok(client.join().await?);
-    }
-    let joined = until_joined(client).await?;
-    wait::until_settled(client, Members::Alive, PATIENCE).await?;
-    Ok(joined)
+    let ordinal = if args.wait {
+        let ordinal = until_joined(change, client).await?;
+        follow::until_settled_in(client).await?;
+        wait::until_settled(client, Members::Alive, PATIENCE).await?;
+        ordinal
+    } else {
+        client.change(change).await?.ordinal
+    };
+    let (cluster_id, members) = match client.cluster_status().await {
+        Ok(status) => (status.cluster_id, status.members.iter().filter(|m| !m.leaving).count()),
+        // It has joined all the same.
+        Err(_) => (String::new(), 0),
+    };
+    Ok(Came::In { ordinal, cluster_id, members })
 }
 
 /// Joins a node that may not be up yet. A join that was asked for and not answered is looked up before it is
 /// asked for again.
-async fn until_joined(client: &Client) -> Result<JoinReply, Error> {
+async fn until_joined(change: &MemberChange, client: &Client) -> Result<Option<u32>, Error> {
     let deadline = Instant::now() + PATIENCE;
     let mut may_have_joined = false;
     loop {
@@ -91,12 +115,10 @@ async fn until_joined(client: &Client) -> Result<JoinReply, Error> {
             && let Ok(status) = client.node_status().await
             && status.ordinal > 0
         {
-            let (cluster_id, ordinal) = (status.cluster_id, Some(status.ordinal));
-            let members = status.peers.len() as u64 + 1;
-            return Ok(JoinReply { cluster_id, ordinal, members, planned: false });
+            return Ok(Some(status.ordinal));
         }
-        let error = match client.join().await {
-            Ok(joined) => return Ok(joined),
+        let error = match client.change(change).await {
+            Ok(joined) => return Ok(joined.ordinal),
             Err(error) => error,
         };
         may_have_joined |= error.outcome() == Outcome::Unknown;
@@ -107,11 +129,10 @@ async fn until_joined(client: &Client) -> Result<JoinReply, Error> {
     }
 }
 
-fn show(server: &str, reply: &JoinReply) -> Json {
-    let JoinReply { cluster_id, ordinal, members, planned } = reply;
-    match planned {
-        true => json!({ "would_join": server, "cluster_id": cluster_id, "members": members }),
-        false => json!({
+fn show(server: &str, came: &Came) -> Json {
+    match came {
+        Came::Planned(plan) => plan::tree(plan),
+        Came::In { ordinal, cluster_id, members } => json!({
             "joined": server,
             "ordinal": ordinal,
             "cluster_id": cluster_id,

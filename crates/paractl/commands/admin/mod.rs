@@ -1,18 +1,25 @@
 //! `admin`: looks at nodes and steers them, over their peer ports.
 //!
-//! A message is for one node, so where several addresses are given each of them is asked, in order.
+//! Most messages are for one node, so where several addresses are given each of them is asked, in order. A
+//! change of the members may go to any of them: the first one that answers takes it.
 //!
-//! **Never:** decides who may do what; the node does, by the certificate. Never asks another node than
-//! the one that was named.
+//! **Never:** decides who may do what; the node does, by the certificate. Never asks for a change again
+//! whose answer was lost.
 
+mod change;
 mod cluster_status;
+mod confirm;
+mod follow;
 mod join;
+mod plan;
+mod progress;
 mod wait;
 
+use paravon_client::MemberChange;
 use serde_json::{Value as Json, json};
 
 use super::Caller;
-use crate::args::{AdminCommand, Global};
+use crate::args::{AdminCommand, CopiesArgs, Global, NodeArgs, RemoveArgs};
 use crate::context::{Context, Port};
 use crate::error::Error;
 use crate::output::Output;
@@ -22,7 +29,25 @@ pub(super) fn run(command: AdminCommand, global: &Global, output: &Output) -> Re
     match command {
         AdminCommand::NodeStatus => each(&context, output, node_status),
         AdminCommand::ClusterStatus(args) => cluster_status::run(args, &context, output),
-        AdminCommand::Join(args) => join::run(args, context, global, output),
+        AdminCommand::Join(args) => join::run(&MemberChange::Join, args, context, global, output),
+        AdminCommand::Replace(NodeArgs { node, change }) => {
+            join::run(&MemberChange::Replace { node }, change, context, global, output)
+        }
+        AdminCommand::Drain(NodeArgs { node, change }) => {
+            change::run(&MemberChange::Drain { node }, change, context, global, output)
+        }
+        AdminCommand::Remove(RemoveArgs { node: NodeArgs { node, change }, yes }) => {
+            if !change.dry_run && !yes {
+                confirm::removal(&node)?;
+            }
+            change::run(&MemberChange::Remove { node }, change, context, global, output)
+        }
+        AdminCommand::SetReplication(CopiesArgs { copies, change }) => {
+            let wanted = MemberChange::SetReplication { factor: copies };
+            change::run(&wanted, change, context, global, output)
+        }
+        AdminCommand::Cancel => change::cancel(context, global, output),
+        AdminCommand::Operation(args) => change::operation(&args, context, output),
         AdminCommand::Reload => each(&context, output, reload),
     }
 }

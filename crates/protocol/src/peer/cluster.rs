@@ -1,24 +1,31 @@
-//! What nodes say about the cluster itself: the document, founding, joining, liveness, time.
+//! What nodes say about the cluster itself: the document, founding, operations, liveness, time.
 
 use std::sync::Arc;
 
 use paravon_model::limits::MAX_SWIM_BYTES;
-use paravon_model::{ChangeId, ClusterMessage, JoinRefusal, JoinRequest};
+use paravon_model::{ClusterMessage, OperationRefusal, Progress, Report};
 
 use super::fields::{
-    read_address, read_change, read_hlc, read_node_id, read_optional_name, read_ordinal,
-    read_revision, read_size, write_id, write_optional_name, write_revision,
+    read_change, read_fence, read_hlc, read_ordinal, read_revision, write_fence, write_id,
+    write_ordinal, write_revision,
 };
 use super::items::Items;
+use super::operation::{read_operation_kind, write_operation_kind};
 use super::{council, tag};
 use crate::document::{read_document, write_document};
 use crate::frame::append_frame;
 use crate::reader::{DecodeError, Problem, Reader};
 use crate::writer;
 
-const HOLDS_RECORDS: u64 = 0;
-const NAME_TAKEN: u64 = 1;
-const NO_MAJORITY: u64 = 2;
+const NAME_TAKEN: u64 = 0;
+const NO_SUCH_MEMBER: u64 = 1;
+const IS_UP: u64 = 2;
+const LAST_MEMBER: u64 = 3;
+const BAD_FACTOR: u64 = 4;
+const NEXT_HAS_NO_MAJORITY: u64 = 5;
+const MEMBER_TOO_FAR_BEHIND: u64 = 6;
+const TOO_MANY_WAITING: u64 = 7;
+const NO_MAJORITY: u64 = 8;
 
 /// Appends a message about the cluster as a frame.
 pub fn encode_cluster_message(out: &mut Vec<u8>, message: &ClusterMessage) {
@@ -60,21 +67,21 @@ fn write(out: &mut Vec<u8>, message: &ClusterMessage) {
         ClusterMessage::AskToFound => write_tag(out, tag::ASK_TO_FOUND, 0),
         ClusterMessage::MayFound => write_tag(out, tag::MAY_FOUND, 0),
         ClusterMessage::MayNotFound => write_tag(out, tag::MAY_NOT_FOUND, 0),
-        ClusterMessage::Join(request) => write_join(out, request),
-        ClusterMessage::Joined { change, refusal } => {
-            write_tag(out, tag::JOINED, 2);
-            write_change(out, *change);
+        ClusterMessage::Operate { id, kind } => {
+            write_tag(out, tag::OPERATE, 2);
+            write_id(out, id.0);
+            write_operation_kind(out, kind);
+        }
+        ClusterMessage::Cancel { fence } => {
+            write_tag(out, tag::CANCEL, 2);
+            write_fence(out, *fence);
+        }
+        ClusterMessage::Operated { id, refusal } => {
+            write_tag(out, tag::OPERATED, 2);
+            write_id(out, id.0);
             write_refusal(out, *refusal);
         }
-        ClusterMessage::AskEmpty { change } => {
-            write_tag(out, tag::ASK_EMPTY, 1);
-            write_change(out, *change);
-        }
-        ClusterMessage::Emptiness { change, empty } => {
-            write_tag(out, tag::EMPTINESS, 2);
-            write_change(out, *change);
-            writer::boolean(out, *empty);
-        }
+        ClusterMessage::Report(report) => write_report(out, report),
     }
 }
 
@@ -83,31 +90,34 @@ fn write_tag(out: &mut Vec<u8>, tag: u8, more: u32) {
     writer::unsigned(out, u64::from(tag));
 }
 
-fn write_change(out: &mut Vec<u8>, change: ChangeId) {
-    write_id(out, change.0);
-}
-
-fn write_join(out: &mut Vec<u8>, request: &JoinRequest) {
-    write_tag(out, tag::JOIN, 5);
-    write_change(out, request.change);
-    writer::text(out, request.node_id.as_str());
-    writer::text(out, request.size.name());
-    write_optional_name(out, request.zone.as_ref());
-    writer::text(out, request.address.as_str());
-}
-
-fn write_refusal(out: &mut Vec<u8>, refusal: Option<JoinRefusal>) {
+fn write_refusal(out: &mut Vec<u8>, refusal: Option<OperationRefusal>) {
     let (kind, member) = match refusal {
         None => return writer::nil(out),
-        Some(JoinRefusal::HoldsRecords { member }) => (HOLDS_RECORDS, Some(member)),
-        Some(JoinRefusal::NameTaken { member }) => (NAME_TAKEN, Some(member)),
-        Some(JoinRefusal::NoMajority) => (NO_MAJORITY, None),
+        Some(OperationRefusal::NameTaken { member }) => (NAME_TAKEN, Some(member)),
+        Some(OperationRefusal::NoSuchMember { member }) => (NO_SUCH_MEMBER, Some(member)),
+        Some(OperationRefusal::IsUp { member }) => (IS_UP, Some(member)),
+        Some(OperationRefusal::LastMember) => (LAST_MEMBER, None),
+        Some(OperationRefusal::BadFactor) => (BAD_FACTOR, None),
+        Some(OperationRefusal::NextHasNoMajority) => (NEXT_HAS_NO_MAJORITY, None),
+        Some(OperationRefusal::MemberTooFarBehind { member }) => {
+            (MEMBER_TOO_FAR_BEHIND, Some(member))
+        }
+        Some(OperationRefusal::TooManyWaiting) => (TOO_MANY_WAITING, None),
+        Some(OperationRefusal::NoMajority) => (NO_MAJORITY, None),
     };
     writer::array(out, 1 + u32::from(member.is_some()));
     writer::unsigned(out, kind);
     if let Some(member) = member {
-        writer::unsigned(out, u64::from(member.0));
+        write_ordinal(out, &member);
     }
+}
+
+fn write_report(out: &mut Vec<u8>, report: &Report) {
+    let Progress { partitions, complete, records, bytes } = report.progress;
+    write_tag(out, tag::REPORT, 7);
+    write_fence(out, report.stored);
+    let numbers = [partitions, complete, records, bytes, report.hints];
+    numbers.iter().for_each(|&number| writer::unsigned(out, number));
 }
 
 /// Reads what follows a tag that is one of these messages'.
@@ -138,23 +148,17 @@ pub(super) fn read(tag: u8, items: &mut Items<'_, '_>) -> Result<ClusterMessage,
         tag::ASK_TO_FOUND => ClusterMessage::AskToFound,
         tag::MAY_FOUND => ClusterMessage::MayFound,
         tag::MAY_NOT_FOUND => ClusterMessage::MayNotFound,
-        tag::JOIN => ClusterMessage::Join(JoinRequest {
-            change: read_change(items.at("change")?)?,
-            node_id: read_node_id(items.at("node_id")?)?,
-            size: read_size(items.at("size")?)?,
-            zone: read_optional_name(items.at("zone")?)?,
-            address: read_address(items.at("address")?)?,
-        }),
-        tag::JOINED => {
-            let change = read_change(items.at("change")?)?;
+        tag::OPERATE => {
+            let id = read_change(items.at("id")?)?;
+            ClusterMessage::Operate { id, kind: read_operation_kind(items.at("operation")?)? }
+        }
+        tag::CANCEL => ClusterMessage::Cancel { fence: read_fence(items)? },
+        tag::OPERATED => {
+            let id = read_change(items.at("id")?)?;
             let refusal = read_refusal(items.at("refusal")?)?;
-            ClusterMessage::Joined { change, refusal }
+            ClusterMessage::Operated { id, refusal }
         }
-        tag::ASK_EMPTY => ClusterMessage::AskEmpty { change: read_change(items.at("change")?)? },
-        _ => {
-            let change = read_change(items.at("change")?)?;
-            ClusterMessage::Emptiness { change, empty: items.at("empty")?.boolean()? }
-        }
+        _ => ClusterMessage::Report(read_report(items)?),
     })
 }
 
@@ -167,18 +171,39 @@ fn read_swim(reader: &mut Reader<'_>) -> Result<Vec<u8>, DecodeError> {
     Ok(bytes.to_vec())
 }
 
-fn read_refusal(reader: &mut Reader<'_>) -> Result<Option<JoinRefusal>, DecodeError> {
+fn read_refusal(reader: &mut Reader<'_>) -> Result<Option<OperationRefusal>, DecodeError> {
     if reader.nil()? {
         return Ok(None);
     }
     let mut items = Items::of(reader)?;
     let kind = items.at("refusal")?;
-    let refusal = match kind.unsigned()? {
-        HOLDS_RECORDS => JoinRefusal::HoldsRecords { member: read_ordinal(items.at("member")?)? },
-        NAME_TAKEN => JoinRefusal::NameTaken { member: read_ordinal(items.at("member")?)? },
-        NO_MAJORITY => JoinRefusal::NoMajority,
-        _ => return kind.error(Problem::OutOfRange { expected: "0, 1 or 2" }),
+    let number = kind.unsigned()?;
+    if number > NO_MAJORITY {
+        return kind.error(Problem::OutOfRange { expected: "0 to 8" });
+    }
+    let mut member = || read_ordinal(items.at("member")?);
+    let refusal = match number {
+        NAME_TAKEN => OperationRefusal::NameTaken { member: member()? },
+        NO_SUCH_MEMBER => OperationRefusal::NoSuchMember { member: member()? },
+        IS_UP => OperationRefusal::IsUp { member: member()? },
+        LAST_MEMBER => OperationRefusal::LastMember,
+        BAD_FACTOR => OperationRefusal::BadFactor,
+        NEXT_HAS_NO_MAJORITY => OperationRefusal::NextHasNoMajority,
+        MEMBER_TOO_FAR_BEHIND => OperationRefusal::MemberTooFarBehind { member: member()? },
+        TOO_MANY_WAITING => OperationRefusal::TooManyWaiting,
+        _ => OperationRefusal::NoMajority,
     };
     items.end()?;
     Ok(Some(refusal))
+}
+
+fn read_report(items: &mut Items<'_, '_>) -> Result<Report, DecodeError> {
+    let stored = read_fence(items)?;
+    let progress = Progress {
+        partitions: items.at("partitions")?.unsigned()?,
+        complete: items.at("complete")?.unsigned()?,
+        records: items.at("records")?.unsigned()?,
+        bytes: items.at("bytes")?.unsigned()?,
+    };
+    Ok(Report { stored, progress, hints: items.at("hints")?.unsigned()? })
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use paravon_model::{Accepted, Ballot, CouncilMessage};
+use paravon_model::{Accepted, Ballot, CouncilMessage, Document};
 
 use super::fields::{read_revision, write_revision};
 use super::items::Items;
@@ -107,12 +107,20 @@ pub(crate) fn write_accepted(out: &mut Vec<u8>, accepted: Option<&Accepted>) {
 }
 
 pub(crate) fn read_accepted(reader: &mut Reader<'_>) -> Result<Option<Accepted>, DecodeError> {
+    read_accepted_of(reader, read_document)
+}
+
+/// The same, whose document `read` reads.
+pub(crate) fn read_accepted_of(
+    reader: &mut Reader<'_>,
+    read: fn(&mut Reader<'_>) -> Result<Document, DecodeError>,
+) -> Result<Option<Accepted>, DecodeError> {
     if reader.nil()? {
         return Ok(None);
     }
     let mut items = Items::of(reader)?;
     let ballot = read_ballot(&mut items)?;
-    let value = Arc::new(read_document(items.at("value")?)?);
+    let value = Arc::new(read(items.at("value")?)?);
     items.end()?;
     Ok(Some(Accepted { ballot, value }))
 }

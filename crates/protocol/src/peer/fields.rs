@@ -135,6 +135,10 @@ pub(crate) fn read_change(reader: &mut Reader<'_>) -> Read<ChangeId> {
     read_id(reader).map(ChangeId)
 }
 
+pub(crate) fn write_ordinal(out: &mut Vec<u8>, ordinal: &Ordinal) {
+    writer::unsigned(out, u64::from(ordinal.0));
+}
+
 pub(crate) fn read_ordinal(reader: &mut Reader<'_>) -> Read<Ordinal> {
     reader.fitting().map(Ordinal)
 }

@@ -13,6 +13,8 @@ mod failure;
 pub(crate) mod fields;
 pub(crate) mod items;
 pub(crate) mod node_part;
+pub(crate) mod operation;
+mod pull;
 mod replica;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -27,7 +29,8 @@ use crate::reader::{DecodeError, Problem, Reader};
 pub use self::cluster::encode_cluster_message;
 pub use self::replica::{encode_replica_reply, encode_replica_request};
 
-/// What the first item says a message is.
+/// What the first item says a message is. 25 to 28 were messages of an earlier version, and are not
+/// given again.
 mod tag {
     pub(super) const STORE: u8 = 1;
     pub(super) const READ: u8 = 2;
@@ -35,6 +38,8 @@ mod tag {
     pub(super) const FOUND: u8 = 4;
     pub(super) const STALE_LAYOUT: u8 = 5;
     pub(super) const LATER_LAYOUT: u8 = 6;
+    pub(super) const PULL: u8 = 7;
+    pub(super) const PULLED: u8 = 8;
     pub(super) const COUNCIL: u8 = 16;
     pub(super) const DOCUMENT: u8 = 17;
     pub(super) const ASK_DOCUMENT: u8 = 18;
@@ -44,10 +49,10 @@ mod tag {
     pub(super) const ASK_TO_FOUND: u8 = 22;
     pub(super) const MAY_FOUND: u8 = 23;
     pub(super) const MAY_NOT_FOUND: u8 = 24;
-    pub(super) const JOIN: u8 = 25;
-    pub(super) const JOINED: u8 = 26;
-    pub(super) const ASK_EMPTY: u8 = 27;
-    pub(super) const EMPTINESS: u8 = 28;
+    pub(super) const OPERATE: u8 = 29;
+    pub(super) const CANCEL: u8 = 30;
+    pub(super) const OPERATED: u8 = 31;
+    pub(super) const REPORT: u8 = 32;
 }
 
 /// A message from one node to another.
@@ -101,17 +106,19 @@ fn read_frame(items: &mut Items<'_, '_>, max_value_bytes: usize) -> Result<PeerF
     let reader = items.at("tag")?;
     let tag = reader.fitting()?;
     match tag {
-        tag::STORE | tag::READ => {
+        tag::STORE | tag::READ | tag::PULL => {
             let (shard, operation) = read_correlation(items)?;
             let request = replica::read_request(tag, items, max_value_bytes)?;
             Ok(PeerFrame::Request { shard, operation, request })
         }
-        tag::STORED..=tag::LATER_LAYOUT => {
+        tag::STORED..=tag::LATER_LAYOUT | tag::PULLED => {
             let (shard, operation) = read_correlation(items)?;
             let reply = replica::read_reply(tag, items, max_value_bytes)?;
             Ok(PeerFrame::Reply { shard, operation, reply })
         }
-        tag::COUNCIL..=tag::EMPTINESS => cluster::read(tag, items).map(PeerFrame::Cluster),
+        tag::COUNCIL..=tag::MAY_NOT_FOUND | tag::OPERATE..=tag::REPORT => {
+            cluster::read(tag, items).map(PeerFrame::Cluster)
+        }
         _ => reader.error(Problem::OutOfRange { expected: "a tag that this version knows" }),
     }
 }

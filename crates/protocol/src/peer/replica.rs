@@ -1,5 +1,5 @@
 //! What coordinators and replicas say to each other about one key: one request per replica and client
-//! request, so nothing here allocates but the key and the value.
+//! request, so nothing here allocates but the key and the value. Pulls of partitions go the same way.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -13,18 +13,19 @@ use super::fields::{
     write_version,
 };
 use super::items::Items;
+use super::pull::{PULL_ITEMS, PULLED_ITEMS, read_pull, read_pulled, write_pull, write_pulled};
 use super::tag;
 use crate::document::{read_document, write_document};
 use crate::frame::append_frame;
-use crate::reader::{DecodeError, Problem};
+use crate::reader::{DecodeError, Problem, Reader};
 use crate::writer;
 
 /// Tag, shard, operation.
 const HEAD_ITEMS: u32 = 3;
-/// The fence's two, the time that is left, the key.
-const REQUEST_ITEMS: u32 = HEAD_ITEMS + 4;
-/// The purpose and the record.
-const STORE_ITEMS: u32 = REQUEST_ITEMS + 1 + RECORD_ITEMS;
+/// The fence's two, and the time that is left.
+const REQUEST_ITEMS: u32 = HEAD_ITEMS + 3;
+/// The key, the purpose and the record.
+const STORE_ITEMS: u32 = REQUEST_ITEMS + 2 + RECORD_ITEMS;
 
 const WRITE: u64 = 0;
 const REPAIR: u64 = 1;
@@ -42,25 +43,30 @@ pub fn encode_replica_request(
     operation: u64,
     request: &ReplicaRequest,
 ) {
-    let (tag, items, key) = match &request.command {
-        Command::Store { key, .. } => (tag::STORE, STORE_ITEMS, key),
-        Command::Read { key } => (tag::READ, REQUEST_ITEMS, key),
+    let (tag, items) = match &request.command {
+        Command::Store { .. } => (tag::STORE, STORE_ITEMS),
+        Command::Read { .. } => (tag::READ, REQUEST_ITEMS + 1),
+        Command::Pull { .. } => (tag::PULL, REQUEST_ITEMS + PULL_ITEMS),
     };
     append_frame(out, |out| {
         write_head(out, items, tag, shard, operation);
         write_fence(out, request.fence);
         writer::unsigned(out, milliseconds(request.time_left));
-        writer::binary(out, key.encoded());
-        if let Command::Store { record, purpose, .. } = &request.command {
-            writer::unsigned(
-                out,
-                match purpose {
-                    Purpose::Write => WRITE,
-                    Purpose::Repair => REPAIR,
-                    Purpose::Hint => HINT,
-                },
-            );
-            write_record(out, record);
+        match &request.command {
+            Command::Store { key, record, purpose } => {
+                writer::binary(out, key.encoded());
+                writer::unsigned(
+                    out,
+                    match purpose {
+                        Purpose::Write => WRITE,
+                        Purpose::Repair => REPAIR,
+                        Purpose::Hint => HINT,
+                    },
+                );
+                write_record(out, record);
+            }
+            Command::Read { key } => writer::binary(out, key.encoded()),
+            Command::Pull { partition, pull } => write_pull(out, *partition, pull),
         }
     });
 }
@@ -95,6 +101,15 @@ pub fn encode_replica_reply(out: &mut Vec<u8>, shard: u16, operation: u64, reply
             match answer {
                 Ok(None) => {}
                 Ok(Some(record)) => write_record(out, record),
+                Err(failure) => write_failure(out, failure),
+            }
+        }
+        ReplicaReply::Pulled { answer } => {
+            let (kind, items) = kind_of(answer, |_| Some(PULLED_ITEMS));
+            write_head(out, HEAD_ITEMS + 1 + items, tag::PULLED, shard, operation);
+            writer::unsigned(out, kind);
+            match answer {
+                Ok(pulled) => write_pulled(out, pulled),
                 Err(failure) => write_failure(out, failure),
             }
         }
@@ -134,21 +149,28 @@ pub(super) fn read_request(
     let fence = read_fence(items)?;
     let time_left = Duration::from_millis(items.at("time_left_ms")?.unsigned()?);
     let time_left = time_left.min(MAX_REQUEST_TIMEOUT);
-    let key = read_key(items.at("key")?)?;
-    let command = if tag == tag::STORE {
-        let purpose = items.at("purpose")?;
-        let purpose = match purpose.unsigned()? {
-            WRITE => Purpose::Write,
-            REPAIR => Purpose::Repair,
-            HINT => Purpose::Hint,
-            _ => return purpose.error(Problem::OutOfRange { expected: "0, 1 or 2" }),
-        };
-        let record = read_record(items, max_value_bytes)?;
-        Command::Store { key, record, purpose }
-    } else {
-        Command::Read { key }
+    let command = match tag {
+        tag::STORE => {
+            let key = read_key(items.at("key")?)?;
+            let purpose = read_purpose(items.at("purpose")?)?;
+            Command::Store { key, record: read_record(items, max_value_bytes)?, purpose }
+        }
+        tag::READ => Command::Read { key: read_key(items.at("key")?)? },
+        _ => {
+            let (partition, pull) = read_pull(items)?;
+            Command::Pull { partition, pull }
+        }
     };
     Ok(ReplicaRequest { fence, time_left, command })
+}
+
+fn read_purpose(reader: &mut Reader<'_>) -> Result<Purpose, DecodeError> {
+    match reader.unsigned()? {
+        WRITE => Ok(Purpose::Write),
+        REPAIR => Ok(Purpose::Repair),
+        HINT => Ok(Purpose::Hint),
+        _ => reader.error(Problem::OutOfRange { expected: "0, 1 or 2" }),
+    }
 }
 
 /// Reads what follows a reply's operation.
@@ -174,6 +196,16 @@ pub(super) fn read_reply(
                 _ => Err(read_failure(items.at("failure")?)?),
             };
             ReplicaReply::Found { answer }
+        }
+        tag::PULLED => {
+            // A pull has no answer that holds nothing: an empty page says so itself.
+            let reader = items.at("answer")?;
+            let answer = match reader.unsigned()? {
+                SOMETHING => Ok(read_pulled(items, max_value_bytes)?),
+                FAILURE => Err(read_failure(items.at("failure")?)?),
+                _ => return reader.error(Problem::OutOfRange { expected: "1 or 2" }),
+            };
+            ReplicaReply::Pulled { answer }
         }
         tag::STALE_LAYOUT => {
             let document = Arc::new(read_document(items.at("document")?)?);

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use paravon_model::{
     Accepted, Address, Ballot, Body, ChangeId, ClusterId, ClusterMessage, Command, CouncilMessage,
-    Document, Failure, Fence, Hlc, JoinRefusal, JoinRequest, Key, Kind, Member, Membership, Merged,
-    NodeId, Ordinal, Outcome, PeerHello, Phase, Purpose, Record, ReplicaReply, ReplicaRequest,
-    Revision, Size, Value, Version,
+    Document, Failure, Fence, Hlc, Joint, Key, Kind, Member, Membership, Merged, Newcomer, NodeId,
+    Operation, OperationKind, OperationRefusal, OperationState, Ordinal, Outcome, PartitionSum,
+    PastChange, PeerHello, Phase, Progress, Pull, Pulled, Purpose, Record, ReplicaReply,
+    ReplicaRequest, Report, Rest, Revision, Roster, Size, Value, Version,
 };
 
 use super::{PeerFrame, encode_cluster_message, encode_replica_reply, encode_replica_request};
@@ -30,14 +31,32 @@ pub(crate) fn name(text: &str) -> NodeId {
     NodeId::new(text).unwrap()
 }
 
-/// The document of so many members, the first of which has a zone.
-pub(crate) fn document(members: u32) -> Document {
-    let member = |ordinal| Member {
+/// A member, the first of which has a zone.
+pub(crate) fn member(ordinal: u32) -> Member {
+    Member {
         ordinal: Ordinal(ordinal),
         node_id: name(&format!("node-{ordinal}")),
         size: Size::L,
         zone: (ordinal == 1).then(|| name("east")),
         address: Address::new(&format!("node-{ordinal}:6000")),
+    }
+}
+
+pub(crate) fn roster(ordinals: impl IntoIterator<Item = u32>) -> Roster {
+    Roster { members: ordinals.into_iter().map(member).collect(), replication_factor: 3 }
+}
+
+pub(crate) fn newcomer(text: &str) -> Newcomer {
+    let (node_id, address) = (name(text), Address::new(&format!("{text}:6000")));
+    Newcomer { node_id, size: Size::Xs, zone: None, address }
+}
+
+/// The document of so many members.
+pub(crate) fn document(members: u32) -> Document {
+    let operation = |number: u32| Operation {
+        id: ChangeId(u128::from(number)),
+        kind: OperationKind::Join(newcomer(&format!("node-{number}"))),
+        state: OperationState::Done,
     };
     Document {
         cluster_id: ClusterId(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10),
@@ -48,11 +67,37 @@ pub(crate) fn document(members: u32) -> Document {
         phase: Phase::Stable,
         hash_seed: u64::MAX,
         shift: 16,
-        replication_factor: 3,
-        current: (1..=members).map(member).collect(),
+        current: roster(1..=members),
+        past: Vec::new(),
         council: vec![Ordinal(1)],
         next_ordinal: members + 1,
-        operations: (1..members).map(|number| ChangeId(u128::from(number))).collect(),
+        operations: (2..=members).map(operation).collect(),
+    }
+}
+
+/// The document of three members while number 2, which lost its disk, is replaced by number 5, after a
+/// change that was cancelled; a drain waits.
+pub(crate) fn joint_document() -> Document {
+    let mut by_itself = member(5);
+    by_itself.node_id = name("node-2");
+    let mut next = roster([1, 3]);
+    next.members.push(by_itself);
+    let operation = |id, kind, state| Operation { id: ChangeId(id), kind, state };
+    let lost = Ordinal(2);
+    let by = newcomer("node-2");
+    Document {
+        version: 9,
+        fence: 6,
+        phase: Phase::Joint(Joint { next, lost: vec![lost] }),
+        past: vec![PastChange { fence: 4, from: roster(1..=3), to: roster(1..=4) }],
+        council: vec![Ordinal(1), Ordinal(2), Ordinal(3)],
+        next_ordinal: 6,
+        operations: vec![
+            operation(1, OperationKind::Join(newcomer("node-4")), OperationState::Cancelled),
+            operation(2, OperationKind::Replace { member: lost, by }, OperationState::Running),
+            operation(3, OperationKind::Drain { member: Ordinal(3) }, OperationState::Pending),
+        ],
+        ..document(3)
     }
 }
 
@@ -134,6 +179,37 @@ fn replica_samples() -> Vec<(&'static str, PeerFrame)> {
     ]
 }
 
+fn pull(pull: Pull) -> PeerFrame {
+    request(Command::Pull { partition: 65_535, pull })
+}
+
+fn pulled(answer: Result<Pulled, Failure>) -> PeerFrame {
+    reply(ReplicaReply::Pulled { answer })
+}
+
+/// Every message of a transfer.
+fn transfer_samples() -> Vec<(&'static str, PeerFrame)> {
+    let key = |text: &str| Key::new("default", text.as_bytes()).unwrap();
+    let after = || Some(key("k1"));
+    let versions = vec![(key("k1"), version(1)), (key("k2"), version(2))];
+    let live = record(Some(1_800_000_000_000), typed());
+    let records = vec![(key("k1"), live), (key("k2"), record(None, Body::Tombstone))];
+    let sum = PartitionSum { records: 2, sum: u128::MAX - 1 };
+    let (more, end) = (Rest::More, Rest::End);
+    vec![
+        ("pull a sum", pull(Pull::Sum)),
+        ("pull the first versions", pull(Pull::Versions { after: None })),
+        ("pull further versions", pull(Pull::Versions { after: after() })),
+        ("pull the first records", pull(Pull::Records { after: None })),
+        ("pull further records", pull(Pull::Records { after: after() })),
+        ("pulled a sum", pulled(Ok(Pulled::Sum(sum)))),
+        ("pulled versions", pulled(Ok(Pulled::Versions { versions, rest: more }))),
+        ("pulled records", pulled(Ok(Pulled::Records { records, rest: more }))),
+        ("pulled the end", pulled(Ok(Pulled::Records { records: Vec::new(), rest: end }))),
+        ("pulled nothing", pulled(Err(Failure::NotReady))),
+    ]
+}
+
 fn council_samples() -> Vec<(&'static str, CouncilMessage)> {
     let base = || Arc::new(document(1));
     let value = || Arc::new(document(3));
@@ -154,13 +230,11 @@ fn council_samples() -> Vec<(&'static str, CouncilMessage)> {
 }
 
 fn cluster_samples() -> Vec<(&'static str, ClusterMessage)> {
-    let change = ChangeId(7);
     let known = Some(Revision { generation: 0, version: 1 });
     let ceiling = Hlc::new(1_700_000_000_000, 0);
-    let member = Ordinal(2);
-    let joined = |refusal| ClusterMessage::Joined { change, refusal };
     vec![
         ("document", ClusterMessage::Document(Arc::new(document(1)))),
+        ("document while the layout changes", ClusterMessage::Document(Arc::new(joint_document()))),
         ("ask for a document, knowing none", ClusterMessage::AskDocument { known: None }),
         ("ask for a later document", ClusterMessage::AskDocument { known }),
         ("swim", ClusterMessage::Swim(vec![0, 1, 2])),
@@ -169,29 +243,50 @@ fn cluster_samples() -> Vec<(&'static str, ClusterMessage)> {
         ("ask to found", ClusterMessage::AskToFound),
         ("may found", ClusterMessage::MayFound),
         ("may not found", ClusterMessage::MayNotFound),
-        ("join", ClusterMessage::Join(join(change, Some(name("west"))))),
-        ("join without a zone", ClusterMessage::Join(join(change, None))),
-        ("joined", joined(None)),
-        ("not joined, a member holds records", joined(Some(JoinRefusal::HoldsRecords { member }))),
-        ("not joined, the name is taken", joined(Some(JoinRefusal::NameTaken { member }))),
-        ("not joined, no majority", joined(Some(JoinRefusal::NoMajority))),
-        ("ask whether empty", ClusterMessage::AskEmpty { change }),
-        ("emptiness", ClusterMessage::Emptiness { change, empty: true }),
     ]
 }
 
-fn join(change: ChangeId, zone: Option<NodeId>) -> JoinRequest {
-    let (node_id, address) = (name("node-2"), Address::new("node-2:6000"));
-    JoinRequest { change, node_id, size: Size::Xs, zone, address }
+/// What changes the members, and what is told of it.
+fn operation_samples() -> Vec<(&'static str, ClusterMessage)> {
+    let (id, member) = (ChangeId(7), Ordinal(2));
+    let operate = |kind| ClusterMessage::Operate { id, kind };
+    let refused = |refusal| ClusterMessage::Operated { id, refusal: Some(refusal) };
+    let zone = Some(name("west"));
+    let zoned = Newcomer { zone, ..newcomer("node-2") };
+    let by = newcomer("node-4");
+    let fence = Fence { generation: 0, number: 6 };
+    let progress = Progress { partitions: 100, complete: 70, records: 50_000, bytes: 5_000_000 };
+    let report = Report { stored: fence, progress, hints: 3 };
+    let behind = OperationRefusal::MemberTooFarBehind { member };
+    vec![
+        ("join", operate(OperationKind::Join(zoned))),
+        ("join without a zone", operate(OperationKind::Join(newcomer("node-2")))),
+        ("drain", operate(OperationKind::Drain { member })),
+        ("remove", operate(OperationKind::Remove { member })),
+        ("replace", operate(OperationKind::Replace { member, by })),
+        ("set replication", operate(OperationKind::SetReplication { factor: 5 })),
+        ("cancel", ClusterMessage::Cancel { fence }),
+        ("operated", ClusterMessage::Operated { id, refusal: None }),
+        ("refused, the name is taken", refused(OperationRefusal::NameTaken { member })),
+        ("refused, no such member", refused(OperationRefusal::NoSuchMember { member })),
+        ("refused, it is up", refused(OperationRefusal::IsUp { member })),
+        ("refused, the last member", refused(OperationRefusal::LastMember)),
+        ("refused, bad factor", refused(OperationRefusal::BadFactor)),
+        ("refused, next has no majority", refused(OperationRefusal::NextHasNoMajority)),
+        ("refused, a member is too far behind", refused(behind)),
+        ("refused, too many wait", refused(OperationRefusal::TooManyWaiting)),
+        ("refused, no majority", refused(OperationRefusal::NoMajority)),
+        ("report", ClusterMessage::Report(report)),
+    ]
 }
 
 /// Every kind of message with its name in the vectors.
 pub(crate) fn samples() -> Vec<(&'static str, PeerFrame)> {
     let council = council_samples().into_iter();
     let council = council.map(|(name, message)| (name, ClusterMessage::Council(message)));
-    let cluster = council.chain(cluster_samples());
+    let cluster = council.chain(cluster_samples()).chain(operation_samples());
     let cluster = cluster.map(|(name, message)| (name, PeerFrame::Cluster(message)));
-    replica_samples().into_iter().chain(cluster).collect()
+    replica_samples().into_iter().chain(transfer_samples()).chain(cluster).collect()
 }
 
 /// What a member says of itself, and what a node does that waits to join.

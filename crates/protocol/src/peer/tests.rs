@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use paravon_model::limits::{MAX_KEY_BYTES, MAX_REQUEST_TIMEOUT, MAX_SWIM_BYTES, MAX_VALUE_BYTES};
+use paravon_model::limits::{
+    MAX_KEY_BYTES, MAX_PAGE_RECORDS, MAX_REQUEST_TIMEOUT, MAX_SWIM_BYTES, MAX_VALUE_BYTES,
+};
 use paravon_model::{
-    Body, ClusterMessage, Command, Failure, Fence, Hlc, Key, Kind, Merged, Ordinal, Outcome,
-    Purpose, Record, ReplicaReply, ReplicaRequest, Value, Version,
+    Address, Body, ChangeId, ClusterMessage, Command, Failure, Fence, Hlc, Key, Kind, Merged,
+    Newcomer, NodeId, OperationKind, Ordinal, Outcome, PartitionSum, Progress, Pull, Pulled,
+    Purpose, Record, ReplicaReply, ReplicaRequest, Report, Rest, Size, Value, Version,
 };
 use proptest::prelude::*;
 
@@ -100,13 +103,13 @@ fn every_way_to_be_wrong_names_its_field() {
     long_key.extend(key_bytes.to_be_bytes());
     long_key.extend(b"\x07default");
     long_key.resize(long_key.len() + MAX_KEY_BYTES + 1, b'k');
-    let cases: [(&[u8], &str); 16] = [
+    let cases: [(&[u8], &str); 24] = [
         (b"", "message"),
         (b"\x80", "message"),
         (b"\x90", "tag"),
         (b"\x91\x00", "tag"),
-        (b"\x91\x07", "tag"),
-        (b"\x91\x1d", "tag"),
+        (b"\x91\x09", "tag"),
+        (b"\x91\x21", "tag"),
         (b"\x91\xcd\x01\x02", "tag"),
         (b"\x91\x16\x00", "message"),
         (b"\x92\x01\xce\x00\x01\x00\x00", "shard"),
@@ -116,12 +119,52 @@ fn every_way_to_be_wrong_names_its_field() {
         (&long_key, "key"),
         (b"\x95\x04\x00\x00\x03\xc0", "answer"),
         (b"\xdd\xff\xff\xff\xff\x16", "message"),
-        (b"\x93\x1c\xc4\x0f000000000000000\xc3", "change"),
+        (b"\x93\x1f\xc4\x0f000000000000000\xc0", "id"),
+        (b"\x99\x07\x00\x00\x00\x01\x00\xce\x01\x00\x00\x00\x00\xc0", "partition"),
+        (b"\x99\x07\x00\x00\x00\x01\x00\x00\x03\xc0", "pull"),
+        (b"\x99\x07\x00\x00\x00\x01\x00\x00\x01\xc4\x01\x05", "after"),
+        (b"\x95\x08\x00\x00\x00\xc0", "answer"),
+        (b"\x97\x08\x00\x00\x01\x03\x90\xc2", "pulled"),
+        (b"\x97\x08\x00\x00\x01\x01\xdc\x02\x01\xc2", "versions"),
+        (b"\x97\x08\x00\x00\x01\x02\xdd\xff\xff\xff\xff\xc2", "records"),
+        (b"\x97\x08\x00\x00\x01\x02\x90\x00", "more"),
     ];
     for (payload, field) in cases {
         let error = decode(payload).unwrap_err();
         assert_eq!(error.field, field, "{error}: {}", payload.escape_ascii());
     }
+}
+
+#[test]
+fn no_message_of_an_earlier_version_is_taken_for_another() {
+    for tag in 25..=28 {
+        let message = [&[0x93, tag, 0xc4, 16][..], &[0; 16], &[0xc0]].concat();
+        assert_eq!(decode(&message).unwrap_err().field, "tag");
+    }
+}
+
+#[test]
+fn the_fullest_pages_fit_into_a_frame() {
+    let key = |number: usize| {
+        let mut bytes = [b'k'; MAX_KEY_BYTES];
+        bytes[..8].copy_from_slice(&(number as u64).to_be_bytes());
+        Key::new(&"n".repeat(64), &bytes).unwrap()
+    };
+    let versions = (0..MAX_PAGE_RECORDS).map(|number| (key(number), version(u64::MAX >> 16)));
+    let versions = Pulled::Versions { versions: versions.collect(), rest: Rest::More };
+    let value = |bytes| Body::Live(Value::bytes(&vec![7; bytes]));
+    let record = |body| Record { version: version(1), expires_ms: Some(u64::MAX), body };
+    let longest = vec![(key(0), record(value(MAX_VALUE_BYTES)))];
+    let short = (0..MAX_PAGE_RECORDS).map(|number| (key(number), record(value(512))));
+    for records in [longest, short.collect()] {
+        let answer = Ok(Pulled::Records { records, rest: Rest::End });
+        let frame =
+            PeerFrame::Reply { shard: 0, operation: 0, reply: ReplicaReply::Pulled { answer } };
+        assert_eq!(round_trip(&frame), frame);
+    }
+    let reply = ReplicaReply::Pulled { answer: Ok(versions) };
+    let frame = PeerFrame::Reply { shard: 0, operation: 0, reply };
+    assert_eq!(round_trip(&frame), frame);
 }
 
 #[test]
@@ -168,7 +211,7 @@ fn what_is_understood_of_a_corrupted_message_comes_back_the_same() {
     for (_, frame) in samples() {
         let mut payload = encoded(&frame).split_off(HEADER_BYTES);
         // Messages with several documents are long and alike.
-        let step = if payload.len() > 300 { 7 } else { 1 };
+        let step = if payload.len() > 200 { 15 } else { 1 };
         for at in 0..payload.len() {
             let right = payload[at];
             for wrong in (0..=u8::MAX).step_by(step) {
@@ -263,7 +306,56 @@ fn any_command() -> impl Strategy<Value = Command> {
             record,
             purpose
         }),
+        (0..1_u32 << 24, any_pull())
+            .prop_map(|(partition, pull)| Command::Pull { partition, pull }),
     ]
+}
+
+fn any_pull() -> impl Strategy<Value = Pull> {
+    let after = || prop::option::of(any_key());
+    prop_oneof![
+        Just(Pull::Sum),
+        after().prop_map(|after| Pull::Versions { after }),
+        after().prop_map(|after| Pull::Records { after }),
+    ]
+}
+
+fn any_pulled() -> impl Strategy<Value = Pulled> {
+    let rest = || prop_oneof![Just(Rest::More), Just(Rest::End)];
+    let versions = prop::collection::vec((any_key(), any_version()), 0..20);
+    let records = prop::collection::vec((any_key(), any_record()), 0..8);
+    prop_oneof![
+        any::<(u64, u128)>().prop_map(|(records, sum)| Pulled::Sum(PartitionSum { records, sum })),
+        (versions, rest()).prop_map(|(versions, rest)| Pulled::Versions { versions, rest }),
+        (records, rest()).prop_map(|(records, rest)| Pulled::Records { records, rest }),
+    ]
+}
+
+fn any_newcomer() -> impl Strategy<Value = Newcomer> {
+    let name = || "[A-Za-z0-9._-]{1,64}".prop_map(|text| NodeId::new(&text).unwrap());
+    let size = prop::sample::select(Size::NAMES.map(|(_, size)| size).to_vec());
+    let address = "[!-~]{1,512}".prop_map(|text| Address::new(&text));
+    (name(), size, prop::option::of(name()), address)
+        .prop_map(|(node_id, size, zone, address)| Newcomer { node_id, size, zone, address })
+}
+
+fn any_operation() -> impl Strategy<Value = OperationKind> {
+    let member = || any::<u32>().prop_map(Ordinal);
+    prop_oneof![
+        any_newcomer().prop_map(OperationKind::Join),
+        member().prop_map(|member| OperationKind::Drain { member }),
+        member().prop_map(|member| OperationKind::Remove { member }),
+        (member(), any_newcomer()).prop_map(|(member, by)| OperationKind::Replace { member, by }),
+        any::<u8>().prop_map(|factor| OperationKind::SetReplication { factor }),
+    ]
+}
+
+fn any_report() -> impl Strategy<Value = Report> {
+    any::<[u64; 7]>().prop_map(|numbers| {
+        let [generation, number, partitions, complete, records, bytes, hints] = numbers;
+        let progress = Progress { partitions, complete, records, bytes };
+        Report { stored: Fence { generation, number }, progress, hints }
+    })
 }
 
 fn any_reply() -> impl Strategy<Value = ReplicaReply> {
@@ -277,6 +369,8 @@ fn any_reply() -> impl Strategy<Value = ReplicaReply> {
     prop_oneof![
         (any_version(), merged).prop_map(|(stamp, answer)| ReplicaReply::Stored { stamp, answer }),
         found.prop_map(|answer| ReplicaReply::Found { answer }),
+        prop_oneof![any_pulled().prop_map(Ok), failure().prop_map(Err)]
+            .prop_map(|answer| ReplicaReply::Pulled { answer }),
         (1_u32..1024).prop_map(|members| {
             ReplicaReply::StaleLayout { document: Arc::new(some_document(members)) }
         }),
@@ -288,7 +382,7 @@ fn any_reply() -> impl Strategy<Value = ReplicaReply> {
 
 fn some_document(members: u32) -> paravon_model::Document {
     let mut document = document(members);
-    document.operations.truncate(64);
+    document.operations.truncate(128);
     document
 }
 
@@ -319,7 +413,20 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_panic(payload in prop::collection::vec(any::<u8>(), 0..200), tag in 0..30_u8) {
+    fn every_operation_and_report_comes_back(
+        id in any::<u128>(),
+        kind in any_operation(),
+        report in any_report(),
+    ) {
+        let operate = ClusterMessage::Operate { id: ChangeId(id), kind };
+        for message in [operate, ClusterMessage::Report(report)] {
+            let frame = PeerFrame::Cluster(message);
+            prop_assert_eq!(round_trip(&frame), frame);
+        }
+    }
+
+    #[test]
+    fn no_bytes_panic(payload in prop::collection::vec(any::<u8>(), 0..200), tag in 0..34_u8) {
         let _ = decode(&payload);
         let tagged = [&[0x9c, tag][..], &payload].concat();
         if let Ok(frame) = decode(&tagged) {

@@ -103,9 +103,9 @@ impl Council {
 
     /// Takes over a document that somebody knows to be decided, if it is later; whether it was.
     pub(super) fn learn(&mut self, document: &Arc<Document>) -> bool {
-        if !is_same_line(&self.document, document)
-            || document.revision() <= self.document.revision()
-        {
+        let continues = is_same_line(&self.document, document)
+            || is_rescue_of(&self.document, document, self.ordinal);
+        if !continues || document.revision() <= self.document.revision() {
             return false;
         }
         self.document = Arc::clone(document);
@@ -312,4 +312,14 @@ fn say(to: &NodeId, message: CouncilMessage, out: &mut Vec<Speech>) {
 /// Whether two documents belong to one history: of one cluster, generation and rescue.
 pub(super) fn is_same_line(a: &Document, b: &Document) -> bool {
     (a.cluster_id, a.generation, a.rescue_id) == (b.cluster_id, b.generation, b.rescue_id)
+}
+
+/// Whether `later` is a rescue of the cluster of `document` in which this member is one of those that
+/// are left.
+pub(super) fn is_rescue_of(document: &Document, later: &Document, member: Ordinal) -> bool {
+    later.cluster_id == document.cluster_id
+        && later.generation > document.generation
+        && later.member(member) == document.member(member)
+        && later.member(member).is_some()
+        && !later.given_up().contains(&member)
 }

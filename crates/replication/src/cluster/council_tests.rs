@@ -14,13 +14,14 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use paravon_model::{
-    Ballot, ChangeId, ClusterMessage, CouncilMessage, Document, NodeId, Ordinal, VoteSlot,
+    Ballot, ChangeId, ClusterMessage, CouncilMessage, Document, NodeId, Operation, OperationKind,
+    Ordinal, VoteSlot,
 };
 
 use super::change::Change;
 use super::council::{Council, Speech};
 use super::random::Random;
-use super::worlds::{document_of, join_request, name};
+use super::worlds::{begun, document_of, join, name};
 
 /// What is wrong with a world, on purpose: the tests must notice.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -69,19 +70,29 @@ struct Node {
     council: Option<Council>,
 }
 
+/// What a document is, from one first document on: its version, its fence, whether it is `joint`, its
+/// operations in their order, and its members.
+type DocumentKey = (u64, u64, bool, Vec<(ChangeId, u8)>, Vec<Ordinal>);
+
+fn key_of(document: &Document) -> DocumentKey {
+    let state = |operation: &Operation| (operation.id, operation.state as u8);
+    let operations = document.operations.iter().map(state).collect();
+    let members = document.members().map(|member| member.ordinal).collect();
+    (document.version, document.fence, document.joint().is_some(), operations, members)
+}
+
 /// Numbers for messages and documents, so that a state is a few bytes.
 #[derive(Default)]
 struct Numbers {
-    documents: BTreeMap<Vec<ChangeId>, u16>,
+    documents: BTreeMap<DocumentKey, u16>,
     numbers: BTreeMap<Vec<u64>, u16>,
     messages: Vec<(NodeId, NodeId, ClusterMessage)>,
 }
 
 impl Numbers {
-    /// From one first document on, the changes in their order say what a document is.
     fn document(&mut self, document: &Document) -> u16 {
         let next = u16::try_from(self.documents.len() + 1).expect("few documents");
-        *self.documents.entry(document.operations.clone()).or_insert(next)
+        *self.documents.entry(key_of(document)).or_insert(next)
     }
 
     fn message(&mut self, from: &NodeId, speech: Speech) -> u16 {
@@ -273,7 +284,7 @@ impl World {
                 return false;
             };
             let first = values.entry((base.version, bits(*ballot))).or_insert(value);
-            first.operations != value.operations
+            key_of(first) != key_of(value)
         })
     }
 
@@ -417,8 +428,20 @@ fn progresses(world: &World, setting: &Setting, numbers: &mut Numbers) -> Result
     Ok(())
 }
 
-fn add(requests: &[(&str, u128)]) -> Change {
-    Change::AddMembers(requests.iter().map(|&(text, change)| join_request(text, change)).collect())
+/// These nodes want to join.
+fn wait(wishes: &[(&str, u128)]) -> Change {
+    Change::Enqueue(wishes.iter().map(|&(text, id)| (ChangeId(id), join(text))).collect())
+}
+
+/// These joins begin.
+fn begin(ids: &[u128]) -> Change {
+    let operations = ids.iter().copied().map(ChangeId).collect();
+    Change::Begin { operations, stored: 0 }
+}
+
+/// The change of this fence ends.
+fn finish(fence: u64) -> Change {
+    Change::Finish { fence, stored: 0 }
 }
 
 fn setting(names: &[&'static str], proposers: Vec<(&'static str, Change, u8)>) -> Setting {
@@ -433,7 +456,7 @@ fn setting(names: &[&'static str], proposers: Vec<(&'static str, Change, u8)>) -
 
 /// Three acceptors, two of which propose different changes.
 fn three(times: u8) -> Setting {
-    let proposers = vec![("a", add(&[("x", 11)]), times), ("b", add(&[("y", 12)]), times)];
+    let proposers = vec![("a", wait(&[("x", 11)]), times), ("b", wait(&[("y", 12)]), times)];
     setting(&["a", "b", "c"], proposers)
 }
 
@@ -479,7 +502,7 @@ fn three_acceptors_and_two_proposers_agree() {
 
 #[test]
 fn one_of_two_decides_alone() {
-    let proposers = vec![("a", add(&[("x", 11)]), 2), ("b", add(&[("y", 12)]), 2)];
+    let proposers = vec![("a", wait(&[("x", 11)]), 2), ("b", wait(&[("y", 12)]), 2)];
     let two = setting(&["a", "b"], proposers);
     holds(&two);
     holds_near_the_start(&Setting { answers: Answers::Whenever, ..two }, 20_000);
@@ -487,26 +510,55 @@ fn one_of_two_decides_alone() {
 
 #[test]
 fn a_council_that_grows_from_one_to_three_agrees() {
+    let joint = begun(&document_of(&["a"]), &[(11, join("b")), (12, join("c"))]);
+    let fence = joint.fence;
     let mut world = setting(&["a"], vec![]);
+    world.document = joint;
     world.names = vec!["a", "b", "c"];
-    world.proposers = vec![("a", add(&[("b", 11), ("c", 12)]), 2), ("b", add(&[("x", 13)]), 2)];
-    holds(&world);
+    world.proposers = vec![("a", finish(fence), 2), ("b", wait(&[("x", 13)]), 2)];
+    holds_near_the_start(&world, 15_000);
+    holds_on_walks(&world, 200);
 }
 
 #[test]
 fn a_council_that_grows_from_three_to_five_agrees() {
+    let joint = begun(&document_of(&["a", "b", "c"]), &[(11, join("d")), (12, join("e"))]);
+    let fence = joint.fence;
     let mut world = setting(&["a", "b", "c"], vec![]);
+    world.document = joint;
     world.names = vec!["a", "b", "c", "d", "e"];
-    world.proposers = vec![("a", add(&[("d", 11), ("e", 12)]), 1), ("b", add(&[("x", 13)]), 2)];
-    holds_near_the_start(&world, 20_000);
-    holds_on_walks(&world, 200);
+    world.proposers = vec![("a", finish(fence), 1), ("d", wait(&[("x", 13)]), 2)];
+    holds_near_the_start(&world, 12_000);
+    holds_on_walks(&world, 150);
+}
+
+#[test]
+fn a_council_that_shrinks_agrees() {
+    let drain = |member| OperationKind::Drain { member: Ordinal(member) };
+    let joint = begun(&document_of(&["a", "b", "c"]), &[(11, drain(2)), (12, drain(3))]);
+    let fence = joint.fence;
+    let mut world = setting(&["a", "b", "c"], vec![]);
+    world.document = joint;
+    world.proposers = vec![("b", finish(fence), 1), ("a", wait(&[("x", 13)]), 2)];
+    holds_near_the_start(&world, 8_000);
+    holds_on_walks(&world, 100);
+}
+
+#[test]
+fn an_operation_begins_or_is_given_up_and_never_both() {
+    let waiting = wait(&[("x", 11)]).successor(&document_of(&["a", "b", "c"])).expect("x waits");
+    let give_up = Change::Drop { operations: [ChangeId(11)].into() };
+    let mut world = setting(&["a", "b", "c"], vec![("a", begin(&[11]), 1), ("b", give_up, 1)]);
+    world.document = waiting;
+    holds_near_the_start(&world, 12_000);
+    holds_on_walks(&world, 100);
 }
 
 #[test]
 fn only_the_next_version_is_voted_for() {
     let base = Arc::new(document_of(&["a", "b", "c"]));
-    let next = add(&[("x", 11)]).successor(&base).expect("x joins");
-    let after = add(&[("y", 12)]).successor(&next).expect("y joins");
+    let next = wait(&[("x", 11)]).successor(&base).expect("x joins");
+    let after = wait(&[("y", 12)]).successor(&next).expect("y joins");
     let ballot = Ballot { round: 1, proposer: 1 };
     for (value, votes) in [((*base).clone(), 0), (after, 0), (next, 1)] {
         let mut council = Council::new(Ordinal(2), Arc::clone(&base), VoteSlot::default());
@@ -528,7 +580,7 @@ fn a_ballot_is_not_used_again_after_a_crash() {
         // Whatever was said, only the document and the vote slot survive.
         council = Council::new(Ordinal(2), Arc::clone(&document), council.vote().clone());
         let mut out = Vec::new();
-        assert!(council.propose(&add(&[("x", 11)]), &mut out));
+        assert!(council.propose(&wait(&[("x", 11)]), &mut out));
         let prepares = out.into_iter().filter_map(|(_, message)| match message {
             ClusterMessage::Council(CouncilMessage::Prepare { ballot, .. }) => Some(bits(ballot)),
             _ => None,

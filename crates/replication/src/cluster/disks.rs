@@ -23,9 +23,8 @@ impl Disks {
         self.remembered.iter().map(|(&ordinal, &disk)| (ordinal, disk)).collect()
     }
 
-    /// Whether a disk that bears this number says less than it said before: an older start, another
-    /// process of the same start, a start whose ceiling lies below one that was told, or no number
-    /// at all.
+    /// Whether a disk of this number says less than it said before: an older start, another process of
+    /// the same start, or a start whose ceiling lies below one that was told.
     pub(super) fn is_old(&self, ordinal: Ordinal, hello: &PeerHello) -> bool {
         let Some(known) = self.remembered.get(&ordinal) else { return false };
         let continues = if hello.start == known.start {
@@ -33,7 +32,12 @@ impl Disks {
         } else {
             hello.start > known.start && hello.ceiling >= known.ceiling
         };
-        !continues || hello.membership.is_none()
+        !continues
+    }
+
+    /// The process that a disk of this number was last seen with.
+    pub(super) fn run(&self, ordinal: Ordinal) -> Option<u64> {
+        self.remembered.get(&ordinal).map(|known| known.run)
     }
 
     /// Keeps what a member says of its disk.
@@ -88,7 +92,5 @@ mod tests {
         assert!(disks.is_old(second, &hello(2, 77, 3000)), "an older start");
         assert!(disks.is_old(second, &hello(4, 5, 1999)), "a copy from before the last heartbeat");
         assert!(!disks.is_old(second, &hello(4, 5, 2000)));
-        let lost = PeerHello { membership: None, ..hello(4, 5, 2000) };
-        assert!(disks.is_old(second, &lost), "a disk that has forgotten its number");
     }
 }

@@ -3,14 +3,21 @@
 //! **Never:** founds where it sees a cluster, or where it has asked one to be taken in.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
-use paravon_model::{ChangeId, ClusterMessage, Document, JoinRefusal, NodeId, Ordinal, VoteSlot};
+use paravon_model::{
+    ChangeId, ClusterMessage, Document, NodeId, OperationRefusal, Ordinal, VoteSlot,
+};
 
 use super::council::Council;
-use super::event::{AdminToken, ClusterEffect, JoinDone, JoinFailure, Notice};
+use super::disks::Disks;
+use super::event::{AdminToken, ClusterEffect, Notice, OperateDone, OperateFailure, OperateMode};
 use super::founding::{Founding, FoundingStep, first_document};
-use super::join::{Answer, Joiner, WishPurpose};
+use super::join::{Answer, Goal, Joiner, plan};
 use super::liveness::FailureDetector;
+use super::reports::Reports;
+use super::settings::Liveness;
+use super::skew::Skew;
 use super::{Cluster, Service};
 use crate::event::Now;
 
@@ -45,35 +52,23 @@ impl Cluster {
                 self.notice(Notice::WaitsToJoin);
             }
         }
-        if self.holds_records {
-            return self.stay_outside();
+        if let Some(whom) = self.joiner.ask_for_document(now.monotonic, &self.peers) {
+            self.outgoing.tell(&whom, ClusterMessage::AskDocument { known: None });
         }
         let fresh = self.random.change();
         let asked = self.joiner.ask(now.monotonic, &self.settings, &self.peers, fresh);
-        if let Some((whom, request)) = asked {
-            self.outgoing.tell(&whom, ClusterMessage::Join(request));
+        if let Some((whom, id, kind)) = asked {
+            self.outgoing.tell(&whom, ClusterMessage::Operate { id, kind });
         }
-        let answers = self.joiner.answers(now.monotonic, &self.peers);
+        let answers = self.joiner.answers(now.monotonic, &self.settings, &self.peers);
         self.answer(answers);
-    }
-
-    /// Records of its own would come into the cluster with it, also those that the cluster has deleted
-    /// (`NO_RESURRECTION`): it neither asks nor enters.
-    fn stay_outside(&mut self) {
-        if self.joiner.is_under_way() && !self.said_that_it_holds_records {
-            self.said_that_it_holds_records = true;
-            self.notice(Notice::HoldsRecords);
-        }
-        for token in self.joiner.waiting() {
-            self.answer([(token, Err(JoinFailure::HoldsRecords))]);
-        }
     }
 
     fn found(&mut self, now: Now) {
         let document = Arc::new(first_document(&self.settings));
         self.notice(Notice::Founded { cluster_id: document.cluster_id });
         for token in self.joiner.waiting() {
-            self.answer([(token, Err(JoinFailure::AlreadyMember))]);
+            self.answer([(token, Err(OperateFailure::AlreadyMember))]);
         }
         self.become_member(now, Ordinal(1), document);
         self.spread();
@@ -81,23 +76,19 @@ impl Cluster {
 
     /// A document that some member told, while this node has none.
     pub(super) fn consider_entry(&mut self, now: Now, document: &Arc<Document>) {
-        let member = document.member_named(&self.settings.node_id);
-        match member.map(|member| member.ordinal) {
-            Some(ordinal)
-                if !self.holds_records && self.joiner.is_taken_in_by(&self.settings, document) =>
-            {
-                self.notice(Notice::Joined { ordinal });
-                for token in self.joiner.waiting() {
-                    self.answer([(token, Ok(JoinDone::Joined { ordinal }))]);
-                }
-                self.become_member(now, ordinal, Arc::clone(document));
-            }
-            _ => self.joiner.sees(document),
+        let Some(ordinal) = self.joiner.number(&self.settings.node_id, document) else {
+            let answers = self.joiner.sees(document);
+            return self.answer(answers);
+        };
+        self.notice(Notice::Joined { ordinal });
+        for token in self.joiner.waiting() {
+            self.answer([(token, Ok(OperateDone::Joined { ordinal }))]);
         }
+        self.become_member(now, ordinal, Arc::clone(document));
     }
 
-    /// It has a number from now on, and a disk that has held nothing under it before: it serves as
-    /// soon as that is durable.
+    /// It has a number from now on. It serves once a majority has heard so: an old copy of a disk may
+    /// remember that it asked, and not that it was taken in (`DISK_NOT_OLDER`).
     fn become_member(&mut self, now: Now, ordinal: Ordinal, document: Arc<Document>) {
         let random = self.random.branch();
         let start = self.settings.start;
@@ -106,29 +97,78 @@ impl Cluster {
         self.council = Some(Council::new(ordinal, document, VoteSlot::default()));
         self.founding = Founding::new(now.monotonic, None);
         self.joiner = Joiner::new(&self.settings, None);
-        self.service = Service::Serving;
+        self.service = Service::Starting;
         self.document_changed(now);
     }
 
-    /// An administrator wants this node to join.
-    pub(super) fn wish_to_join(&mut self, now: Now, token: AdminToken, dry_run: bool) {
-        if self.council.is_some() {
-            return self.answer([(token, Err(JoinFailure::AlreadyMember))]);
-        }
-        let purpose = if dry_run { WishPurpose::Plan } else { WishPurpose::Join };
-        self.joiner.wish(now.monotonic, token, purpose);
-        self.seek_entry(now);
+    /// Its place in the cluster is gone, and what it knew there with it: it comes again, if at all, as
+    /// a newcomer by this name. Whatever its stores hold is emptied before it counts.
+    pub(super) fn start_over(&mut self, now: Now, change: ChangeId) {
+        self.forget_the_dead();
+        let document = self.seen_document().cloned();
+        let former = self.joiner.take_names();
+        self.joiner = Joiner::again(&self.settings, change, former, document);
+        self.founding = Founding::new(now.monotonic, None);
+        self.disks = Disks::new(&[]);
+        self.reports = Reports::default();
+        self.taken_by.clear();
+        self.skew = Skew::new(self.settings.max_skew);
+        (self.ordinal, self.council, self.detector) = (None, None, None);
+        (self.stored, self.progress, self.hints) = (None, None, None);
+        self.said_that_it_waits = false;
+        self.service = Service::Outside;
     }
 
-    /// A member says what became of the join.
-    pub(super) fn join_answered(&mut self, change: ChangeId, refusal: Option<JoinRefusal>) {
+    /// Who comes again believes everybody to be up, and so must they who were told otherwise.
+    fn forget_the_dead(&mut self) {
+        let Some((detector, document)) = self.detector.as_ref().zip(self.document()) else {
+            return;
+        };
+        let members = document.members().map(|member| member.ordinal);
+        let dead = members.filter(|&member| detector.liveness(member) == Liveness::Dead);
+        for peer in dead.collect::<Vec<_>>() {
+            self.outgoing.push(ClusterEffect::Alive { peer });
+        }
+    }
+
+    /// An administrator wants this node to come in.
+    pub(super) fn wish_to_come(
+        &mut self,
+        now: Now,
+        token: AdminToken,
+        goal: Goal,
+        mode: OperateMode,
+    ) {
+        if self.service.has_ended() {
+            if mode == OperateMode::Plan {
+                let seen = self.seen_document().ok_or(OperateFailure::NoCluster);
+                let answer = seen.and_then(|document| plan(&self.settings, document, &goal));
+                return self.answer([(token, answer)]);
+            }
+            let fresh = self.random.change();
+            self.start_over(now, fresh);
+        }
+        let failure = match self.service {
+            Service::Outside => {
+                self.joiner.wish(now.monotonic, token, goal, mode);
+                return self.seek_entry(now);
+            }
+            Service::Starting | Service::Serving => OperateFailure::AlreadyMember,
+            // Those who decide may still need what it knows; ended ones have started over.
+            Service::Leaving | Service::OldDisk | Service::NotMember => OperateFailure::ShutOut,
+        };
+        self.answer([(token, Err(failure))]);
+    }
+
+    /// A member says what became of the operation that was asked for.
+    pub(super) fn operation_answered(&mut self, id: ChangeId, refusal: Option<OperationRefusal>) {
         if self.council.is_some() {
             return;
         }
         match refusal {
-            None => self.joiner.may_still_be(change),
+            None => self.joiner.may_still_be(id),
             Some(refusal) => {
-                let answers = self.joiner.refused(change, refusal);
+                let answers = self.joiner.refused(id, refusal);
                 self.answer(answers);
             }
         }
@@ -154,10 +194,10 @@ impl Cluster {
         self.outgoing.push(ClusterEffect::Notice(notice));
     }
 
-    /// Nothing will come of any wish to join.
+    /// Nothing will come of any wish to come in.
     pub(super) fn shut_out(&mut self) {
         let tokens = self.joiner.waiting().into_iter();
-        self.answer(tokens.map(|token| (token, Err(JoinFailure::ShutOut))));
+        self.answer(tokens.map(|token| (token, Err(OperateFailure::ShutOut))));
     }
 
     pub(super) fn answer(&mut self, answers: impl IntoIterator<Item = Answer>) {

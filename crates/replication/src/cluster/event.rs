@@ -4,8 +4,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use paravon_model::{
-    Address, ClusterId, ClusterMessage, ClusterState, Document, Fence, Hlc, JoinRefusal, NodeId,
-    Ordinal, PeerHello,
+    Address, ChangeId, ClusterId, ClusterMessage, ClusterState, Document, Fence, Hlc, NodeId,
+    OperationRefusal, Ordinal, PeerHello, Progress,
 };
 
 use crate::clock::Permit;
@@ -47,24 +47,40 @@ pub enum ClusterEvent {
         /// Of the [`ClusterEffect::Persist`].
         number: u64,
     },
-    /// In every shard, each store that was admitted under an earlier layout has ended.
+    /// In every shard, each store and deletion that was admitted under an earlier layout has ended, and
+    /// what the node is new to is empty, durably.
     Settled {
         /// The layout in use since.
         fence: Fence,
+        /// What is to be taken over under it, in all shards.
+        progress: Progress,
+    },
+    /// More was taken over.
+    Progressed {
+        /// Under which layout.
+        fence: Fence,
+        /// How much altogether, in all shards.
+        progress: Progress,
+    },
+    /// How many hints this node's stores keep for members. Told about once a second while the document
+    /// is `joint`.
+    HintsKept {
+        /// So many.
+        hints: u64,
     },
     /// The disk holds this ceiling of stamps.
     CeilingRaised {
         /// The ceiling.
         ceiling: Hlc,
     },
-    /// A store of this node holds a record. Told once or more often.
-    HoldsRecords,
-    /// An administrator wants this waiting node to join the cluster of its seeds.
-    Join {
+    /// An administrator wants the members changed.
+    Operate {
         /// Whom to answer.
         token: AdminToken,
-        /// Whether to plan only.
-        dry_run: bool,
+        /// What is to be done.
+        request: OperatorRequest,
+        /// Whether to do it.
+        mode: OperateMode,
     },
     /// A replica told a shard of a later document.
     Learned {
@@ -83,6 +99,45 @@ pub enum ClusterEvent {
     },
     /// Time has passed.
     Tick,
+}
+
+/// What an administrator asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OperatorRequest {
+    /// Take this node into the cluster of its seeds. Asked of the node that comes.
+    Join,
+    /// Take this node in, in place of a member that is dead or has lost its disk. Asked of the node that
+    /// comes; it may bear the member's name.
+    Replace {
+        /// The member.
+        node: NodeId,
+    },
+    /// Let a member go, once others have what it stores. Asked of any member, as are the rest.
+    Drain {
+        /// The member.
+        node: NodeId,
+    },
+    /// Do without a member that is dead.
+    Remove {
+        /// The member.
+        node: NodeId,
+    },
+    /// Keep so many copies.
+    SetReplication {
+        /// 1 to 7.
+        factor: u8,
+    },
+    /// Give up the change under way; where there is none, the operations that wait.
+    Cancel,
+}
+
+/// Whether to do what is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OperateMode {
+    /// Only say what it would lead to.
+    Plan,
+    /// Do it.
+    Do,
 }
 
 /// Why another node refused this node's hello, as far as that matters here.
@@ -121,6 +176,14 @@ pub enum ClusterEffect {
     Layout {
         /// The document.
         document: Arc<Document>,
+        /// The fence that this node *has stored*: what later changes made it new to is to be emptied.
+        stored: Option<Fence>,
+    },
+    /// This node *has stored* the document of this fence, and its disk says so: every shard may admit
+    /// requests under it (`EPOCH_FENCE`).
+    Admit {
+        /// The fence.
+        fence: Fence,
     },
     /// Tell every shard that this member is believed to be up.
     Alive {
@@ -142,44 +205,53 @@ pub enum ClusterEffect {
         /// Which request.
         token: AdminToken,
         /// What to say.
-        answer: Result<JoinDone, JoinFailure>,
+        answer: Result<OperateDone, OperateFailure>,
     },
     /// Something that the operator should know.
     Notice(Notice),
 }
 
-/// What became of an administrator's join.
+/// What became of an administrator's request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum JoinDone {
+pub enum OperateDone {
+    /// The document names the operation: it goes on by itself.
+    Accepted {
+        /// Names it.
+        id: ChangeId,
+    },
     /// The node is a member now.
     Joined {
         /// Its number.
         ordinal: Ordinal,
     },
-    /// It would become one of this cluster.
+    /// This is the `joint` document that would begin.
     Planned {
-        /// Which cluster.
-        cluster_id: ClusterId,
-        /// Members after the join.
-        members: usize,
+        /// The document.
+        document: Arc<Document>,
     },
+    /// The change under way, or what waited, was given up.
+    Cancelled,
 }
 
-/// Why a node did not join.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum JoinFailure {
-    /// It is a member already.
+/// Why an administrator's request was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OperateFailure {
+    /// The node is a member already.
     AlreadyMember,
+    /// This node is no member that serves: ask one.
+    NotMember,
     /// No seed that is reached belongs to a cluster.
     NoCluster,
-    /// It was shut out of its cluster; status and log say why.
+    /// The node is on its way out of its cluster; status and log say why.
     ShutOut,
-    /// Its own stores hold records, which the cluster may have deleted (`NO_RESURRECTION`).
-    HoldsRecords,
+    /// No change is under way and no operation waits, or it has ended meanwhile.
+    NothingToCancel,
     /// A member said no.
-    Refused(JoinRefusal),
-    /// It was not done in time; it may still be.
+    Refused(OperationRefusal),
+    /// It was not done in time, or was given up meanwhile. What was not given up may still be.
     TimedOut,
+    /// There is no member of that name.
+    NoSuchNode,
 }
 
 /// What the operator should know.
@@ -195,10 +267,8 @@ pub enum Notice {
         /// Which.
         cluster_id: ClusterId,
     },
-    /// This node waits for an administrator's `join`.
+    /// This node waits for an administrator's `join` or `replace`.
     WaitsToJoin,
-    /// This node does not join: its own stores hold records.
-    HoldsRecords,
     /// This node has become a member.
     Joined {
         /// Its number.
@@ -209,6 +279,8 @@ pub enum Notice {
     OldDisk,
     /// The latest document does not name this node any more: it serves nothing.
     NotMember,
+    /// A majority of those who decide by now knows that this node has left: nobody needs it any more.
+    Left,
     /// The node's clock is too far from the others'.
     ClockHeld {
         /// By so many milliseconds.

@@ -8,7 +8,7 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use paravon_model::{Address, ChangeId, ClusterMessage, Document, Member, NodeId, Ordinal, Phase};
+use paravon_model::{Address, ClusterMessage, Document, Member, NodeId, Ordinal, Phase, Roster};
 
 use super::change::council_of;
 use super::peers::Peers;
@@ -162,7 +162,7 @@ pub(super) fn first_document(settings: &ClusterSettings) -> Document {
         zone: settings.zone.clone(),
         address: settings.address.clone(),
     };
-    let current = Vec::from([founder]);
+    let members = Vec::from([founder]);
     Document {
         cluster_id: settings.new_cluster_id,
         generation: 0,
@@ -172,11 +172,11 @@ pub(super) fn first_document(settings: &ClusterSettings) -> Document {
         phase: Phase::Stable,
         hash_seed: settings.new_hash_seed,
         shift: settings.shift,
-        replication_factor: settings.replication_factor,
-        council: council_of(&current),
-        current,
+        council: council_of(&members),
+        current: Roster { members, replication_factor: settings.replication_factor },
+        past: Vec::new(),
         next_ordinal: 2,
-        operations: Vec::<ChangeId>::new(),
+        operations: Vec::new(),
     }
 }
 

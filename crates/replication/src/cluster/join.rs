@@ -1,17 +1,20 @@
-//! Joining, seen from the node that waits: it asks one member after the other until a document arrives
-//! that contains its change.
+//! Coming in, seen from the node that waits: it asks one member after the other, by one name, until a
+//! document arrives that makes it a member.
 //!
-//! **Never:** becomes a member by a document that contains another change than its own: a node whose
-//! disk was lost must not take over its old number. And never asks two clusters.
+//! **Never:** becomes a member by another operation than its own: a node whose disk was lost must not
+//! take over its old number. And never asks two clusters.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use paravon_model::{ChangeId, ClusterId, Document, JoinRefusal, JoinRequest, NodeId, PeerHello};
+use paravon_model::{
+    ChangeId, ClusterId, Document, Newcomer, NodeId, OperationKind, OperationRefusal,
+    OperationState, Ordinal, PeerHello,
+};
 
-use super::change::contains;
-use super::event::{AdminToken, JoinDone, JoinFailure};
+use super::event::{AdminToken, OperateDone, OperateFailure, OperateMode};
+use super::objections::planned;
 use super::peers::Peers;
 use super::settings::ClusterSettings;
 
@@ -24,14 +27,36 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a cluster may take to be seen.
 const SEARCH: Duration = Duration::from_secs(5);
 
+/// How many names of operations are remembered.
+const MAX_FORMER: usize = 16;
+
 /// An answer to an administrator.
-pub(super) type Answer = (AdminToken, Result<JoinDone, JoinFailure>);
+pub(super) type Answer = (AdminToken, Result<OperateDone, OperateFailure>);
+
+/// How a node wants to come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// As one more.
+    Join,
+    /// In place of this member.
+    Replace(NodeId),
+}
 
 /// A waiting node's way into a cluster.
 #[derive(Debug)]
 pub(super) struct Joiner {
-    /// The name of its change, once it has asked; durable before it asks.
+    /// The name of its operation, once it has asked; durable before it asks.
     change: Option<ChangeId>,
+    /// Whether that one is given up, or not what is wanted any more: the next is asked for by another
+    /// name. The old one stays until then, because a node that has asked never founds.
+    is_spent: bool,
+    /// Names of operations that it asked for before, as far as it remembers: what is not wanted any more
+    /// may have been decided all the same.
+    former: Vec<ChangeId>,
+    /// What administrators wanted last.
+    goal: Option<Goal>,
+    /// What it asks for by that name: the same each time.
+    kind: Option<OperationKind>,
     wishes: Vec<Wish>,
     /// Whether it asks without an administrator.
     asks: Asks,
@@ -39,28 +64,20 @@ pub(super) struct Joiner {
     asked: usize,
     /// The cluster that was seen first; only its members are asked.
     cluster: Option<ClusterId>,
-    /// A document that some member told, which does not name this node yet.
+    /// A document that some member told, which does not make this node a member yet.
     seen: Option<Arc<Document>>,
-    last_refusal: Option<JoinRefusal>,
-    /// Whether the council was asked to vote for its change: nobody's refusal settles it then.
+    last_refusal: Option<OperationRefusal>,
+    /// Whether the council was asked to vote for its operation: nobody's refusal settles it then.
     may_still_be: bool,
 }
 
-/// An administrator's join.
+/// An administrator's wish.
 #[derive(Debug)]
 struct Wish {
     token: AdminToken,
     began: Duration,
-    purpose: WishPurpose,
-}
-
-/// What an administrator wants of a waiting node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum WishPurpose {
-    /// To be told what a join would do.
-    Plan,
-    /// To join.
-    Join,
+    goal: Goal,
+    mode: OperateMode,
 }
 
 /// When a node asks to be taken in.
@@ -73,10 +90,14 @@ enum Asks {
 }
 
 impl Joiner {
-    /// A node whose disk holds the name of a join that it asked for.
+    /// A node whose disk holds the name of an operation that it asked for.
     pub(super) fn new(settings: &ClusterSettings, change: Option<ChangeId>) -> Self {
         Self {
             change,
+            is_spent: false,
+            former: Vec::new(),
+            goal: None,
+            kind: None,
             wishes: Vec::new(),
             asks: if settings.auto_join { Asks::ByItself } else { Asks::WhenTold },
             next_ask: Duration::ZERO,
@@ -88,35 +109,107 @@ impl Joiner {
         }
     }
 
-    /// The name of its change.
+    /// A node that was a member of the cluster of this document, if any, and comes again, by this name.
+    /// It never founds, and asks no other cluster.
+    pub(super) fn again(
+        settings: &ClusterSettings,
+        change: ChangeId,
+        former: Vec<ChangeId>,
+        seen: Option<Arc<Document>>,
+    ) -> Self {
+        let cluster = seen.as_ref().map(|document| document.cluster_id);
+        let asks = Asks::WhenTold;
+        Self { cluster, former, seen, asks, ..Self::new(settings, Some(change)) }
+    }
+
+    /// All names that it has asked by, as far as it remembers, to be known by them when it starts over.
+    pub(super) fn take_names(&mut self) -> Vec<ChangeId> {
+        let mut names = core::mem::take(&mut self.former);
+        names.extend(self.change);
+        names
+    }
+
+    /// The name of its operation.
     pub(super) fn change(&self) -> Option<ChangeId> {
         self.change
     }
 
+    /// The latest document that it was told.
+    pub(super) fn seen(&self) -> Option<&Arc<Document>> {
+        self.seen.as_ref()
+    }
+
     /// Whether it has asked, and goes on asking.
     pub(super) fn is_under_way(&self) -> bool {
-        self.asks == Asks::ByItself
-            || self.wishes.iter().any(|wish| wish.purpose == WishPurpose::Join)
+        self.asks == Asks::ByItself || self.wishes.iter().any(|wish| wish.mode == OperateMode::Do)
     }
 
-    /// An administrator wants it to join.
-    pub(super) fn wish(&mut self, began: Duration, token: AdminToken, purpose: WishPurpose) {
-        self.wishes.push(Wish { token, began, purpose });
+    /// An administrator wants it to come in.
+    pub(super) fn wish(
+        &mut self,
+        began: Duration,
+        token: AdminToken,
+        goal: Goal,
+        mode: OperateMode,
+    ) {
+        if mode == OperateMode::Do {
+            // Without an administrator it asks to join.
+            let by_itself = self.kind.is_some().then_some(&Goal::Join);
+            if self.goal.as_ref().or(by_itself).is_some_and(|known| *known != goal) {
+                self.forget_operation();
+            }
+            self.goal = Some(goal.clone());
+        }
+        self.wishes.push(Wish { token, began, goal, mode });
     }
 
-    /// A member has told this document. Whether it makes this node a member.
-    pub(super) fn is_taken_in_by(&self, settings: &ClusterSettings, document: &Document) -> bool {
-        let is_contained = self.change.is_some_and(|change| contains(document, change));
+    /// The next operation is another one.
+    fn forget_operation(&mut self) {
+        (self.is_spent, self.kind) = (true, None);
+        (self.last_refusal, self.may_still_be) = (None, false);
+    }
+
+    /// The number that this document gives to the node by its own operation.
+    pub(super) fn number(&self, own: &NodeId, document: &Document) -> Option<Ordinal> {
+        let names = self.change.into_iter().chain(self.former.iter().rev().copied());
+        let mut operations = names.filter_map(|name| document.operation(name));
+        let operation = operations.find(|operation| {
+            matches!(operation.state, OperationState::Running | OperationState::Done)
+        })?;
         let is_other = self.cluster.is_some_and(|cluster| cluster != document.cluster_id);
-        is_contained && !is_other && document.member_named(&settings.node_id).is_some()
+        if is_other {
+            return None;
+        }
+        let in_current = |ordinal| document.current.member(ordinal).is_some();
+        // While a node takes the place of its like, the other one has the name as well.
+        let member = document.member_named(own).filter(|member| match operation.state {
+            OperationState::Running => !in_current(member.ordinal),
+            OperationState::Done => in_current(member.ordinal),
+            OperationState::Pending | OperationState::Cancelled => false,
+        });
+        member.map(|member| member.ordinal)
     }
 
-    /// Keeps a document of the cluster that is seen, to know its members.
-    pub(super) fn sees(&mut self, document: &Arc<Document>) {
+    /// Keeps a document of the cluster that is seen, to know its members and what became of the
+    /// operation; what administrators are to be told of that.
+    pub(super) fn sees(&mut self, document: &Arc<Document>) -> Vec<Answer> {
         let is_later = |seen: &Arc<Document>| seen.revision() < document.revision();
         let cluster = *self.cluster.get_or_insert(document.cluster_id);
-        if cluster == document.cluster_id && self.seen.as_ref().is_none_or(is_later) {
-            self.seen = Some(Arc::clone(document));
+        if cluster != document.cluster_id || !self.seen.as_ref().is_none_or(is_later) {
+            return Vec::new();
+        }
+        self.seen = Some(Arc::clone(document));
+        let asked = self.change.filter(|_| !self.is_spent);
+        let operation = asked.and_then(|change| document.operation(change));
+        match operation.map(|operation| operation.state) {
+            Some(OperationState::Cancelled) => {
+                // It was given up: an operator has to ask again.
+                self.asks = Asks::WhenTold;
+                self.forget_operation();
+                let late = |wish: Wish| (wish.token, Err(OperateFailure::TimedOut));
+                self.take_wishes(|wish| wish.mode == OperateMode::Do).map(late).collect()
+            }
+            _ => Vec::new(),
         }
     }
 
@@ -125,58 +218,64 @@ impl Joiner {
         self.seen.is_some() || peers.all_linked().any(|hello| hello.membership.is_some())
     }
 
-    /// The council was asked to vote for the join.
+    /// The council was asked to vote for the operation.
     pub(super) fn may_still_be(&mut self, change: ChangeId) {
-        if self.change == Some(change) {
+        if self.change == Some(change) && !self.is_spent {
             self.may_still_be = true;
             self.last_refusal = None;
         }
     }
 
-    /// A member has refused the join.
-    pub(super) fn refused(&mut self, change: ChangeId, refusal: JoinRefusal) -> Vec<Answer> {
-        if self.change != Some(change) {
+    /// A member has refused the operation.
+    pub(super) fn refused(&mut self, change: ChangeId, refusal: OperationRefusal) -> Vec<Answer> {
+        if self.change != Some(change) || self.is_spent {
             return Vec::new();
         }
-        let is_settled = match refusal {
-            JoinRefusal::NameTaken { .. } => true,
-            JoinRefusal::HoldsRecords { .. } | JoinRefusal::NoMajority => !self.may_still_be,
-        };
+        let is_taken = matches!(refusal, OperationRefusal::NameTaken { .. });
+        let is_settled = is_taken || !self.may_still_be;
         self.last_refusal = is_settled.then_some(refusal);
-        if refusal == JoinRefusal::NoMajority {
+        if refusal == OperationRefusal::NoMajority {
             // It may go better with another member, until the administrator's patience ends.
             return Vec::new();
         }
         let failure = self.failure();
-        let answer = |wish: Wish| (wish.token, Err(failure.clone()));
-        self.take_wishes(|wish| wish.purpose == WishPurpose::Join).map(answer).collect()
+        let answer = |wish: Wish| (wish.token, Err(failure));
+        self.take_wishes(|wish| wish.mode == OperateMode::Do).map(answer).collect()
     }
 
     /// What is to be answered to administrators now.
-    pub(super) fn answers(&mut self, now: Duration, peers: &Peers) -> Vec<Answer> {
-        let sees_cluster = self.sees_cluster(peers);
+    pub(super) fn answers(
+        &mut self,
+        now: Duration,
+        settings: &ClusterSettings,
+        peers: &Peers,
+    ) -> Vec<Answer> {
         let mut answers = Vec::new();
         if let Some(seen) = self.seen.clone() {
-            let (cluster_id, members) = (seen.cluster_id, seen.current.len() + 1);
-            let planned = |wish: Wish| (wish.token, Ok(JoinDone::Planned { cluster_id, members }));
-            answers.extend(self.take_wishes(|wish| wish.purpose == WishPurpose::Plan).map(planned));
+            let answer = |wish: Wish| (wish.token, plan(settings, &seen, &wish.goal));
+            let has_asked = self.kind.is_some();
+            let over = self.take_wishes(|wish| {
+                let has_nobody = kind_of(settings, &seen, &wish.goal).is_none() && !has_asked;
+                wish.mode == OperateMode::Plan || has_nobody
+            });
+            answers.extend(over.map(answer));
         }
         let is_older = |wish: &Wish, age: Duration| now.saturating_sub(wish.began) >= age;
-        if !sees_cluster {
-            let nobody = |wish: Wish| (wish.token, Err(JoinFailure::NoCluster));
+        if !self.sees_cluster(peers) {
+            let nobody = |wish: Wish| (wish.token, Err(OperateFailure::NoCluster));
             answers.extend(self.take_wishes(|wish| is_older(wish, SEARCH)).map(nobody));
         }
         let failure = self.failure();
-        let too_late = |wish: Wish| (wish.token, Err(failure.clone()));
+        let too_late = |wish: Wish| (wish.token, Err(failure));
         answers.extend(self.take_wishes(|wish| is_older(wish, PATIENCE)).map(too_late));
         answers
     }
 
-    fn failure(&self) -> JoinFailure {
-        self.last_refusal.map_or(JoinFailure::TimedOut, JoinFailure::Refused)
+    fn failure(&self) -> OperateFailure {
+        self.last_refusal.map_or(OperateFailure::TimedOut, OperateFailure::Refused)
     }
 
-    /// All who wait are to be told of the success.
+    /// All who wait are to be told of the end.
     pub(super) fn waiting(&mut self) -> Vec<AdminToken> {
         self.take_wishes(|_| true).map(|wish| wish.token).collect()
     }
@@ -205,150 +304,86 @@ impl Joiner {
         Some(chosen.node_id.clone())
     }
 
-    /// Whom to ask now, and what. `fresh` names the change where it has no name yet.
+    /// Whom to ask for the document, where an administrator waits for what only that can tell.
+    pub(super) fn ask_for_document(&mut self, now: Duration, peers: &Peers) -> Option<NodeId> {
+        let needs_it = |wish: &Wish| wish.mode == OperateMode::Plan || wish.goal != Goal::Join;
+        let is_needed = self.seen.is_none() && self.wishes.iter().any(needs_it);
+        if !is_needed || now < self.next_ask {
+            return None;
+        }
+        let whom = self.next_member(peers)?;
+        self.asked += 1;
+        self.next_ask = now.saturating_add(ASK_AGAIN);
+        Some(whom)
+    }
+
+    /// Whom to ask now, by what name, and what for. `fresh` is the name where there is none yet.
     pub(super) fn ask(
         &mut self,
         now: Duration,
         settings: &ClusterSettings,
         peers: &Peers,
         fresh: ChangeId,
-    ) -> Option<(NodeId, JoinRequest)> {
+    ) -> Option<(NodeId, ChangeId, OperationKind)> {
         if !self.is_under_way() || now < self.next_ask {
             return None;
         }
         let whom = self.next_member(peers)?;
+        let kind = self.kind.clone().or_else(|| match (&self.goal, &self.seen) {
+            (None | Some(Goal::Join), _) => Some(OperationKind::Join(newcomer(settings))),
+            (Some(goal), Some(seen)) => kind_of(settings, seen, goal),
+            // Who is replaced is known once a document is seen.
+            (Some(Goal::Replace(_)), None) => None,
+        })?;
         self.asked += 1;
         self.next_ask = now.saturating_add(ASK_AGAIN);
-        let change = *self.change.get_or_insert(fresh);
-        let request = JoinRequest {
-            change,
-            node_id: settings.node_id.clone(),
-            size: settings.size,
-            zone: settings.zone.clone(),
-            address: settings.address.clone(),
-        };
-        Some((whom, request))
+        self.kind = Some(kind.clone());
+        let change = self.change.filter(|_| !self.is_spent).unwrap_or(fresh);
+        if let Some(former) = self.change.filter(|&former| former != change) {
+            self.former.push(former);
+            let surplus = self.former.len().saturating_sub(MAX_FORMER);
+            self.former.drain(..surplus);
+        }
+        (self.change, self.is_spent) = (Some(change), false);
+        Some((whom, change, kind))
     }
+}
+
+fn newcomer(settings: &ClusterSettings) -> Newcomer {
+    Newcomer {
+        node_id: settings.node_id.clone(),
+        size: settings.size,
+        zone: settings.zone.clone(),
+        address: settings.address.clone(),
+    }
+}
+
+/// What to ask for; none where there is no member to replace.
+fn kind_of(settings: &ClusterSettings, seen: &Document, goal: &Goal) -> Option<OperationKind> {
+    let by = newcomer(settings);
+    match goal {
+        Goal::Join => Some(OperationKind::Join(by)),
+        Goal::Replace(node) => {
+            let member = seen.member_named(node)?.ordinal;
+            Some(OperationKind::Replace { member, by })
+        }
+    }
+}
+
+/// What a node's coming in would lead to, as far as this document tells.
+pub(super) fn plan(
+    settings: &ClusterSettings,
+    seen: &Document,
+    goal: &Goal,
+) -> Result<OperateDone, OperateFailure> {
+    let kind = kind_of(settings, seen, goal).ok_or(OperateFailure::NoSuchNode)?;
+    if let Some(document) = planned(seen, &kind) {
+        return Ok(OperateDone::Planned { document: Arc::new(document) });
+    }
+    let taken = seen.member_named(&settings.node_id).ok_or(OperateFailure::TimedOut)?;
+    Err(OperateFailure::Refused(OperationRefusal::NameTaken { member: taken.ordinal }))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cluster::change::Change;
-    use crate::cluster::worlds::{
-        document_of, hello_of, join_request, membership, name, settings_of,
-    };
-    use paravon_model::{Membership, PeerHello};
-
-    const START: Duration = Duration::ZERO;
-
-    fn seconds(count: u64) -> Duration {
-        Duration::from_secs(count)
-    }
-
-    fn members(names: &[&str]) -> Peers {
-        let mut peers = Peers::default();
-        for (ordinal, text) in (1..).zip(names) {
-            let membership = Some(membership(ordinal));
-            peers.linked(START, &PeerHello { membership, ..hello_of(text) });
-        }
-        peers
-    }
-
-    #[test]
-    fn it_asks_one_member_after_the_other_by_one_name() {
-        let settings = settings_of("x", &["a"]);
-        let peers = members(&["a", "b"]);
-        let mut joiner = Joiner::new(&settings, None);
-        assert_eq!(joiner.ask(START, &settings, &peers, ChangeId(1)), None, "nobody wants it");
-        joiner.wish(START, AdminToken(1), WishPurpose::Join);
-        let first = joiner.ask(START, &settings, &peers, ChangeId(1)).expect("it asks");
-        assert_eq!(joiner.ask(START, &settings, &peers, ChangeId(2)), None);
-        let second = joiner.ask(seconds(1), &settings, &peers, ChangeId(2)).expect("again");
-        assert_eq!((first.0, second.0), (name("a"), name("b")));
-        assert_eq!((first.1.change, second.1.change), (ChangeId(1), ChangeId(1)));
-    }
-
-    #[test]
-    fn it_asks_and_enters_one_cluster_alone() {
-        let settings = settings_of("x", &["a"]);
-        let mut peers = members(&["b", "c"]);
-        let mut joiner = Joiner::new(&settings, None);
-        joiner.wish(START, AdminToken(1), WishPurpose::Join);
-        let mut asked = Vec::new();
-        for second in 0..6 {
-            let ask = joiner.ask(seconds(second), &settings, &peers, ChangeId(5));
-            asked.extend(ask.map(|(whom, _)| whom));
-            let place = Membership { cluster_id: ClusterId(2), ..membership(1) };
-            peers.linked(START, &PeerHello { membership: Some(place), ..hello_of("a") });
-        }
-        assert_eq!(asked, ["b", "c", "b", "c", "b", "c"].map(name));
-
-        let change = Change::AddMembers([join_request("x", 5)].into());
-        let own = change.successor(&document_of(&["b", "c"])).expect("x joins");
-        let other = Document { cluster_id: ClusterId(2), ..own.clone() };
-        assert!(joiner.is_taken_in_by(&settings, &own));
-        assert!(!joiner.is_taken_in_by(&settings, &other));
-        joiner.sees(&Arc::new(other));
-        assert!(joiner.seen.is_none());
-    }
-
-    #[test]
-    fn only_a_document_with_its_own_change_takes_it_in() {
-        let settings = settings_of("x", &["a"]);
-        let change = Change::AddMembers([join_request("x", 5)].into());
-        let document = change.successor(&document_of(&["a"])).expect("x joins");
-        assert!(Joiner::new(&settings, Some(ChangeId(5))).is_taken_in_by(&settings, &document));
-        assert!(!Joiner::new(&settings, None).is_taken_in_by(&settings, &document), "a lost disk");
-        assert!(!Joiner::new(&settings, Some(ChangeId(6))).is_taken_in_by(&settings, &document));
-    }
-
-    #[test]
-    fn an_administrator_is_answered_in_every_case() {
-        let settings = settings_of("x", &["a"]);
-        let nobody = Peers::default();
-        let peers = members(&["a"]);
-        let mut joiner = Joiner::new(&settings, None);
-        joiner.wish(START, AdminToken(1), WishPurpose::Join);
-        assert_eq!(joiner.answers(seconds(4), &nobody), []);
-        let none = [(AdminToken(1), Err(JoinFailure::NoCluster))];
-        assert_eq!(joiner.answers(seconds(5), &nobody), none);
-
-        joiner.wish(START, AdminToken(2), WishPurpose::Plan);
-        joiner.sees(&Arc::new(document_of(&["a"])));
-        let planned = joiner.answers(START, &peers);
-        assert!(matches!(planned[..], [(AdminToken(2), Ok(JoinDone::Planned { members: 2, .. }))]));
-
-        joiner.wish(START, AdminToken(3), WishPurpose::Join);
-        let (_, request) = joiner.ask(START, &settings, &peers, ChangeId(9)).expect("it asks");
-        assert_eq!(joiner.refused(request.change, JoinRefusal::NoMajority), []);
-        let late = [(AdminToken(3), Err(JoinFailure::Refused(JoinRefusal::NoMajority)))];
-        assert_eq!(joiner.answers(seconds(30), &peers), late);
-
-        joiner.wish(START, AdminToken(4), WishPurpose::Join);
-        let taken = JoinRefusal::HoldsRecords { member: paravon_model::Ordinal(1) };
-        let refused = joiner.refused(request.change, taken);
-        assert_eq!(refused, [(AdminToken(4), Err(JoinFailure::Refused(taken)))]);
-    }
-
-    #[test]
-    fn what_the_council_was_asked_to_vote_for_may_still_be() {
-        let settings = settings_of("x", &["a"]);
-        let peers = members(&["a"]);
-        let mut joiner = Joiner::new(&settings, None);
-        joiner.wish(START, AdminToken(1), WishPurpose::Join);
-        joiner.ask(START, &settings, &peers, ChangeId(9)).expect("it asks");
-        joiner.refused(ChangeId(9), JoinRefusal::NoMajority);
-        joiner.may_still_be(ChangeId(9));
-        let timed_out = |token| [(AdminToken(token), Err(JoinFailure::TimedOut))];
-        assert_eq!(joiner.refused(ChangeId(9), JoinRefusal::NoMajority), []);
-        assert_eq!(joiner.answers(seconds(30), &peers), timed_out(1));
-        joiner.wish(START, AdminToken(2), WishPurpose::Join);
-        let holds = JoinRefusal::HoldsRecords { member: paravon_model::Ordinal(1) };
-        assert_eq!(joiner.refused(ChangeId(9), holds), timed_out(2));
-        joiner.wish(START, AdminToken(3), WishPurpose::Join);
-        let taken = JoinRefusal::NameTaken { member: paravon_model::Ordinal(1) };
-        let refused = [(AdminToken(3), Err(JoinFailure::Refused(taken)))];
-        assert_eq!(joiner.refused(ChangeId(9), taken), refused);
-    }
-}
+#[path = "join_tests.rs"]
+mod tests;

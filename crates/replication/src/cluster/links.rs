@@ -25,9 +25,6 @@ impl Cluster {
         let known = self.document().map(|document| document.revision());
         self.outgoing.tell(&hello.node_id, ClusterMessage::AskDocument { known });
         let Some(ordinal) = self.ordinal_of(&hello.node_id) else { return };
-        if hello.membership.is_some() {
-            self.taken_by.insert(ordinal);
-        }
         if let Some(detector) = &mut self.detector {
             detector.linked(now.monotonic, ordinal, hello.start);
         }
@@ -56,21 +53,26 @@ impl Cluster {
         }
     }
 
-    /// Serves once a majority of the members, itself included, has taken its hello: one of them knows
-    /// of every later state that its disk may have had (`DISK_NOT_OLDER`).
+    /// Serves once a majority of the current layout's members, itself included where it is one, has
+    /// taken it for what it says, which they show by asking it for the time or telling it: one of them knows of every later state that its disk may have had
+    /// (`DISK_NOT_OLDER`).
     pub(super) fn serve_once_taken(&mut self) {
         let Some(document) = self.document().cloned() else { return };
-        let members = &document.current;
-        let others = members.iter().filter(|member| self.taken_by.contains(&member.ordinal));
-        if 1 + others.count() > members.len() / 2 {
+        let given_up = document.given_up();
+        let members = document.current.members.iter().map(|member| member.ordinal);
+        let members: Vec<Ordinal> = members.filter(|member| !given_up.contains(member)).collect();
+        let has_taken =
+            |member: &&Ordinal| Some(**member) == self.ordinal || self.taken_by.contains(member);
+        if members.iter().filter(has_taken).count() > members.len() / 2 {
             self.service = Service::Serving;
-            self.outgoing.push(ClusterEffect::Layout { document });
+            let stored = self.stored;
+            self.outgoing.push(ClusterEffect::Layout { document, stored });
         }
     }
 
     /// Keeps the connections that are wanted; none for a node that has ended.
     pub(super) fn dial(&mut self) {
-        let document = self.council.as_ref().map(|council| &**council.document());
+        let document = self.seen_document().map(|document| &**document);
         let (own, seeds) = (&self.settings.address, &self.settings.seeds);
         let addresses = if self.service.has_ended() {
             Vec::new()
@@ -87,7 +89,7 @@ impl Cluster {
     pub(super) fn watch_members(&mut self, now: Now) {
         let Some(document) = self.document().cloned() else { return };
         if let Some(detector) = &mut self.detector {
-            let members = document.current.iter().map(|member| member.ordinal);
+            let members = document.members().map(|member| member.ordinal);
             detector.members(now.monotonic, members);
             for hello in self.peers.all_linked() {
                 if let Some(member) = document.member_named(&hello.node_id) {
@@ -102,6 +104,7 @@ impl Cluster {
     /// reached, one that waits asks all.
     pub(super) fn heartbeat(&mut self, now: Now) {
         self.ping_all(now);
+        self.report(now);
         let linked: Vec<NodeId> =
             self.peers.all_linked().map(|hello| hello.node_id.clone()).collect();
         let known = self.document().map(|document| document.revision());
@@ -115,32 +118,47 @@ impl Cluster {
 
     pub(super) fn ping_all(&mut self, now: Now) {
         let Some(document) = self.document().cloned() else { return };
-        for member in &document.current {
+        for member in document.members() {
             if self.peers.is_linked(&member.node_id) {
                 self.ping(now, &member.node_id);
             }
         }
     }
 
-    /// A ping also says that this node's disk knows its number; before that it is silent.
+    /// A ping also says that this node's disk knows its number, and that it takes the other's for the
+    /// one that it knows; before that it is silent.
     fn ping(&mut self, now: Now, name: &NodeId) {
-        if self.outgoing.durable_membership().is_some() {
+        if self.outgoing.durable_membership().is_some() && !self.is_doubtful(name) {
             let nonce = self.skew.ping(now, name);
             self.outgoing.tell(name, ClusterMessage::Ping { nonce, ceiling: self.ceiling });
         }
     }
 
-    /// A node asks for the time, and says what its disk holds.
+    /// Whether a node bears a member's name, but came without its number and not from where that
+    /// member's disk was: it has lost the disk, or has an old copy of it (`DISK_NOT_OLDER`).
+    fn is_doubtful(&self, name: &NodeId) -> bool {
+        let (Some(ordinal), Some(peer)) = (self.ordinal_of(name), self.peers.get(name)) else {
+            return false;
+        };
+        peer.hello.membership.is_none() && self.disks.is_old(ordinal, &peer.hello)
+    }
+
+    /// A node asks for the time, and says what its disk holds. Only a member that is taken for what it
+    /// says is answered.
     pub(super) fn pinged(&mut self, now: Now, from: &NodeId, nonce: u64, ceiling: Hlc) {
+        let Some(ordinal) = self.ordinal_of(from).filter(|_| !self.is_doubtful(from)) else {
+            return;
+        };
         let pong = ClusterMessage::Pong { nonce, wall_ms: now.wall_ms, ceiling: self.ceiling };
         self.outgoing.tell(from, pong);
-        let Some(ordinal) = self.ordinal_of(from) else { return };
         if let Some(peer) = self.peers.get(from) {
             self.disks.remember_first(ordinal, &peer.hello);
         }
         self.disks.raise(ordinal, ceiling);
-        // It took the hello of this node when it was no member yet; now its disk knows that it is one.
-        self.taken_by.insert(ordinal);
+        if self.taken_by.insert(ordinal) && !self.skew.has_measured() {
+            // It was silent when it was asked, because it was no member yet.
+            self.ping(now, from);
+        }
     }
 
     /// A member tells the time.
@@ -153,6 +171,7 @@ impl Cluster {
         ceiling: Hlc,
     ) {
         let Some(ordinal) = self.ordinal_of(from) else { return };
+        self.taken_by.insert(ordinal);
         self.disks.raise(ordinal, ceiling);
         self.skew.pong(now, from, nonce, wall_ms);
     }
@@ -160,7 +179,15 @@ impl Cluster {
     /// Watches the wall clock, and tells the shards whether they may stamp
     /// (`VERSION_MONOTONIC`).
     pub(super) fn watch_clock(&mut self, now: Now) {
-        let Some(members) = self.document().map(|document| document.current.len()) else { return };
+        let Some(document) = self.document() else { return };
+        let current = &document.current.members;
+        let is_first = current.len() == 1 && current.first().map(|m| m.ordinal) == self.ordinal;
+        // Those who come to a lone member tell no time before they are members; its clients do not
+        // wait for that.
+        let members = match is_first && !self.skew.has_measured() {
+            true => 1,
+            false => document.members().count(),
+        };
         if self.skew.watch(now) == WallClock::Jumped {
             self.ping_all(now);
         }
@@ -196,8 +223,10 @@ impl Cluster {
         let document = self.document().cloned();
         for (ordinal, message) in messages {
             let member = document.as_ref().and_then(|document| document.member(ordinal));
-            if let Some(member) = member.filter(|member| self.peers.is_linked(&member.node_id)) {
-                self.outgoing.tell(&member.node_id, ClusterMessage::Swim(message));
+            let Some(name) = member.map(|member| &member.node_id) else { continue };
+            // One whose name another bears by now is not reached.
+            if self.ordinal_of(name) == Some(ordinal) && self.peers.is_linked(name) {
+                self.outgoing.tell(name, ClusterMessage::Swim(message));
             }
         }
         for (peer, liveness) in changes {

@@ -154,6 +154,9 @@ impl FailureDetector {
         self.wires.now = now;
         // What cannot be read is as good as lost.
         let _ = self.detector.handle_data(message, &mut self.wires);
+        // One that was declared dead begins a new life, and stands still in it until it is told
+        // something: if nobody speaks to it any more, it would never notice.
+        let _ = self.detector.apply_many(core::iter::empty(), true, &mut self.wires);
     }
 
     /// Time has passed. Frames that came meanwhile are to be heard before.

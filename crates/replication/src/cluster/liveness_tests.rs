@@ -207,3 +207,26 @@ fn what_is_said_in_anothers_name_or_is_garbage_is_not_heard() {
     network.run(Duration::from_secs(2));
     assert_eq!(network.changes, []);
 }
+
+/// One that was declared dead begins a new life. Should the only other one die before it says anything
+/// more, that is noticed all the same.
+#[test]
+fn one_that_was_declared_dead_sees_the_other_one_die() {
+    let (first, second) = (Ordinal(1), Ordinal(2));
+    for steps in 1..40 {
+        let mut network = Network::of(2, steps.into());
+        network.run(Duration::from_secs(2));
+        // The second one does not hear the first one, and says so to it.
+        let believes = |network: &Network| network.nodes[&second].detector.liveness(first);
+        let mut left = steps;
+        while left > 0 {
+            network.run(STEP);
+            network.under_way.retain(|(_, from, ..)| *from != first);
+            left -= u32::from(believes(&network) == Liveness::Dead);
+        }
+        network.kill(second);
+        network.run(Duration::from_secs(6));
+        let liveness = network.nodes[&first].detector.liveness(second);
+        assert_eq!(liveness, Liveness::Dead, "{steps} steps after it was declared dead");
+    }
+}

@@ -1,20 +1,19 @@
-//! A member's part in the document: it decides with the council, spreads what was decided, and takes
-//! nodes in (`LAYOUT_AGREES`, `EPOCH_FENCE`).
+//! A member's part in the document: it decides with the council, spreads what was decided, and goes
+//! where the document says that it has left (`LAYOUT_AGREES`, `EPOCH_FENCE`).
 //!
 //! **Never:** serves under a document that is not durable: layouts leave through `outgoing`.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use paravon_model::{
-    ChangeId, ClusterMessage, CouncilMessage, Document, JoinRequest, NodeId, Ordinal, Revision,
-};
+use paravon_model::{ClusterMessage, CouncilMessage, Document, NodeId, Ordinal, Revision};
 
+use super::change::{newcomer, waiting};
 use super::council::Speech;
 use super::event::{ClusterEffect, Notice};
-use super::intake::{IntakeStep, Outcome};
 use super::{Cluster, Service};
 use crate::event::Now;
+use crate::mutants::{self, Mutant};
 
 impl Cluster {
     /// A message about an instance of the document's Paxos.
@@ -26,12 +25,9 @@ impl Cluster {
             // An acceptor stores document n before it votes in n+1, also where it joins by that.
             self.learn_from(now, from, base);
         }
-        if self.service != Service::Serving {
-            // Its disk may be an old copy, whose vote slot has forgotten a vote (`DISK_NOT_OLDER`).
-            return;
-        }
-        if self.holds_records && raises_fence(&message) {
-            // This version moves no records: where there are some, replica sets stay as they are.
+        if !matches!(self.service, Service::Serving | Service::Leaving) {
+            // Its disk may be an old copy, whose vote slot has forgotten a vote (`DISK_NOT_OLDER`). One
+            // that leaves has no vote, but tells the document.
             return;
         }
         let Some(council) = &mut self.council else { return };
@@ -40,9 +36,7 @@ impl Cluster {
         let mut speeches = Vec::new();
         council.hear(from, message, &mut speeches);
         let has_changed = council.document().revision() != before;
-        let voted_on = council.asks_votes_for().map(|value| self.intake.asks_votes_for(value));
-        let outcome = |request| (request, Outcome::MayStillBe);
-        self.tell_results(voted_on.into_iter().flatten().map(outcome).collect());
+        self.tell_what_may_still_be();
         self.speak(speeches);
         if has_changed {
             if is_vote {
@@ -52,7 +46,7 @@ impl Cluster {
         }
     }
 
-    fn speak(&mut self, speeches: Vec<Speech>) {
+    pub(super) fn speak(&mut self, speeches: Vec<Speech>) {
         for (to, message) in speeches {
             self.outgoing.tell(&to, message);
         }
@@ -67,9 +61,10 @@ impl Cluster {
         }
     }
 
-    /// A node told a document. It counts where that names the node as a member.
+    /// A node told a document. It counts where the node is a member by that, or by the document known
+    /// here: one that leaves may be the only one that knows of it.
     pub(super) fn learn_from(&mut self, now: Now, from: &NodeId, document: &Arc<Document>) {
-        if document.member_named(from).is_some() {
+        if document.member_named(from).is_some() || self.ordinal_of(from).is_some() {
             self.learn(now, document);
         }
     }
@@ -88,18 +83,42 @@ impl Cluster {
 
     /// Another document is known than before: the shards get its layout once it is durable.
     pub(super) fn document_changed(&mut self, now: Now) {
-        let Some(document) = self.document().cloned() else { return };
-        if document.member_named(&self.settings.node_id).is_none() {
-            self.service = Service::NotMember;
-            self.shut_out();
-            return self.notice(Notice::NotMember);
+        let Some((document, own)) = self.document().cloned().zip(self.ordinal) else { return };
+        self.peers.note_members(&document);
+        self.reports.keep_members(&document);
+        self.ballots.document_changed();
+        self.driver.look_now();
+        if document.member(own).is_none() {
+            return self.withdraw(now, &document);
         }
         if self.service == Service::Serving {
-            self.outgoing.push(ClusterEffect::Layout { document });
+            let stored = self.stored;
+            self.outgoing.push(ClusterEffect::Layout { document, stored });
         }
         self.watch_members(now);
-        self.intake.document_changed(now.monotonic);
-        self.take_in(now);
+        self.drive(now);
+    }
+
+    /// The document does not name this node any more: it serves nothing from now on.
+    fn withdraw(&mut self, now: Now, document: &Document) {
+        let own = &self.settings.node_id;
+        let comes_again = waiting(document)
+            .find(|operation| newcomer(&operation.kind).is_some_and(|n| n.node_id == *own));
+        if let Some(id) = comes_again.map(|operation| operation.id) {
+            // The change that brought it was overtaken, and is done again with a new number.
+            self.notice(Notice::NotMember);
+            return self.start_over(now, id);
+        }
+        if self.service != Service::Leaving {
+            self.service = Service::Leaving;
+            self.notice(Notice::NotMember);
+            self.shut_out();
+        }
+        if mutants::is(Mutant::LeavesEarly) {
+            self.service = Service::NotMember;
+        }
+        self.watch_members(now);
+        self.leave_once_known();
     }
 
     /// Answers with the document where it is later than what the asker knows.
@@ -128,102 +147,4 @@ impl Cluster {
             self.outgoing.tell(&member.node_id, ClusterMessage::AskDocument { known });
         }
     }
-
-    /// A node wants to become a member. Only itself may ask for it (`NO_STRANGER`).
-    pub(super) fn asked_to_join(&mut self, now: Now, from: &NodeId, request: JoinRequest) {
-        if self.service != Service::Serving || request.node_id != *from {
-            return;
-        }
-        let Some(document) = self.document().cloned() else { return };
-        if let Some(step) = self.intake.wish(now.monotonic, &document, request) {
-            self.do_intake(step);
-        }
-    }
-
-    /// A member asks whether this one holds a record.
-    pub(super) fn asked_whether_empty(&mut self, from: &NodeId, change: ChangeId) {
-        if self.service == Service::Serving && self.ordinal_of(from).is_some() {
-            let empty = !self.holds_records;
-            self.outgoing.tell(from, ClusterMessage::Emptiness { change, empty });
-        }
-    }
-
-    /// A member says whether it holds one.
-    pub(super) fn told_emptiness(
-        &mut self,
-        now: Now,
-        from: &NodeId,
-        change: ChangeId,
-        empty: bool,
-    ) {
-        let Some(member) = self.ordinal_of(from) else { return };
-        if empty {
-            self.intake.heard_empty(change, member);
-        } else if let Some(step) = self.intake.heard_records(now.monotonic, member) {
-            self.do_intake(step);
-        }
-        self.take_in(now);
-    }
-
-    /// Goes on with those who want to join.
-    pub(super) fn take_in(&mut self, now: Now) {
-        if let Some(member) = self.ordinal
-            && self.holds_records
-            && let Some(step) = self.intake.heard_records(now.monotonic, member)
-        {
-            // A write came between this node's answer and the next ballot.
-            self.do_intake(step);
-        }
-        while self.service == Service::Serving
-            && let Some(document) = self.document().cloned()
-            && let Some(step) = self.intake.tick(now.monotonic, &document, &mut self.random)
-        {
-            self.do_intake(step);
-        }
-    }
-
-    fn do_intake(&mut self, step: IntakeStep) {
-        match step {
-            IntakeStep::Ask { round, whom } => {
-                for name in whom {
-                    self.outgoing.tell(&name, ClusterMessage::AskEmpty { change: round });
-                }
-            }
-            IntakeStep::Propose(change) => {
-                let mut speeches = Vec::new();
-                if let Some(council) = &mut self.council {
-                    council.propose(&change, &mut speeches);
-                }
-                self.speak(speeches);
-            }
-            IntakeStep::Done(results) => self.tell_results(results),
-            IntakeStep::Ended(results) => {
-                // Only here: a late retry must not end the ballot of another join.
-                if let Some(council) = &mut self.council {
-                    council.give_up();
-                }
-                self.tell_results(results);
-            }
-        }
-    }
-
-    fn tell_results(&mut self, results: Vec<(JoinRequest, Outcome)>) {
-        for (request, outcome) in results {
-            let refusal = match outcome {
-                Outcome::Joined => {
-                    self.tell_document(&request.node_id, None);
-                    continue;
-                }
-                Outcome::Refused(refusal) => Some(refusal),
-                Outcome::MayStillBe => None,
-            };
-            let message = ClusterMessage::Joined { change: request.change, refusal };
-            self.outgoing.tell(&request.node_id, message);
-        }
-    }
-}
-
-/// Whether a vote is asked for that would change replica sets (`EPOCH_FENCE`).
-fn raises_fence(message: &CouncilMessage) -> bool {
-    matches!(message, CouncilMessage::Accept { base, value, .. } if value.fence() > base.fence())
 }

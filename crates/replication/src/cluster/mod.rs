@@ -5,16 +5,20 @@
 //!           events                                   effects
 //!  links -> Linked/Unlinked/Told -->            --> Tell, Dial --> links
 //!  disk  -> Persisted            -->  Cluster   --> Persist    --> disk
-//!  shards-> Settled/Learned/...  -->  .step()   --> Layout, Alive, Dead, Clock --> shards
-//!  admin -> Join                 -->            --> Admin, Notice --> operator
+//!  shards-> Settled/Learned/...  -->  .step()   --> Layout, Admit, Alive, Dead, Clock --> shards
+//!  admin -> Operate              -->            --> Admin, Notice --> operator
 //! ```
 //!
 //! This file dispatches; what a message does stands in the file of its job: `council` decides
-//! documents, `membership` spreads them and takes nodes in, `entry` founds and joins, `links` knows
-//! who is reached, who is up and what time it is, `outgoing` holds back what is not durable.
+//! documents, `change` says how one follows from another, `driver` which change is to be proposed,
+//! `operate` takes what operators ask for, `progress` says how far a change is, `membership` spreads
+//! documents, `entry` founds and joins, `links` knows who is reached, who is up and what time it is,
+//! `outgoing` holds back what is not durable.
 //!
 //! **Never:** touches a record. Shards see its results as a layout, liveness and a clock permit.
 
+mod ballots;
+mod cancels;
 mod change;
 #[cfg(test)]
 mod cluster_tests;
@@ -22,30 +26,39 @@ mod council;
 #[cfg(test)]
 mod council_tests;
 mod disks;
+mod driver;
 mod entry;
 mod event;
 mod founding;
-mod intake;
 mod join;
 mod links;
 mod liveness;
 #[cfg(test)]
 mod liveness_tests;
 mod membership;
+mod objections;
+mod operate;
 mod outgoing;
 mod peers;
+mod progress;
 mod random;
 mod refusal;
+mod reports;
+mod rescue;
 mod settings;
 mod skew;
 mod swim;
+mod view;
+mod wishes;
 #[cfg(test)]
 mod worlds;
 
 pub use event::{
-    AdminToken, ClusterEffect, ClusterEvent, JoinDone, JoinFailure, Notice, RefusedAs,
+    AdminToken, ClusterEffect, ClusterEvent, Notice, OperateDone, OperateFailure, OperateMode,
+    OperatorRequest, RefusedAs,
 };
 pub use refusal::HelloRefusal;
+pub use rescue::{RescueRefusal, rescue};
 pub use settings::{
     ClusterPhase, ClusterSettings, ClusterStatus, LinkStatus, Liveness, MemberStatus,
 };
@@ -57,20 +70,24 @@ use core::time::Duration;
 
 use paravon_model::{
     Address, ClusterMessage, ClusterState, Document, Fence, Hlc, Member, NodeId, Ordinal,
-    PeerHello, VoteSlot,
+    PeerHello, Progress, VoteSlot,
 };
 
 use crate::event::Now;
+use ballots::Ballots;
+use cancels::Cancels;
 use council::Council;
 use disks::Disks;
+use driver::Driver;
 use founding::Founding;
-use intake::Intake;
 use join::Joiner;
 use liveness::FailureDetector;
 use outgoing::Outgoing;
 use peers::{Peers, judge};
 use random::Random;
+use reports::Reports;
 use skew::Skew;
+use wishes::Wishes;
 
 /// The cluster machine of a node.
 pub struct Cluster {
@@ -82,23 +99,30 @@ pub struct Cluster {
     council: Option<Council>,
     founding: Founding,
     joiner: Joiner,
-    intake: Intake,
+    wishes: Wishes,
+    cancels: Cancels,
+    driver: Driver,
+    ballots: Ballots,
+    reports: Reports,
     disks: Disks,
     peers: Peers,
-    /// Members that took this node's hello since its start.
+    /// Members that have taken this node for what it says since its start.
     taken_by: BTreeSet<Ordinal>,
     detector: Option<FailureDetector>,
     skew: Skew,
     /// Whether the operator was told that the clock is far off.
     clock_is_far: bool,
     ceiling: Hlc,
-    holds_records: bool,
+    /// The fence that this node *has stored*.
     stored: Option<Fence>,
+    /// What its shards have taken over, under which fence.
+    progress: Option<(Fence, Progress)>,
+    /// Hints kept here for others, once they were counted under that fence.
+    hints: Option<u64>,
     outgoing: Outgoing,
     dialled: Vec<Address>,
     next_round: Duration,
     said_that_it_waits: bool,
-    said_that_it_holds_records: bool,
 }
 
 /// Whether the node serves.
@@ -106,18 +130,20 @@ pub struct Cluster {
 enum Service {
     /// It has no document.
     Outside,
-    /// It was restarted: members have yet to say that its disk is not an old copy.
+    /// It was taken in or restarted: members have yet to say that its disk is not an old copy.
     Starting,
     /// It serves.
     Serving,
     /// Its disk is an old copy.
     OldDisk,
+    /// It is no member any more, which those who decide have yet to know.
+    Leaving,
     /// It is no member any more.
     NotMember,
 }
 
 impl Service {
-    /// Whether the node does nothing any more until it is restarted.
+    /// Whether the node does nothing any more until it is restarted, or told to come in again.
     fn has_ended(self) -> bool {
         matches!(self, Self::OldDisk | Self::NotMember)
     }
@@ -134,14 +160,19 @@ impl Cluster {
         let detector = state.ordinal.map(|ordinal| {
             FailureDetector::new(now.monotonic, ordinal, settings.start, random.branch())
         });
+        let ordinal = state.ordinal.filter(|_| council.is_some());
         let mut cluster = Self {
             random,
-            service: if council.is_some() { Service::Starting } else { Service::Outside },
-            ordinal: state.ordinal.filter(|_| council.is_some()),
+            service: first_service(&state),
+            ordinal,
             council,
             founding: Founding::new(now.monotonic, state.waits_for.clone()),
             joiner: Joiner::new(&settings, state.joining),
-            intake: Intake::default(),
+            wishes: Wishes::default(),
+            cancels: Cancels::default(),
+            driver: Driver::new(settings.join_timeout),
+            ballots: Ballots::new(),
+            reports: Reports::default(),
             disks: Disks::new(&state.remembered),
             peers: Peers::default(),
             taken_by: BTreeSet::new(),
@@ -149,13 +180,13 @@ impl Cluster {
             skew: Skew::new(settings.max_skew),
             clock_is_far: false,
             ceiling: settings.ceiling,
-            holds_records: settings.holds_records,
-            stored: None,
+            stored: state.stored.filter(|_| ordinal.is_some()),
+            progress: None,
+            hints: None,
             outgoing: Outgoing::new(state),
             dialled: Vec::new(),
             next_round: now.monotonic,
             said_that_it_waits: false,
-            said_that_it_holds_records: false,
             settings,
         };
         cluster.watch_members(now);
@@ -173,8 +204,8 @@ impl Cluster {
             }
         } else if !self.service.has_ended() {
             self.take(now, event);
-        } else if let ClusterEvent::Join { token, .. } = event {
-            self.answer([(token, Err(JoinFailure::ShutOut))]);
+        } else {
+            self.take_after_the_end(now, event);
         }
         let own_name = self.settings.node_id.clone();
         loop {
@@ -189,20 +220,32 @@ impl Cluster {
         }
     }
 
+    /// A node that does nothing any more may be told to come in again, and has to know then whom it
+    /// reaches.
+    fn take_after_the_end(&mut self, now: Now, event: ClusterEvent) {
+        match event {
+            ClusterEvent::Operate { token, request, mode } => {
+                self.operate(now, token, request, mode);
+            }
+            ClusterEvent::Linked { hello } => self.peers.linked(now.monotonic, &hello),
+            ClusterEvent::Unlinked { peer } => self.peers.unlinked(now.monotonic, &peer),
+            _ => {}
+        }
+    }
+
     fn take(&mut self, now: Now, event: ClusterEvent) {
         match event {
             ClusterEvent::Linked { hello } => self.linked(now, &hello),
             ClusterEvent::Unlinked { peer } => self.unlinked(now, &peer),
             ClusterEvent::Refused { by, refusal } => self.refused(&by, refusal),
             ClusterEvent::Told { from, message } => self.told(now, &from, message),
-            ClusterEvent::Settled { fence } => self.stored = self.stored.max(Some(fence)),
+            ClusterEvent::Settled { fence, progress } => self.settled(now, fence, progress),
+            ClusterEvent::Progressed { fence, progress } => self.progressed(now, fence, progress),
+            ClusterEvent::HintsKept { hints } => self.hints_kept(now, hints),
             ClusterEvent::CeilingRaised { ceiling } => self.ceiling = self.ceiling.max(ceiling),
-            ClusterEvent::HoldsRecords => {
-                self.holds_records = true;
-                // A ballot under way ends before another vote is heard.
-                self.take_in(now);
+            ClusterEvent::Operate { token, request, mode } => {
+                self.operate(now, token, request, mode);
             }
-            ClusterEvent::Join { token, dry_run } => self.wish_to_join(now, token, dry_run),
             ClusterEvent::Learned { document } => self.learn(now, &document),
             ClusterEvent::Teach { peer } => self.teach(peer),
             ClusterEvent::Ask { peer } => self.ask(peer),
@@ -224,24 +267,23 @@ impl Cluster {
             ClusterMessage::AskToFound => self.asked_to_found(from),
             ClusterMessage::MayFound => self.founding.permitted(from),
             ClusterMessage::MayNotFound => self.founding.denied(from),
-            ClusterMessage::Join(request) => self.asked_to_join(now, from, request),
-            ClusterMessage::Joined { change, refusal } => self.join_answered(change, refusal),
-            ClusterMessage::AskEmpty { change } => self.asked_whether_empty(from, change),
-            ClusterMessage::Emptiness { change, empty } => {
-                self.told_emptiness(now, from, change, empty);
-            }
+            ClusterMessage::Operate { id, kind } => self.asked_to_operate(now, from, id, kind),
+            ClusterMessage::Cancel { fence } => self.asked_to_cancel(now, from, fence),
+            ClusterMessage::Operated { id, refusal } => self.operation_answered(id, refusal),
+            ClusterMessage::Report(report) => self.hear_report(now, from, report),
         }
     }
 
     fn tick(&mut self, now: Now) {
-        self.peers.forget_strangers(now.monotonic, self.council.as_ref().map(|c| &**c.document()));
+        let document = self.seen_document().cloned();
+        self.peers.forget_strangers(now.monotonic, document.as_deref());
         if self.council.is_none() {
             self.seek_entry(now);
         }
         if let Some(detector) = &mut self.detector {
             detector.tick(now.monotonic);
         }
-        self.take_in(now);
+        self.drive(now);
         if now.monotonic >= self.next_round {
             self.next_round = now.monotonic + links::ROUND;
             self.heartbeat(now);
@@ -267,6 +309,7 @@ impl Cluster {
             node_id: self.settings.node_id.clone(),
             ordinal: self.ordinal,
             document: council.map(|council| Arc::clone(council.document())),
+            stored: self.stored,
             vote: council.map_or_else(VoteSlot::default, |council| council.vote().clone()),
             waits_for: self.founding.waits_for().cloned(),
             joining: self.joiner.change(),
@@ -288,13 +331,26 @@ impl Cluster {
         let document = self.council.as_ref().map(|council| &**council.document());
         judge(&self.settings.node_id, certificate, hello, document, &self.disks)?;
         let known = document.and_then(|document| document.member_named(certificate));
-        if let Some(member) = known
-            && hello.membership.is_some()
-        {
-            self.disks.remember(member.ordinal, hello);
+        if let Some(ordinal) = known.map(|member| member.ordinal) {
+            match hello.membership {
+                Some(theirs) if theirs.ordinal == ordinal => self.disks.remember(ordinal, hello),
+                // One that has ended does not follow who is up any more.
+                None if !self.service.has_ended() && self.is_running(ordinal, hello) => {
+                    return Err(HelloRefusal::OldDisk { ordinal });
+                }
+                Some(_) | None => {}
+            }
         }
         self.peers.admitted(now.monotonic, hello);
         Ok(())
+    }
+
+    /// Whether another process than the one of this hello runs as this member.
+    fn is_running(&self, ordinal: Ordinal, hello: &PeerHello) -> bool {
+        let peer = self.peers.get(&hello.node_id).filter(|peer| peer.is_linked);
+        let linked = peer.map(|peer| peer.hello.run).filter(|run| *run != hello.run);
+        let liveness = self.detector.as_ref().map(|detector| detector.liveness(ordinal));
+        linked.is_some() && linked == self.disks.run(ordinal) && liveness == Some(Liveness::Alive)
     }
 
     /// What this node says of itself on every connection: what its disk holds.
@@ -318,7 +374,18 @@ impl Cluster {
         }
         let entry = if self.council.is_none() { self.founding.next_wake() } else { Duration::MAX };
         let detector = self.detector.as_ref().map_or(Duration::MAX, FailureDetector::next_wake);
-        self.next_round.min(self.intake.next_wake()).min(entry).min(detector)
+        let changes = if self.service == Service::Serving {
+            let asked = self.wishes.next_wake().min(self.cancels.next_wake());
+            asked.min(self.driver.next_wake()).min(self.ballots.next_wake())
+        } else {
+            Duration::MAX
+        };
+        self.next_round.min(changes).min(entry).min(detector)
+    }
+
+    /// The latest document that this node knows, or has seen from outside.
+    fn seen_document(&self) -> Option<&Arc<Document>> {
+        self.document().or_else(|| self.joiner.seen())
     }
 
     /// The latest document that this node knows.
@@ -337,21 +404,24 @@ impl Cluster {
     /// What this node knows of its cluster.
     #[must_use]
     pub fn status(&self) -> ClusterStatus {
-        let members = self.document().map_or(&[][..], |document| &document.current);
-        let is_member = |hello: &&PeerHello| members.iter().any(|m| m.node_id == hello.node_id);
+        let document = self.document();
+        let members = || document.into_iter().flat_map(|document| document.members());
+        let is_member = |hello: &&PeerHello| members().any(|m| m.node_id == hello.node_id);
         let waiting = self.peers.all_linked().filter(|hello| !is_member(hello));
         ClusterStatus {
             phase: self.phase(),
             ordinal: self.ordinal,
             document: self.document().cloned(),
-            members: members.iter().map(|member| self.member_status(member)).collect(),
+            members: members().map(|member| self.member_status(member)).collect(),
             waiting: waiting.map(|hello| (hello.node_id.clone(), hello.address.clone())).collect(),
+            reports: self.reports.all(),
         }
     }
 
     fn member_status(&self, member: &Member) -> MemberStatus {
-        let is_linked =
-            Some(member.ordinal) == self.ordinal || self.peers.is_linked(&member.node_id);
+        let is_reached = self.ordinal_of(&member.node_id) == Some(member.ordinal)
+            && self.peers.is_linked(&member.node_id);
+        let is_linked = Some(member.ordinal) == self.ordinal || is_reached;
         let liveness = |detector: &FailureDetector| detector.liveness(member.ordinal);
         MemberStatus {
             ordinal: member.ordinal,
@@ -370,12 +440,22 @@ impl Cluster {
             Service::Starting => ClusterPhase::Starting,
             Service::Serving => ClusterPhase::Serving,
             Service::OldDisk => ClusterPhase::OldDisk,
+            Service::Leaving => ClusterPhase::Leaving,
             Service::NotMember => ClusterPhase::NotMember,
         }
     }
 
-    /// The number of a node that the document names.
+    /// The number of a node that the document names: the newest, where it takes the place of its like.
     fn ordinal_of(&self, name: &NodeId) -> Option<Ordinal> {
         Some(self.document()?.member_named(name)?.ordinal)
+    }
+}
+
+/// Whether a node whose disk holds this state is a member, as far as it knows.
+fn first_service(state: &ClusterState) -> Service {
+    match state.ordinal.zip(state.document.as_ref()) {
+        None => Service::Outside,
+        Some((own, document)) if document.member(own).is_some() => Service::Starting,
+        Some(_) => Service::Leaving,
     }
 }

@@ -1,7 +1,7 @@
 //! Durable before spoken: what the machine wants done leaves it only once the state that it rests on
 //! is on the disk. The one place that knows this rule, so that no other file can forget it.
 //!
-//! **Never:** lets a promise, a vote, a `MayFound`, a document or a layout out before the state of its
+//! **Never:** lets a promise, a vote, a `MayFound`, a document, a layout, a report or an admission out before the state of its
 //! step is durable. Only what says nothing about that state goes at once.
 
 use alloc::collections::VecDeque;
@@ -44,6 +44,14 @@ impl Outgoing {
 
     /// To be done as soon as the state at the end of this step is durable.
     pub(super) fn push(&mut self, effect: ClusterEffect) {
+        if matches!(effect, ClusterEffect::Notice(Notice::NotMember | Notice::OldDisk)) {
+            // A layout that still waits for the disk would have the node serve again.
+            let serves = |effect: &ClusterEffect| {
+                matches!(effect, ClusterEffect::Layout { .. } | ClusterEffect::Admit { .. })
+            };
+            self.fresh.retain(|effect| !serves(effect));
+            self.waiting.retain(|(_, effect)| !serves(effect));
+        }
         self.fresh.push(effect);
     }
 
@@ -109,7 +117,9 @@ const CEILING_RISE_MS: u64 = 60_000;
 /// writes, or once one of them has risen far: a restart must not forget more than that
 /// (`DISK_NOT_OLDER`).
 fn is_worth_writing(written: &ClusterState, state: &ClusterState) -> bool {
-    let rest = |state: &ClusterState| (state.ordinal, state.waits_for.clone(), state.joining);
+    let rest = |state: &ClusterState| {
+        (state.ordinal, state.stored, state.waits_for.clone(), state.joining)
+    };
     let disks = |state: &ClusterState| -> Vec<_> {
         state.remembered.iter().map(|(ordinal, disk)| (*ordinal, disk.start, disk.run)).collect()
     };
@@ -150,9 +160,11 @@ fn rests_on_state(effect: &ClusterEffect) -> bool {
                 | ClusterMessage::Pong { .. }
                 | ClusterMessage::AskDocument { .. }
         ),
-        ClusterEffect::Layout { .. } | ClusterEffect::Admin { .. } => true,
+        ClusterEffect::Layout { .. }
+        | ClusterEffect::Admit { .. }
+        | ClusterEffect::Admin { .. } => true,
         ClusterEffect::Notice(notice) => {
-            matches!(notice, Notice::Founded { .. } | Notice::Joined { .. })
+            matches!(notice, Notice::Founded { .. } | Notice::Joined { .. } | Notice::Left)
         }
         ClusterEffect::Persist { .. }
         | ClusterEffect::Dial { .. }
@@ -166,7 +178,7 @@ fn rests_on_state(effect: &ClusterEffect) -> bool {
 mod tests {
     use super::*;
     use crate::cluster::worlds::name;
-    use paravon_model::{Hlc, Ordinal, RememberedDisk};
+    use paravon_model::{Fence, Hlc, Ordinal, RememberedDisk};
 
     fn told(effects: &[ClusterEffect]) -> usize {
         effects.iter().filter(|effect| matches!(effect, ClusterEffect::Tell { .. })).count()
@@ -189,6 +201,38 @@ mod tests {
         outgoing.persisted(1);
         outgoing.flush(state, &mut out);
         assert_eq!(told(&out), 1);
+    }
+
+    #[test]
+    fn a_fence_is_admitted_once_the_disk_says_that_it_is_stored() {
+        let mut state = ClusterState::new(name("b"));
+        let fence = Fence { generation: 0, number: 3 };
+        let mut outgoing = Outgoing::new(state.clone());
+        state.stored = Some(fence);
+        outgoing.push(ClusterEffect::Admit { fence });
+        let mut out = Vec::new();
+        outgoing.flush(state.clone(), &mut out);
+        assert!(matches!(out[..], [ClusterEffect::Persist { number: 1, .. }]));
+        outgoing.persisted(1);
+        out.clear();
+        outgoing.flush(state, &mut out);
+        assert_eq!(out, [ClusterEffect::Admit { fence }]);
+    }
+
+    #[test]
+    fn a_node_that_has_left_does_not_serve_under_a_layout_from_before() {
+        let mut state = ClusterState::new(name("b"));
+        let fence = Fence { generation: 0, number: 3 };
+        let mut outgoing = Outgoing::new(state.clone());
+        state.stored = Some(fence);
+        outgoing.push(ClusterEffect::Admit { fence });
+        let mut out = Vec::new();
+        outgoing.flush(state.clone(), &mut out);
+        outgoing.push(ClusterEffect::Notice(Notice::NotMember));
+        outgoing.persisted(1);
+        out.clear();
+        outgoing.flush(state, &mut out);
+        assert_eq!(out, [ClusterEffect::Notice(Notice::NotMember)]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use paravon_model::{Address, Document, Membership, NodeId, PeerHello};
 
+use super::change;
 use super::disks::Disks;
 use super::refusal::HelloRefusal;
 
@@ -24,6 +25,8 @@ pub(super) struct Peer {
     pub(super) hello: PeerHello,
     /// Whether messages reach it.
     pub(super) is_linked: bool,
+    /// Whether it was a member of this node's cluster at some time.
+    pub(super) was_member: bool,
     /// When it said so, or was linked last.
     seen: Duration,
 }
@@ -38,14 +41,32 @@ impl Peers {
     /// A node was admitted with this hello.
     pub(super) fn admitted(&mut self, now: Duration, hello: &PeerHello) {
         let is_linked = self.is_linked(&hello.node_id);
-        let peer = Peer { hello: hello.clone(), is_linked, seen: now };
-        self.known.insert(hello.node_id.clone(), peer);
+        self.say(now, hello, is_linked);
     }
 
     /// Messages reach a node.
     pub(super) fn linked(&mut self, now: Duration, hello: &PeerHello) {
-        let peer = Peer { hello: hello.clone(), is_linked: true, seen: now };
+        self.say(now, hello, true);
+    }
+
+    fn say(&mut self, now: Duration, hello: &PeerHello, is_linked: bool) {
+        let known = self.known.get(&hello.node_id);
+        let was_member = known.is_some_and(|peer| peer.was_member) || hello.membership.is_some();
+        let peer = Peer { hello: hello.clone(), is_linked, was_member, seen: now };
         self.known.insert(hello.node_id.clone(), peer);
+    }
+
+    /// These are members now.
+    pub(super) fn note_members(&mut self, document: &Document) {
+        for (name, peer) in &mut self.known {
+            peer.was_member |= document.member_named(name).is_some();
+        }
+    }
+
+    /// Linked nodes that have been members and are none any more.
+    pub(super) fn departed(&self, document: &Document) -> impl Iterator<Item = &NodeId> {
+        let linked = self.known.iter().filter(|(_, peer)| peer.is_linked && peer.was_member);
+        linked.map(|(name, _)| name).filter(|name| has_left(document, name))
     }
 
     /// Messages do not reach it any more.
@@ -90,19 +111,32 @@ impl Peers {
     }
 
     /// Whom to keep connections to: seeds, members, and those who came by themselves, because a node
-    /// that wants to join is answered over a connection to it.
+    /// that wants to join is answered over a connection to it. Nodes whose join waits are members' in
+    /// all but name.
     pub(super) fn addresses(
         &self,
         own: &Address,
         seeds: &[Address],
         document: Option<&Document>,
     ) -> Vec<Address> {
-        let members = document.into_iter().flat_map(|document| &document.current);
+        let members = document.into_iter().flat_map(Document::members);
+        let members = members.map(|member| &member.address);
+        let waiting = document.into_iter().flat_map(change::waiting);
+        let coming = waiting.filter_map(|operation| change::newcomer(&operation.kind));
+        let coming = coming.map(|newcomer| &newcomer.address);
         let said = self.known.values().map(|peer| &peer.hello.address);
-        let all = seeds.iter().chain(members.map(|member| &member.address)).chain(said);
+        let all = seeds.iter().chain(members).chain(coming).chain(said);
         let distinct: BTreeSet<&Address> = all.filter(|address| *address != own).collect();
         distinct.into_iter().cloned().collect()
     }
+}
+
+/// Whether a node of this name has left, which may have come to take the place of its like and still be
+/// named by that.
+fn has_left(document: &Document, name: &NodeId) -> bool {
+    let Some(named) = document.member_named(name) else { return true };
+    let came = document.past.iter().flat_map(|change| &change.to.members);
+    came.filter(|member| member.node_id == *name).any(|member| member.ordinal > named.ordinal)
 }
 
 /// Whether a node with this certificate, that says this of itself, is spoken to. `ours` is this node's
@@ -126,8 +160,10 @@ pub(super) fn judge(
     if let Some(theirs) = &hello.membership {
         judge_membership(document, &hello.node_id, theirs)?;
     }
-    match known {
-        Some(ordinal) if disks.is_old(ordinal, hello) => Err(HelloRefusal::OldDisk { ordinal }),
+    match hello.membership {
+        Some(theirs) if known == Some(theirs.ordinal) && disks.is_old(theirs.ordinal, hello) => {
+            Err(HelloRefusal::OldDisk { ordinal: theirs.ordinal })
+        }
         _ => Ok(()),
     }
 }
@@ -143,24 +179,39 @@ fn judge_membership(
         return Err(HelloRefusal::OtherCluster { ours, theirs });
     }
     let line = (document.generation, document.rescue_id);
-    if (theirs.generation, theirs.rescue_id) != line {
+    if (theirs.generation, theirs.rescue_id) != line && !may_tell_of_rescue(document, name, theirs)
+    {
         let theirs = (theirs.generation, theirs.rescue_id);
         return Err(HelloRefusal::OtherGeneration { ours: line, theirs });
     }
     let named = document.member_named(name).map(|member| member.ordinal);
     // A number that this document has not given yet may come from a later one.
     let is_later = theirs.ordinal.0 >= document.next_ordinal;
-    if named == Some(theirs.ordinal) || (named.is_none() && is_later) {
+    // One that has left while it was away has to hear of it, unless its like is there by a later number.
+    let is_gone = document.member(theirs.ordinal).is_none();
+    let has_left = is_gone && named.is_none_or(|named| named < theirs.ordinal);
+    if named == Some(theirs.ordinal) || is_later || has_left {
         return Ok(());
     }
     Err(HelloRefusal::WrongOrdinal { node_id: name.clone(), claimed: theirs.ordinal })
 }
 
+/// Whether one of the two was left by a rescue that the other has not heard of: it is to be told.
+fn may_tell_of_rescue(document: &Document, name: &NodeId, theirs: &Membership) -> bool {
+    let named = document.member(theirs.ordinal).filter(|member| member.node_id == *name);
+    named.is_some()
+        && theirs.generation != document.generation
+        && !document.given_up().contains(&theirs.ordinal)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::worlds::{document_of, hello_of, membership, name};
-    use paravon_model::ClusterId;
+    use crate::cluster::change::{Change, Fate};
+    use crate::cluster::worlds::{
+        begun, document_of, finished, hello_of, membership, name, newcomer,
+    };
+    use paravon_model::{ClusterId, OperationKind, Ordinal};
 
     fn verdict(hello: &PeerHello) -> Result<(), HelloRefusal> {
         let document = document_of(&["a", "b"]);
@@ -181,14 +232,44 @@ mod tests {
         assert!(matches!(verdict(&member("a", 1)), Err(HelloRefusal::OwnName { .. })));
         assert!(matches!(verdict(&member("b", 1)), Err(HelloRefusal::WrongOrdinal { .. })));
         assert!(matches!(verdict(&member("c", 2)), Err(HelloRefusal::WrongOrdinal { .. })));
-        assert!(matches!(verdict(&member("b", 3)), Err(HelloRefusal::WrongOrdinal { .. })));
     }
 
     #[test]
     fn one_from_a_later_document_and_one_that_waits_are_spoken_to() {
         assert_eq!(verdict(&member("c", 3)), Ok(()));
+        assert_eq!(verdict(&member("b", 3)), Ok(()), "it may have been replaced by its like");
         assert_eq!(verdict(&hello_of("c")), Ok(()));
         assert_eq!(verdict(&hello_of("b")), Ok(()), "it has not stored its document yet");
+    }
+
+    #[test]
+    fn one_that_has_left_is_spoken_to_and_one_that_was_replaced_by_its_like_is_not() {
+        let removed = [(1, OperationKind::Remove { member: Ordinal(2) })];
+        let by = newcomer("b");
+        let replaced = [(1, OperationKind::Replace { member: Ordinal(2), by })];
+        for (operations, is_admitted) in [(removed, true), (replaced, false)] {
+            let document = finished(&begun(&document_of(&["a", "b"]), &operations));
+            let hello = member("b", 2);
+            let none = Disks::new(&[]);
+            let verdict = judge(&name("a"), &hello.node_id, &hello, Some(&document), &none);
+            assert_eq!(verdict.is_ok(), is_admitted);
+        }
+    }
+
+    #[test]
+    fn one_that_came_for_its_like_in_vain_hears_that_it_has_left() {
+        let replace = OperationKind::Replace { member: Ordinal(2), by: newcomer("b") };
+        let joint = begun(&document_of(&["a", "b"]), &[(1, replace)]);
+        let cancel = Change::Cancel { fence: joint.fence, fate: Fate::GivenUp };
+        let cancelled = cancel.successor(&joint).expect("it is under way");
+        let mut peers = Peers::default();
+        peers.linked(Duration::ZERO, &hello_of("b"));
+        peers.note_members(&joint);
+        assert_eq!(peers.departed(&joint).next(), None);
+        assert_eq!(peers.departed(&cancelled).next(), Some(&name("b")));
+        let hello = member("b", 3);
+        let verdict = judge(&name("a"), &name("b"), &hello, Some(&cancelled), &Disks::new(&[]));
+        assert_eq!(verdict, Ok(()));
     }
 
     #[test]

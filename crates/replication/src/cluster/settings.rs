@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use paravon_model::{Address, ClusterId, Document, Hlc, NodeId, Ordinal, Size};
+use paravon_model::{Address, ClusterId, Document, Hlc, NodeId, Ordinal, Report, Size};
 
 /// What the cluster machine of a node is made with. All randomness that it uses comes from here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +42,9 @@ pub struct ClusterSettings {
     pub ceiling: Hlc,
     /// Drawn at random at this start: from it come back-offs, choices and the names of changes.
     pub seed: u128,
-    /// Whether a store holds a record at this start.
-    pub holds_records: bool,
+    /// How long nodes that a change brings, and hints that a node which leaves keeps, are waited for
+    /// (`membership.join_timeout`).
+    pub join_timeout: Duration,
 }
 
 /// Where a node stands on its way into a cluster.
@@ -61,7 +62,10 @@ pub enum ClusterPhase {
     Serving,
     /// Members say that its disk is an old copy; it serves nothing.
     OldDisk,
-    /// The latest document does not name it any more; it serves nothing.
+    /// The latest document does not name it any more; it serves nothing, but stays until those who
+    /// decide know of it.
+    Leaving,
+    /// It has left; it serves nothing.
     NotMember,
 }
 
@@ -76,6 +80,7 @@ impl ClusterPhase {
             Self::Starting => "starting",
             Self::Serving => "serving",
             Self::OldDisk => "old_disk",
+            Self::Leaving => "leaving",
             Self::NotMember => "not_member",
         }
     }
@@ -94,6 +99,9 @@ pub struct ClusterStatus {
     pub members: Vec<MemberStatus>,
     /// Linked nodes that are no members.
     pub waiting: Vec<(NodeId, Address)>,
+    /// The latest report known of each member, its own included, by ordinal. Members of the council
+    /// know all.
+    pub reports: Vec<(Ordinal, Report)>,
 }
 
 /// What a node knows of a member.

@@ -166,6 +166,11 @@ impl Skew {
         }
     }
 
+    /// Whether a member's clock was measured, and this one has not jumped since.
+    pub(super) fn has_measured(&self) -> bool {
+        self.reference_ms.is_some()
+    }
+
     /// A member's wall clock less this node's, in milliseconds.
     pub(super) fn offset_ms(&self, name: &NodeId) -> Option<i64> {
         self.offsets.get(name).map(|offset| offset.ms)

@@ -4,11 +4,11 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use paravon_model::{
-    Address, ChangeId, ClusterId, Document, Hlc, JoinRequest, Member, Membership, NodeId, Ordinal,
-    PeerHello, Phase, Size,
+    Address, ChangeId, ClusterId, Document, Hlc, Member, Membership, Newcomer, NodeId,
+    OperationKind, Ordinal, PeerHello, Phase, Roster, Size,
 };
 
-use super::change::council_of;
+use super::change::{Change, council_of};
 use super::settings::ClusterSettings;
 
 /// A checked name.
@@ -25,8 +25,8 @@ pub(super) fn document_of(names: &[&str]) -> Document {
         zone: None,
         address: Address::new(text),
     };
-    let current: Vec<Member> = (1..).zip(names).map(member).collect();
-    let next_ordinal = current.last().map_or(1, |last| last.ordinal.0 + 1);
+    let members: Vec<Member> = (1..).zip(names).map(member).collect();
+    let next_ordinal = members.last().map_or(1, |last| last.ordinal.0 + 1);
     Document {
         cluster_id: ClusterId(1),
         generation: 0,
@@ -36,23 +36,36 @@ pub(super) fn document_of(names: &[&str]) -> Document {
         phase: Phase::Stable,
         hash_seed: 7,
         shift: 16,
-        replication_factor: 3,
-        council: council_of(&current),
-        current,
+        council: council_of(&members),
+        current: Roster { members, replication_factor: 3 },
+        past: Vec::new(),
         next_ordinal,
         operations: Vec::new(),
     }
 }
 
-/// A wish to join.
-pub(super) fn join_request(text: &str, change: u128) -> JoinRequest {
-    JoinRequest {
-        change: ChangeId(change),
-        node_id: name(text),
-        size: Size::L,
-        zone: None,
-        address: Address::new(text),
-    }
+/// A node that comes.
+pub(super) fn newcomer(text: &str) -> Newcomer {
+    Newcomer { node_id: name(text), size: Size::L, zone: None, address: Address::new(text) }
+}
+
+/// The join of a node.
+pub(super) fn join(text: &str) -> OperationKind {
+    OperationKind::Join(newcomer(text))
+}
+
+/// The document after these operations waited and began together.
+pub(super) fn begun(document: &Document, operations: &[(u128, OperationKind)]) -> Document {
+    let named = operations.iter().map(|(id, kind)| (ChangeId(*id), kind.clone()));
+    let enqueued = Change::Enqueue(named.collect()).successor(document).expect("they wait");
+    let operations = operations.iter().map(|(id, _)| ChangeId(*id)).collect();
+    Change::Begin { operations, stored: 0 }.successor(&enqueued).expect("they begin")
+}
+
+/// The document after the change under way has ended.
+pub(super) fn finished(document: &Document) -> Document {
+    let change = Change::Finish { fence: document.fence, stored: 0 };
+    change.successor(document).expect("it ends")
 }
 
 /// What a node without a place in a cluster says of itself.
@@ -91,6 +104,6 @@ pub(super) fn settings_of(text: &str, seeds: &[&str]) -> ClusterSettings {
         run: 1,
         ceiling: Hlc::ZERO,
         seed: u128::from(text.as_bytes()[0]),
-        holds_records: false,
+        join_timeout: Duration::from_secs(60),
     }
 }

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use paravon_model::{Failure, Key, Version};
 use paravon_replication::OperationId;
 use paravon_storage::crash_disk::{CrashDisk, Image, Replay, Survival};
-use paravon_storage::{Completion, Completions, Options, Stepped, Store};
+use paravon_storage::{Completion, Completions, Options, Stepped, Store, WriteError};
 
-use super::{Done, Job, Opened, merged, refusal};
+use super::{Done, Job, Opened, Owner, merged, refusal, write_failure};
 use crate::random::Random;
 
 /// Collects what storage reports.
@@ -21,12 +21,18 @@ impl Completions for Inbox {
     }
 }
 
-/// A merge whose answer is to come.
+/// A job whose answer is to come.
 struct Pending {
-    shard: usize,
+    owner: Owner,
     operation: OperationId,
     key: Key,
-    stamp: Version,
+    kind: Kind,
+}
+
+/// What it does.
+enum Kind {
+    Merge { stamp: Version },
+    Forget,
 }
 
 /// An open data directory.
@@ -165,20 +171,25 @@ impl DiskEngine {
         let mut early = Vec::new();
         let running = self.running();
         match job {
-            Job::Merge { shard, operation, hash, key, record } => {
-                let stamp = record.version;
+            Job::Merge { owner, operation, hash, key, record } => {
+                let kind = Kind::Merge { stamp: record.version };
                 running.ticket += 1;
-                let ticket = running.ticket;
-                let store = &mut running.stepped.stores[shard];
-                match store.merge(ticket, hash, key.clone(), record).map_err(refusal) {
-                    Ok(()) => {
-                        let pending = Pending { shard, operation, key, stamp };
-                        running.pending.insert(ticket, pending);
-                    }
-                    Err(failure) => {
-                        let answer: Result<_, Failure> = Err(failure);
-                        early.push(Done::Stored { shard, operation, key, stamp, answer });
-                    }
+                let store = &mut running.stepped.stores[owner.shard];
+                let queued = store.merge(running.ticket, hash, key.clone(), record);
+                let pending = Pending { owner, operation, key, kind };
+                match queued.map_err(refusal) {
+                    Ok(()) => running.keep(pending),
+                    Err(failure) => early.push(pending.refused(failure)),
+                }
+            }
+            Job::Forget { owner, operation, hash, key } => {
+                running.ticket += 1;
+                let store = &mut running.stepped.stores[owner.shard];
+                let queued = store.forget(running.ticket, hash, key.clone());
+                let pending = Pending { owner, operation, key, kind: Kind::Forget };
+                match queued.map_err(refusal) {
+                    Ok(()) => running.keep(pending),
+                    Err(failure) => early.push(pending.refused(failure)),
                 }
             }
             Job::KeepHint { shard, target, hash, key, record } => {
@@ -202,7 +213,38 @@ impl DiskEngine {
     }
 }
 
+impl Pending {
+    /// Nothing was done.
+    fn refused(self, failure: Failure) -> Done {
+        let Self { owner, operation, key, kind } = self;
+        match kind {
+            Kind::Merge { stamp } => {
+                Done::Stored { owner, operation, key, stamp, answer: Err(failure) }
+            }
+            Kind::Forget => Done::Forgotten { owner, operation, key, answer: Err(failure) },
+        }
+    }
+
+    fn done(self, answer: Result<paravon_storage::Done, WriteError>) -> Done {
+        let Self { owner, operation, key, kind } = self;
+        match kind {
+            Kind::Merge { stamp } => {
+                Done::Stored { owner, operation, key, stamp, answer: merged(answer) }
+            }
+            Kind::Forget => {
+                let answer = answer.map(|_| ()).map_err(write_failure);
+                Done::Forgotten { owner, operation, key, answer }
+            }
+        }
+    }
+}
+
 impl Running {
+    /// Waits for the answer to the latest ticket.
+    fn keep(&mut self, pending: Pending) {
+        self.pending.insert(self.ticket, pending);
+    }
+
     /// Hands completions to the stores and collects their answers.
     fn route(&mut self, out: &mut Vec<Done>) {
         let mut inbox = self.inbox.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -223,8 +265,7 @@ impl Running {
         self.stepped.stores.iter_mut().for_each(|store| store.drain(&mut answers));
         for (ticket, answer) in answers {
             let Some(pending) = self.pending.remove(&ticket) else { continue };
-            let Pending { shard, operation, key, stamp } = pending;
-            out.push(Done::Stored { shard, operation, key, stamp, answer: merged(answer) });
+            out.push(pending.done(answer));
         }
     }
 }

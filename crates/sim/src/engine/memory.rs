@@ -82,9 +82,9 @@ impl MemoryEngine {
 
     fn carry(&mut self, job: Job, out: &mut Vec<Done>) {
         match job {
-            Job::Merge { shard, operation, hash, key, record } => {
+            Job::Merge { owner, operation, hash, key, record } => {
                 let stamp = record.version;
-                let store = &mut self.stores[shard];
+                let store = &mut self.stores[owner.shard];
                 let tied = mutants::is(Mutant::TiesByArrival)
                     && matches!(store.get(hash, &key), Ok(Some(present))
                         if present.version.hlc == stamp.hlc);
@@ -97,7 +97,15 @@ impl MemoryEngine {
                         self.answers.pop().map_or(Ok(Merged::Applied), |(_, did)| merged(did))
                     })
                 };
-                out.push(Done::Stored { shard, operation, key, stamp, answer });
+                out.push(Done::Stored { owner, operation, key, stamp, answer });
+            }
+            Job::Forget { owner, operation, hash, key } => {
+                let store = &mut self.stores[owner.shard];
+                let answer = store.forget(0, hash, key.clone()).map_err(refusal);
+                store.take_group();
+                store.drain(&mut self.answers);
+                self.answers.clear();
+                out.push(Done::Forgotten { owner, operation, key, answer });
             }
             Job::KeepHint { shard, target, hash, key, record } => {
                 let version = record.version;

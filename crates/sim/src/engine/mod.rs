@@ -9,7 +9,7 @@ mod memory;
 
 use paravon_model::{Failure, Hlc, Key, Merged, Ordinal, Outcome, Record, Version};
 use paravon_replication::{Hint, OperationId};
-use paravon_ring::{KeyHash, Shift};
+use paravon_ring::{HashArc, KeyHash, Shift};
 use paravon_storage::crash_disk::Image;
 use paravon_storage::{PageLimit, ReadError, Refusal, Store, WriteError};
 
@@ -18,10 +18,19 @@ use crate::random::Random;
 use disk::DiskEngine;
 use memory::MemoryEngine;
 
+/// Whose job it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) shard: usize,
+    /// A node that left and came back has other shards, whose operations are named alike.
+    pub(crate) service: u32,
+}
+
 /// What a shard wants its store to do.
 #[derive(Clone, Debug)]
 pub(crate) enum Job {
-    Merge { shard: usize, operation: OperationId, hash: KeyHash, key: Key, record: Record },
+    Merge { owner: Owner, operation: OperationId, hash: KeyHash, key: Key, record: Record },
+    Forget { owner: Owner, operation: OperationId, hash: KeyHash, key: Key },
     KeepHint { shard: usize, target: Ordinal, hash: KeyHash, key: Key, record: Record },
     DropHint { shard: usize, target: Ordinal, hash: KeyHash, key: Key, version: Version },
     Ceiling { hlc: Hlc },
@@ -31,11 +40,17 @@ pub(crate) enum Job {
 #[derive(Debug)]
 pub(crate) enum Done {
     Stored {
-        shard: usize,
+        owner: Owner,
         operation: OperationId,
         key: Key,
         stamp: Version,
         answer: Result<Merged, Failure>,
+    },
+    Forgotten {
+        owner: Owner,
+        operation: OperationId,
+        key: Key,
+        answer: Result<(), Failure>,
     },
     HintKept {
         target: Ordinal,
@@ -148,6 +163,26 @@ impl Engine {
         hints.map(|hints| hints.into_iter().map(hint).collect())
     }
 
+    /// Durable records of an arc of the ring.
+    pub(crate) fn scan(
+        &mut self,
+        shard: usize,
+        arc: HashArc,
+        after: Option<&(KeyHash, Key)>,
+        limit: PageLimit,
+    ) -> Result<Vec<(KeyHash, Key, Record)>, Failure> {
+        let store = self.store(shard);
+        let page = store.scan(arc, after, limit).map_err(|failed| read_failure(failed.error));
+        store.end_batch();
+        page
+    }
+
+    /// Hints that a shard's store keeps.
+    pub(crate) fn hints_kept(&mut self, shard: usize) -> u64 {
+        let totals = self.store(shard).hint_totals(Shift::DEFAULT);
+        totals.into_iter().map(|totals| totals.count).sum()
+    }
+
     /// Members for whom a shard's store keeps hints.
     pub(crate) fn hinted(&mut self, shard: usize) -> Vec<Ordinal> {
         let totals = self.store(shard).hint_totals(Shift::DEFAULT);
@@ -167,16 +202,6 @@ impl Engine {
         if let Self::Disk(disk) = self {
             disk.put_back(image);
         }
-    }
-
-    /// Whether no shard holds a record.
-    pub(crate) fn is_empty(&mut self, shards: usize) -> bool {
-        (0..shards).all(|shard| {
-            let store = self.store(shard);
-            let empty = store.is_empty().unwrap_or(false);
-            store.end_batch();
-            empty
-        })
     }
 
     fn store(&mut self, shard: usize) -> &mut dyn Store {
@@ -219,16 +244,14 @@ fn write_failure(error: WriteError) -> Failure {
     }
 }
 
-/// A store's word for what it did, as a shard hears it.
+/// A store's word for what it did with a record, as a shard hears it.
 fn merged(answer: Result<paravon_storage::Done, WriteError>) -> Result<Merged, Failure> {
-    use paravon_storage::{Done, Merged as Stored};
+    use paravon_storage::{Done, Merged as Did};
     match answer {
-        Ok(Done::Merged(Stored::Applied { .. })) => Ok(Merged::Applied),
-        Ok(Done::Merged(Stored::Superseded { version })) => Ok(Merged::Superseded { version }),
-        Ok(Done::Merged(Stored::OverDamaged)) => {
-            Err(Failure::Damaged { outcome: Outcome::Unknown })
-        }
-        Ok(Done::Forgotten) => unreachable!("the ticket of a merge is answered by what it did"),
+        Ok(Done::Merged(Did::Applied { .. })) => Ok(Merged::Applied),
+        Ok(Done::Merged(Did::Superseded { version })) => Ok(Merged::Superseded { version }),
+        Ok(Done::Merged(Did::OverDamaged)) => Err(Failure::Damaged { outcome: Outcome::Unknown }),
+        Ok(Done::Forgotten) => unreachable!("tickets of merges and removals are kept apart"),
         Err(error) => Err(write_failure(error)),
     }
 }

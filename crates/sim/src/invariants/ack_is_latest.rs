@@ -19,7 +19,7 @@ impl Invariant for AckIsLatest {
             return Ok(());
         };
         let Some(known) = view.operation(operation) else { return Ok(()) };
-        if !is_strong(known.level, holders.replicas) || view.is_weak(known.key) {
+        if !is_strong(known.level, holders) || view.is_weak(known.key) {
             return Ok(());
         }
         if version <= known.acked_before {

@@ -1,8 +1,9 @@
-//! `ACK_NOT_LOST`: when a write is acknowledged, as many disks as its level says hold it or something
-//! newer; and after everything was mended, every replica does.
+//! `ACK_NOT_LOST`: when a write is acknowledged, as many disks of every set in force as its level says
+//! hold it or something newer; when a change of layout has ended, a majority of every set that there is
+//! from then on does; and after everything was mended, every replica.
 
 use super::Invariant;
-use crate::fact::{End, Fact};
+use crate::fact::{End, Fact, Held};
 use crate::view::{View, needed};
 
 /// Judges acknowledgements when they are given and at the end of the world.
@@ -16,14 +17,25 @@ impl Invariant for AckNotLost {
         match *fact {
             Fact::Ended { operation, node, end: End::Written { version, .. }, holders } => {
                 let Some(known) = view.operation(operation) else { return Ok(()) };
-                let needed = needed(known.level, holders.replicas);
-                if holders.holding + view.lost_disks >= needed {
+                let lacks =
+                    |set: Held| set.holding + view.lost_disks < needed(known.level, set.replicas);
+                if !holders.sets().any(lacks) {
                     return Ok(());
                 }
                 Err(format!(
-                    "node {node} acknowledged operation {operation} at {version:?}: {} of {} \
-                     replicas hold it or newer, {needed} are needed",
-                    holders.holding, holders.replicas
+                    "node {node} acknowledged operation {operation} at {version:?} for {:?}: it or \
+                     newer is held by {holders:?}",
+                    known.level
+                ))
+            }
+            Fact::Inherited { fence, key, version, holders } => {
+                let lacks = |set: Held| set.holding + view.lost_disks <= set.replicas / 2;
+                if !holders.sets().any(lacks) {
+                    return Ok(());
+                }
+                Err(format!(
+                    "{version:?} of key {key} was acknowledged before {fence:?}: it or newer is held \
+                     by {holders:?}"
                 ))
             }
             Fact::Unopened { node } => {

@@ -1,6 +1,6 @@
-//! `EPOCH_FENCE` and `LAYOUT_AGREES`: a replica does nothing for a request under another fence than its
-//! own, uses a layout only once its document is durable, and never goes back to an earlier one; and no
-//! two documents of one revision differ.
+//! `EPOCH_FENCE`: a replica does nothing for a request, its own node's included, under another fence than
+//! the one that it uses, and nothing under that before its disk says that it has stored it; it uses a
+//! layout only once its document is durable, and never goes back to an earlier one.
 
 use std::collections::BTreeMap;
 
@@ -16,6 +16,17 @@ pub(crate) struct EpochFence {
     used: BTreeMap<u8, Fence>,
 }
 
+impl EpochFence {
+    fn uses(&mut self, node: u8, fence: Fence) -> Result<(), String> {
+        let used = self.used.entry(node).or_insert(fence);
+        if fence < *used {
+            return Err(format!("node {node} went back from {used:?} to {fence:?}"));
+        }
+        *used = fence;
+        Ok(())
+    }
+}
+
 impl Invariant for EpochFence {
     const NAME: &'static str = "EPOCH_FENCE";
 
@@ -24,19 +35,20 @@ impl Invariant for EpochFence {
             Fact::Admitted { node, fence, own, .. } if fence != own => {
                 Err(format!("node {node} served a request of {fence:?} while it used {own:?}"))
             }
+            Fact::Admitted { node, fence, stored, .. } if stored != Some(fence) => Err(format!(
+                "node {node} served a request of {fence:?}, its disk says that it has stored {stored:?}"
+            )),
             Fact::LayoutUsed { node, fence, durable: false, .. } => {
                 Err(format!("node {node} uses {fence:?} before its document is durable"))
             }
-            Fact::LayoutUsed { node, fence, .. } => {
-                let used = self.used.entry(node).or_insert(fence);
-                if fence < *used {
-                    return Err(format!("node {node} went back from {used:?} to {fence:?}"));
-                }
-                *used = fence;
+            Fact::LayoutStored { node, fence, durable: false } => Err(format!(
+                "node {node} admits {fence:?} before its disk says that it has stored it"
+            )),
+            Fact::LayoutUsed { node, fence, .. } => self.uses(node, fence),
+            // A node whose disk is lost knows nothing.
+            Fact::DiskLost { node } => {
+                self.used.remove(&node);
                 Ok(())
-            }
-            Fact::DocumentsDiffer { node, version } => {
-                Err(format!("node {node} has another document of version {version} than others"))
             }
             _ => Ok(()),
         }

@@ -1,5 +1,6 @@
 //! `HINT_NOT_LOST`: a hint that a disk holds stays until the target's disk holds its version or a newer
-//! one, over crashes too.
+//! one, over crashes too. Not judged once the target has no use for it, or its keeper has left: then it
+//! goes to those that store the key by now.
 
 use super::Invariant;
 use crate::fact::Fact;
@@ -14,7 +15,7 @@ impl Invariant for HintNotLost {
 
     fn observe(&mut self, fact: &Fact, view: &View) -> Result<(), String> {
         match *fact {
-            Fact::HintDropped { node, target, key, version, durable } => {
+            Fact::HintDropped { node, target, key, version, durable, counts: true } => {
                 let Some(&kept) = view.hints.get(&(node, target, key)) else { return Ok(()) };
                 if kept > version || durable >= kept {
                     return Ok(());
@@ -24,7 +25,7 @@ impl Invariant for HintNotLost {
                      holds {durable:?}"
                 ))
             }
-            Fact::HintSurvived { node, target, key, before, after, durable } => {
+            Fact::HintSurvived { node, target, key, before, after, durable, counts: true } => {
                 if after.is_some_and(|after| after >= before) || durable >= before {
                     return Ok(());
                 }

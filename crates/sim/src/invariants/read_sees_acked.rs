@@ -15,7 +15,7 @@ impl Invariant for ReadSeesAcked {
     fn observe(&mut self, fact: &Fact, view: &View) -> Result<(), String> {
         let Fact::Ended { operation, end, holders, .. } = *fact else { return Ok(()) };
         let Some(known) = view.operation(operation) else { return Ok(()) };
-        if !is_strong(known.level, holders.replicas) {
+        if !is_strong(known.level, holders) {
             return Ok(());
         }
         let floor = known.acked_before;

@@ -1,5 +1,6 @@
 //! `READS_MONOTONIC`: a read at a majority never goes back behind one that was answered before it
-//! began; and what such a read answers, a majority of disks holds at that moment.
+//! began; and what such a read answers, a majority of the disks of every set in
+//! force holds at that moment.
 
 use super::Invariant;
 use crate::fact::{End, Fact};
@@ -15,7 +16,7 @@ impl Invariant for ReadsMonotonic {
     fn observe(&mut self, fact: &Fact, view: &View) -> Result<(), String> {
         let Fact::Ended { operation, end, holders, .. } = *fact else { return Ok(()) };
         let Some(known) = view.operation(operation) else { return Ok(()) };
-        if !is_strong(known.level, holders.replicas) {
+        if !is_strong(known.level, holders) {
             return Ok(());
         }
         let (key, floor) = (known.key, known.seen_before);
@@ -23,10 +24,13 @@ impl Invariant for ReadsMonotonic {
             End::Found { version, .. } if version < floor => Err(format!(
                 "operation {operation} read {version:?} of key {key}, {floor:?} was read before"
             )),
-            End::Found { version, .. } if holders.holding <= holders.replicas / 2 => Err(format!(
-                "operation {operation} answers {version:?} of key {key}, {} of {} replicas hold it",
-                holders.holding, holders.replicas
-            )),
+            End::Found { version, .. }
+                if holders.sets().any(|set| set.holding <= set.replicas / 2) =>
+            {
+                Err(format!(
+                    "operation {operation} answers {version:?} of key {key}, held by {holders:?}"
+                ))
+            }
             End::Absent if view.absence(key, floor).is_none() => Err(format!(
                 "operation {operation} read key {key} as absent, {floor:?} was read before and no \
                  delete is newer"

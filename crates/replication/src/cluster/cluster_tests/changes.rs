@@ -1,0 +1,237 @@
+//! Changes of the layout: what they wait for, what blocks them, who leaves.
+
+use paravon_model::{OperationState, Ordinal};
+
+use super::world::{TakesOver, World, machine, three};
+use crate::cluster::event::{Notice, OperateDone, OperatorRequest};
+use crate::cluster::settings::ClusterPhase;
+use crate::cluster::worlds::{name, settings_of};
+use core::time::Duration;
+
+fn drain(text: &str) -> OperatorRequest {
+    OperatorRequest::Drain { node: name(text) }
+}
+
+fn remove(text: &str) -> OperatorRequest {
+    OperatorRequest::Remove { node: name(text) }
+}
+
+/// One more node, which waits.
+fn with(world: &mut World, text: &str) {
+    let mut settings = settings_of(text, &["a", "b", "c"]);
+    settings.join_timeout = world.node("a").settings.join_timeout;
+    world.add(text, settings);
+    world.start(text);
+    world.run_seconds(2);
+}
+
+fn is_joint(world: &World, text: &str) -> bool {
+    machine(world, text).document().is_some_and(|document| document.joint().is_some())
+}
+
+fn state(world: &World, text: &str, place: usize) -> OperationState {
+    world.document(text).operations[place].state
+}
+
+#[test]
+fn a_join_while_a_change_is_under_way_waits_and_goes_next() {
+    let mut world = three(1);
+    with(&mut world, "d");
+    world.node_mut("d").takes_over = TakesOver::Never;
+    world.join("d", 1);
+    world.run_until("joint", |world| is_joint(world, "a"));
+    with(&mut world, "e");
+    world.join("e", 2);
+    world.run_seconds(10);
+    assert!(is_joint(&world, "a"), "d is not complete");
+    assert_eq!(state(&world, "a", 3), OperationState::Pending);
+    assert_eq!(world.phase("e"), ClusterPhase::Joining);
+    world.node_mut("d").takes_over = TakesOver::AtOnce;
+    let fence = world.document("d").fence();
+    let progress = paravon_model::Progress { partitions: 1, complete: 1, ..Default::default() };
+    let event = crate::cluster::ClusterEvent::Progressed { fence, progress };
+    world.step(&name("d"), event);
+    world.run_seconds(8);
+    world.assert_all_serve(5);
+    assert_eq!(world.answer("e"), Some(Ok(OperateDone::Joined { ordinal: Ordinal(5) })));
+}
+
+#[test]
+fn a_change_waits_for_every_live_member_and_not_for_a_dead_one() {
+    let mut world = three(2);
+    with(&mut world, "d");
+    world.node_mut("c").takes_over = TakesOver::Never;
+    world.join("d", 1);
+    world.run_until("joint", |world| is_joint(world, "c"));
+    world.run_seconds(10);
+    assert!(is_joint(&world, "a"), "c is up and not complete");
+    world.crash("c");
+    world.run_seconds(5);
+    assert!(!is_joint(&world, "a"), "one of a set may be missing");
+    world.node_mut("c").takes_over = TakesOver::AtOnce;
+    world.start("c");
+    world.run_seconds(4);
+    world.assert_all_serve(4);
+}
+
+#[test]
+fn a_silent_newcomer_is_given_up_and_writes_need_it_no_more() {
+    let mut world = World::of(&["a", "b"], 3);
+    for text in ["a", "b"] {
+        world.node_mut(text).settings.join_timeout = Duration::from_secs(10);
+    }
+    world.start_all();
+    world.run_seconds(2);
+    world.node_mut("b").takes_over = TakesOver::Never;
+    world.join("b", 1);
+    world.run_until("b is a member", |world| world.node("b").disk.document.is_some());
+    world.crash("b");
+    world.run_seconds(8);
+    assert!(is_joint(&world, "a"), "it may come back");
+    world.run_seconds(8);
+    world.assert_serve(&["a"]);
+    assert_eq!(state(&world, "a", 0), OperationState::Cancelled);
+    world.start("b");
+    world.run_seconds(5);
+    assert_eq!(world.phase("b"), ClusterPhase::NotMember);
+    world.node_mut("b").takes_over = TakesOver::AtOnce;
+    world.join("b", 2);
+    world.run_seconds(6);
+    world.assert_all_serve(2);
+    assert!(world.document("a").member(Ordinal(3)).is_some(), "with a new number");
+}
+
+#[test]
+fn a_removal_overtakes_a_join_which_then_goes_on_by_itself() {
+    let mut world = three(4);
+    with(&mut world, "d");
+    world.node_mut("d").takes_over = TakesOver::Never;
+    world.join("d", 1);
+    world.run_until("joint", |world| world.node("d").answers.len() == 1);
+    world.crash("c");
+    world.run_seconds(3);
+    world.node_mut("d").takes_over = TakesOver::AtOnce;
+    world.ask("a", 2, remove("c"));
+    world.run_seconds(15);
+    world.assert_serve(&["a", "b", "d"]);
+    assert!(world.document("a").member(Ordinal(5)).is_some(), "its first number is gone");
+    let states: alloc::vec::Vec<OperationState> =
+        world.document("a").operations.iter().skip(2).map(|o| o.state).collect();
+    assert_eq!(states, [OperationState::Done; 2]);
+}
+
+#[test]
+fn one_that_is_drained_goes_once_the_next_council_has_stored_the_document() {
+    let mut world = three(5);
+    world.ask("b", 1, drain("a"));
+    world.run_until("a has left", |world| world.phase("a") == ClusterPhase::Leaving);
+    let knows = |world: &World| {
+        let fence = machine(world, "a").document().expect("it has one").fence();
+        let has_stored = |text: &&&str| machine(world, text).stored_fence() >= Some(fence);
+        ["b", "c"].iter().filter(has_stored).count()
+    };
+    world.run_until("a is gone", |world| {
+        let is_gone = world.phase("a") == ClusterPhase::NotMember;
+        assert!(!is_gone || knows(world) >= 1, "it went before a majority knew");
+        is_gone
+    });
+    assert!(matches!(world.answer("b"), Some(Ok(OperateDone::Accepted { .. }))));
+    world.run_seconds(2);
+    world.assert_serve(&["b", "c"]);
+    assert!(world.node("a").dialled.is_empty());
+    let notices = &world.node("a").notices;
+    assert!(notices.contains(&Notice::NotMember) && notices.contains(&Notice::Left));
+}
+
+#[test]
+fn one_that_has_left_waits_while_nobody_says_that_it_knows() {
+    let mut world = three(6);
+    world.ask("b", 1, drain("a"));
+    world.run_until("a has left", |world| world.phase("a") == ClusterPhase::Leaving);
+    world.crash("b");
+    world.crash("c");
+    world.run_seconds(10);
+    assert_eq!(world.phase("a"), ClusterPhase::Leaving);
+    world.crash("a");
+    for text in ["a", "b", "c"] {
+        world.start(text);
+    }
+    world.run_seconds(10);
+    assert_eq!(world.phase("a"), ClusterPhase::NotMember);
+    world.assert_serve(&["b", "c"]);
+}
+
+#[test]
+fn one_that_has_left_may_come_again() {
+    let mut world = three(7);
+    world.ask("b", 1, drain("a"));
+    world.run_until("a is gone", |world| world.phase("a") == ClusterPhase::NotMember);
+    world.join("a", 2);
+    world.run_seconds(6);
+    assert_eq!(world.answer("a"), Some(Ok(OperateDone::Joined { ordinal: Ordinal(4) })));
+    world.assert_all_serve(3);
+}
+
+#[test]
+fn one_that_was_removed_while_it_was_down_hears_of_it() {
+    let mut world = three(8);
+    world.crash("c");
+    world.run_seconds(3);
+    world.ask("a", 1, remove("c"));
+    world.run_seconds(6);
+    world.assert_serve(&["a", "b"]);
+    world.start("c");
+    world.run_seconds(4);
+    assert_eq!(world.phase("c"), ClusterPhase::NotMember);
+    assert!(world.node("c").layouts.is_empty(), "it never served");
+}
+
+#[test]
+fn hints_are_handed_over_before_their_keeper_leaves() {
+    let mut world = three(9);
+    world.node_mut("c").hints = 7;
+    world.ask("a", 1, drain("c"));
+    world.run_seconds(15);
+    assert!(is_joint(&world, "a"), "c keeps hints");
+    world.node_mut("c").hints = 0;
+    world.run_seconds(3);
+    world.assert_serve(&["a", "b"]);
+}
+
+#[test]
+fn a_node_takes_the_place_of_a_dead_one() {
+    let mut world = three(10);
+    with(&mut world, "d");
+    world.ask("d", 1, OperatorRequest::Replace { node: name("c") });
+    world.run_seconds(2);
+    let is_up = |answer| matches!(answer, Some(Err(crate::cluster::OperateFailure::Refused(_))));
+    assert!(is_up(world.answer("d")), "c is up");
+    world.crash("c");
+    world.run_seconds(3);
+    world.ask("d", 2, OperatorRequest::Replace { node: name("c") });
+    world.run_seconds(6);
+    world.assert_serve(&["a", "b", "d"]);
+}
+
+#[test]
+fn past_changes_are_forgotten_once_all_have_stored_them() {
+    let mut world = three(11);
+    for (round, factor) in (1..).zip([2, 3, 4, 5, 3]) {
+        world.ask("a", round, OperatorRequest::SetReplication { factor });
+        world.run_seconds(6);
+    }
+    world.assert_all_serve(3);
+    assert_eq!((world.document("a").fence, world.document("a").past.len()), (13, 0));
+    world.crash("c");
+    world.run_seconds(3);
+    world.ask("a", 9, OperatorRequest::SetReplication { factor: 4 });
+    world.run_seconds(6);
+    let past = world.document("a").past;
+    assert_eq!(past.first().map(|change| change.fence), Some(14), "c has not stored it");
+    world.start("c");
+    world.run_seconds(6);
+    world.ask("a", 10, OperatorRequest::SetReplication { factor: 3 });
+    world.run_seconds(6);
+    world.assert_all_serve(3);
+    assert_eq!(world.document("a").past.len(), 0);
+}

@@ -1,0 +1,119 @@
+//! What an operator does when a majority of the council is lost for good: a document that nobody decided,
+//! of the next generation, in which the members that are left go on without the others.
+//!
+//! **Never:** done by the machine itself. Nobody but an operator knows that a silent member will not
+//! come back, and two rescues of one cluster make two clusters of it.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use paravon_model::{
+    ClusterState, Joint, NodeId, OperationState, Ordinal, PastChange, Phase, Roster, VoteSlot,
+};
+
+use super::change::council_of;
+
+/// Why there is no rescue; nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RescueRefusal {
+    /// The disk belongs to no cluster.
+    NoMember,
+    /// The cluster has no such member.
+    UnknownSurvivor {
+        /// The name that was given.
+        node_id: NodeId,
+    },
+    /// A majority of the council survives: it can do without the others by itself.
+    CouncilIsThere {
+        /// Members of the council that survive.
+        survivors: usize,
+        /// All members of the council.
+        council: usize,
+    },
+}
+
+impl fmt::Display for RescueRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoMember => {
+                f.write_str("this disk belongs to no cluster; there is nothing to rescue")
+            }
+            Self::UnknownSurvivor { node_id } => {
+                write!(f, "the cluster has no member {node_id}; see its document for the names")
+            }
+            Self::CouncilIsThere { survivors, council } => write!(
+                f,
+                "{survivors} of the {council} members that decide survive, which is a majority: start \
+                 them and run `paractl admin remove` for each that is lost"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for RescueRefusal {}
+
+/// The state of the disk of a member of a cluster of which, besides itself, only `others` are left.
+/// `rescue_id` is drawn at random: it tells this rescue from any other one.
+///
+/// The layout is on the way from the present one, without the copies of those that are lost, to one of
+/// the members that are left, each of which takes over what any of them has. A change that was under
+/// way is given up.
+///
+/// # Errors
+/// Nothing is to be rescued, or a name is wrong.
+pub fn rescue(
+    state: &ClusterState,
+    others: &[NodeId],
+    rescue_id: u128,
+) -> Result<ClusterState, RescueRefusal> {
+    let (Some(before), Some(own)) = (&state.document, state.ordinal) else {
+        return Err(RescueRefusal::NoMember);
+    };
+    let roster = &before.current;
+    if roster.member(own).is_none() {
+        return Err(RescueRefusal::NoMember);
+    }
+    let is_known = |name: &&NodeId| roster.members.iter().any(|member| member.node_id == **name);
+    if let Some(unknown) = others.iter().find(|name| !is_known(name)) {
+        return Err(RescueRefusal::UnknownSurvivor { node_id: unknown.clone() });
+    }
+    let survives = |ordinal: Ordinal| {
+        ordinal == own
+            || roster.member(ordinal).is_some_and(|member| others.contains(&member.node_id))
+                && !before.given_up().contains(&ordinal)
+    };
+    let council = before.council.len();
+    let survivors = before.council.iter().filter(|&&member| survives(member)).count();
+    // A rescue under way waits for all that it left; nobody else can do without one of them.
+    if survivors > council / 2 && before.given_up().is_empty() {
+        return Err(RescueRefusal::CouncilIsThere { survivors, council });
+    }
+    let (left, lost): (Vec<_>, Vec<_>) =
+        roster.members.iter().cloned().partition(|member| survives(member.ordinal));
+    let mut document = (**before).clone();
+    document.generation += 1;
+    document.rescue_id = rescue_id;
+    document.version += 1;
+    if let Some(given_up) = before.joint() {
+        let change =
+            PastChange { fence: before.fence, from: roster.clone(), to: given_up.next.clone() };
+        document.past.push(change);
+    }
+    document.fence += 1;
+    document.council = council_of(&left);
+    for operation in &mut document.operations {
+        if matches!(operation.state, OperationState::Pending | OperationState::Running) {
+            operation.state = OperationState::Cancelled;
+        }
+    }
+    let next = Roster { members: left, replication_factor: roster.replication_factor };
+    let lost = lost.into_iter().map(|member| member.ordinal).collect();
+    document.phase = Phase::Rescue(Joint { next, lost });
+    let document = Some(Arc::new(document));
+    Ok(ClusterState { document, vote: VoteSlot::default(), joining: None, ..state.clone() })
+}
+
+#[cfg(test)]
+#[path = "rescue_tests.rs"]
+mod tests;

@@ -1,0 +1,175 @@
+//! Bringing one key over from a source of a partition: look whether it is held already, read it there,
+//! store it here.
+//!
+//! What a source holds is stored whatever its version and moves no clock: it was acknowledged once.
+//! **Never:** counts as brought over before the store of this node has confirmed it.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use paravon_model::{Command, Failure, Key, Merged, Ordinal, Record, Version};
+use paravon_ring::{KeyHash, Partition};
+
+use crate::event::{Effect, Now};
+use crate::operations::OperationId;
+use crate::pace::Pause;
+use crate::pull::PATIENCE;
+use crate::shard::{Operation, Shard};
+use crate::stores::Waiter;
+use crate::takeover::{Item, Told, payload};
+
+/// A key on its way.
+#[derive(Debug)]
+pub(crate) struct Fetch {
+    pub(crate) partition: Partition,
+    source: Ordinal,
+    hash: KeyHash,
+    key: Key,
+    /// What the source held; it may hold a newer one by now.
+    version: Version,
+    /// What the pace counts for it.
+    pub(crate) weight: usize,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// The store of this node is asked what it holds.
+    Looking,
+    /// The source is asked for the record.
+    Asking { deadline: Duration },
+    /// The store of this node has it since, with so many bytes.
+    Storing { since: Duration, bytes: usize },
+}
+
+impl Fetch {
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        match self.stage {
+            Stage::Asking { deadline } => Some(deadline),
+            Stage::Looking | Stage::Storing { .. } => None,
+        }
+    }
+}
+
+impl Shard {
+    /// The pace has room for this key.
+    pub(crate) fn fetch(
+        &mut self,
+        now: Now,
+        partition: Partition,
+        source: Ordinal,
+        item: Item,
+        out: &mut Vec<Effect>,
+    ) {
+        let weight = item.weight();
+        let Item { hash, key, told } = item;
+        let stage = Stage::Looking;
+        match told {
+            Told::Version(version) => {
+                let wanted = key.clone();
+                let fetch = Fetch { partition, source, hash, key, version, weight, stage };
+                let operation = self.begin(Operation::Fetch(fetch));
+                out.push(Effect::Read { operation, hash, key: wanted });
+            }
+            Told::Record(record) => {
+                let version = record.version;
+                let fetch = Fetch { partition, source, hash, key, version, weight, stage };
+                self.store_fetched(now, fetch, record, out);
+            }
+        }
+    }
+
+    /// The store of this node has told what it holds: durable, else it would not be shown.
+    pub(crate) fn fetch_looked(
+        &mut self,
+        now: Now,
+        id: OperationId,
+        held: Result<Option<Record>, Failure>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(Operation::Fetch(mut fetch)) = self.operations.remove(id) else { return };
+        // A record that cannot be read is brought over like one that is missing.
+        let held = held.ok().flatten();
+        if held.is_some_and(|held| held.version >= fetch.version) {
+            self.transfer.pace.ended(fetch.weight);
+            return self.fetched(now, fetch.partition, out);
+        }
+        let (source, key, deadline) = (fetch.source, fetch.key.clone(), now.monotonic + PATIENCE);
+        fetch.stage = Stage::Asking { deadline };
+        let id = self.begin(Operation::Fetch(fetch));
+        let (_, mut outgoing) = self.split(now, out);
+        outgoing.ask(source, id, deadline, Command::Read { key });
+    }
+
+    /// The source has told what it holds of the key.
+    pub(crate) fn fetch_found(
+        &mut self,
+        now: Now,
+        id: OperationId,
+        from: Ordinal,
+        answer: Result<Option<Record>, Failure>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(Operation::Fetch(fetch)) = self.operations.get(id) else { return };
+        if fetch.source != from {
+            return;
+        }
+        match answer {
+            Ok(Some(record)) if record.version >= fetch.version => {
+                let Some(Operation::Fetch(fetch)) = self.operations.remove(id) else { return };
+                self.store_fetched(now, fetch, record, out);
+            }
+            Err(Failure::Overloaded { .. }) => self.fetch_again(now, id, out),
+            // It held the key when it was asked for the page: begun anew, the pass finds out.
+            _ => self.transfer_failed(now, id, Pause::Long, out),
+        }
+    }
+
+    fn store_fetched(&mut self, now: Now, fetch: Fetch, record: Record, out: &mut Vec<Effect>) {
+        let (hash, key) = (fetch.hash, fetch.key.clone());
+        let stage = Stage::Storing { since: now.monotonic, bytes: payload(&key, &record) };
+        let id = self.begin(Operation::Fetch(Fetch { stage, ..fetch }));
+        let (_, mut outgoing) = self.split(now, out);
+        outgoing.store(Waiter::Pulled(id), hash, key, record);
+    }
+
+    /// The store of this node has answered: the record is held here at that version or newer.
+    pub(crate) fn fetch_stored(
+        &mut self,
+        now: Now,
+        id: OperationId,
+        answer: &Result<Merged, Failure>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(Operation::Fetch(fetch)) = self.operations.get(id) else { return };
+        let (partition, weight) = (fetch.partition, fetch.weight);
+        let Stage::Storing { since, bytes } = fetch.stage else { return };
+        if answer.is_err() {
+            return self.store_failed(now, partition, out);
+        }
+        self.operations.remove(id);
+        self.transfer.pace.delivered(weight, now.monotonic.saturating_sub(since));
+        self.transfer.brought(partition, bytes);
+        self.fetched(now, partition, out);
+    }
+
+    /// The source has too much to do: the key is asked for again after a pause.
+    fn fetch_again(&mut self, now: Now, id: OperationId, out: &mut Vec<Effect>) {
+        let Some(Operation::Fetch(fetch)) = self.operations.remove(id) else { return };
+        let Fetch { partition, source, hash, key, version, weight, .. } = fetch;
+        self.transfer.pace.ended(weight);
+        self.transfer.pause(now.monotonic, source, Pause::Short);
+        if let Some(pass) = self.transfer.pass(partition) {
+            pass.under_way -= 1;
+            pass.ready.push_front(Item { hash, key, told: Told::Version(version) });
+        }
+        self.advance_transfer(now, out);
+    }
+
+    fn fetched(&mut self, now: Now, partition: Partition, out: &mut Vec<Effect>) {
+        if let Some(pass) = self.transfer.pass(partition) {
+            pass.under_way -= 1;
+        }
+        self.advance_transfer(now, out);
+    }
+}

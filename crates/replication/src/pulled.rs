@@ -1,0 +1,155 @@
+//! Being asked what a partition holds, by a member that is to become complete for it.
+//!
+//! A member of one of the sets in force is told, under the fence that this node uses and has stored:
+//! what was admitted under earlier ones is durable then. **Never:** before that (`EPOCH_FENCE`), and
+//! never with more pages under way than a limit, each of which is read into memory.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use paravon_model::{Failure, Fence, Key, Ordinal, Pull, Pulled, Record, ReplicaReply, Rest};
+use paravon_ring::{KeyHash, Partition};
+
+use crate::event::{Effect, Now, PeerToken};
+use crate::operations::OperationId;
+use crate::shard::{Operation, Shard};
+use crate::sums::Summing;
+
+/// Pulls of other members under way, past which they are refused: 16 MiB of pages.
+const MAX_ASKED_PULLS: usize = 64;
+
+/// When a refused member may try again.
+const RETRY_AFTER_MS: u64 = 50;
+
+/// Most records of a page, and its bytes but for the last record.
+pub(crate) const PAGE_RECORDS: usize = 512;
+pub(crate) const PAGE_BYTES: usize = 256 * 1024;
+
+/// A pull of another member, on its way through the store of this node.
+#[derive(Debug)]
+pub(crate) struct AskedPull {
+    token: PeerToken,
+    /// The layout that admitted it.
+    fence: Fence,
+    /// Nobody waits any longer.
+    deadline: Duration,
+    partition: Partition,
+    wanted: Wanted,
+}
+
+#[derive(Debug)]
+enum Wanted {
+    Sum(Summing),
+    Versions,
+    Records,
+}
+
+/// A member's request for what a partition holds.
+pub(crate) struct NewPull {
+    pub(crate) from: Ordinal,
+    pub(crate) token: PeerToken,
+    pub(crate) deadline: Duration,
+    pub(crate) partition: Partition,
+    pub(crate) pull: Pull,
+}
+
+impl Shard {
+    /// A member asks, under the fence of this node, which has stored it.
+    pub(crate) fn asked_pull(&mut self, new: NewPull, out: &mut Vec<Effect>) {
+        let NewPull { from, token, deadline, partition, pull } = new;
+        let fence = self.layout.fence();
+        if !self.tells(from, partition) {
+            return tell_pulled(token, Err(Failure::NotReady), out);
+        }
+        if self.asked_pulls >= MAX_ASKED_PULLS {
+            let failure = Failure::Overloaded { retry_after_ms: RETRY_AFTER_MS };
+            return tell_pulled(token, Err(failure), out);
+        }
+        let (wanted, after) = match pull {
+            Pull::Sum => (Wanted::Sum(Summing::new(self.layout.document().hash_seed)), None),
+            Pull::Versions { after } => (Wanted::Versions, after),
+            Pull::Records { after } => (Wanted::Records, after),
+        };
+        let after = after.map(|key| (self.layout.hash(&key), key));
+        self.asked_pulls += 1;
+        let asked = AskedPull { token, fence, deadline, partition, wanted };
+        let operation = self.begin(Operation::AskedPull(asked));
+        scan(operation, partition, after, out);
+    }
+
+    /// Whether this shard has the partition and both are of its sets. The number is a stranger's.
+    fn tells(&self, to: Ordinal, partition: Partition) -> bool {
+        let exists = partition.0 < self.layout.shift().partitions();
+        exists && self.portion.owns(partition) && {
+            let sets = self.layout.sets(partition);
+            sets.contains(to) && sets.contains(self.ordinal)
+        }
+    }
+
+    /// The store of this node has read a page for another member.
+    pub(crate) fn asked_pull_scanned(
+        &mut self,
+        now: Now,
+        id: OperationId,
+        page: Result<Vec<(KeyHash, Key, Record)>, Failure>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(Operation::AskedPull(asked)) = self.operations.get_mut(id) else { return };
+        let (token, partition) = (asked.token, asked.partition);
+        let answer = if asked.fence != self.layout.fence() {
+            // What is stored now need not be what was asked for.
+            let document = self.layout.document().clone();
+            Some(ReplicaReply::StaleLayout { document })
+        } else {
+            match (page, &mut asked.wanted) {
+                (Err(failure), _) => Some(ReplicaReply::Pulled { answer: Err(failure) }),
+                (Ok(_), _) if now.monotonic >= asked.deadline => None,
+                (Ok(page), Wanted::Sum(summing)) => match summing.add_page(&page) {
+                    Some(after) => return scan(id, partition, Some(after), out),
+                    None => Some(told(Pulled::Sum(summing.sum()))),
+                },
+                (Ok(page), Wanted::Versions) => {
+                    let rest = rest_of(&page);
+                    let versions = page.into_iter().map(|(_, key, record)| (key, record.version));
+                    Some(told(Pulled::Versions { versions: versions.collect(), rest }))
+                }
+                (Ok(page), Wanted::Records) => {
+                    let rest = rest_of(&page);
+                    let records = page.into_iter().map(|(_, key, record)| (key, record));
+                    Some(told(Pulled::Records { records: records.collect(), rest }))
+                }
+            }
+        };
+        self.operations.remove(id);
+        self.asked_pulls -= 1;
+        out.extend(answer.map(|reply| Effect::Answer { token, reply }));
+    }
+}
+
+/// Reads the page of a partition behind a place.
+pub(crate) fn scan(
+    operation: OperationId,
+    partition: Partition,
+    after: Option<(KeyHash, Key)>,
+    out: &mut Vec<Effect>,
+) {
+    let (limit, bytes) = (PAGE_RECORDS, PAGE_BYTES);
+    out.push(Effect::Scan { operation, partition, after, limit, bytes });
+}
+
+/// Only an empty page is known to be the last one.
+fn rest_of(page: &[(KeyHash, Key, Record)]) -> Rest {
+    if page.is_empty() { Rest::End } else { Rest::More }
+}
+
+fn told(pulled: Pulled) -> ReplicaReply {
+    ReplicaReply::Pulled { answer: Ok(pulled) }
+}
+
+fn tell_pulled(token: PeerToken, answer: Result<Pulled, Failure>, out: &mut Vec<Effect>) {
+    out.push(Effect::Answer { token, reply: ReplicaReply::Pulled { answer } });
+}
+
+#[cfg(test)]
+#[path = "pulled_tests.rs"]
+mod tests;

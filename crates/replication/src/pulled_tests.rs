@@ -1,0 +1,175 @@
+//! Being pulled from: by whom, when, and how much at once.
+
+use alloc::format;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use paravon_model::{
+    Command, Failure, Fence, Key, Ordinal, Outcome, Pull, Pulled, ReplicaReply, ReplicaRequest,
+    Rest,
+};
+use paravon_ring::{KeyHash, Partition};
+
+use super::MAX_ASKED_PULLS;
+use crate::admission::Admission;
+use crate::event::{Effect, Event, Now, PeerToken};
+use crate::operations::OperationId;
+use crate::shard::Shard;
+use crate::test_cluster::{START_MS, key, record, shard};
+use crate::transfer::tests::{joint, stable};
+
+const NOW: Now = Now { monotonic: Duration::from_secs(1), wall_ms: START_MS };
+const TIME_LEFT: Duration = Duration::from_secs(10);
+const FENCE: Fence = Fence { generation: 0, number: 2 };
+
+/// Node 1, which node 4 is to take over from, and a partition that it is new to.
+fn source() -> (Shard, Partition) {
+    let layout = joint(&[1, 2, 3], &[1, 2, 4], &[], 2);
+    let new = layout.made_new(Ordinal(4), None);
+    (shard(1, &layout, Admission::Stored), new[0])
+}
+
+fn ask(shard: &mut Shard, from: u32, partition: Partition, pull: Pull) -> Vec<Effect> {
+    let command = Command::Pull { partition: partition.0, pull };
+    let request = ReplicaRequest { fence: FENCE, time_left: TIME_LEFT, command };
+    let (token, hash) = (PeerToken(7), KeyHash(0));
+    step(shard, NOW, Event::Asked { from: Ordinal(from), token, hash, request })
+}
+
+fn step(shard: &mut Shard, now: Now, event: Event) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    shard.step(now, event, &mut effects);
+    effects
+}
+
+fn scanned(shard: &mut Shard, operation: OperationId, keys: &[Key]) -> Vec<Effect> {
+    let entry = |key: &Key| (KeyHash::of(key, 0), key.clone(), record(5, "v"));
+    let page = Ok(keys.iter().map(entry).collect());
+    step(shard, NOW, Event::Scanned { operation, page })
+}
+
+fn scan_of(effects: &[Effect]) -> (OperationId, Option<Key>) {
+    match effects {
+        [Effect::Scan { operation, after, .. }] => {
+            (*operation, after.as_ref().map(|(_, key)| key.clone()))
+        }
+        other => panic!("one scan: {other:?}"),
+    }
+}
+
+fn answer(effects: &[Effect]) -> &Result<Pulled, Failure> {
+    match effects {
+        [Effect::Answer { reply: ReplicaReply::Pulled { answer }, .. }] => answer,
+        other => panic!("one answer to a pull: {other:?}"),
+    }
+}
+
+/// Keys of the partition, in order.
+fn keys(shard: &Shard, partition: Partition) -> Vec<Key> {
+    let keys = (0..100).map(|number| key(&format!("key-{number}")));
+    let of_partition = |key: &Key| KeyHash::of(key, 0).partition(shard.layout.shift()) == partition;
+    let mut keys: Vec<_> = keys.filter(of_partition).collect();
+    keys.sort_by_key(|key| (KeyHash::of(key, 0), key.clone()));
+    keys
+}
+
+#[test]
+fn a_page_tells_versions_or_records_and_only_an_empty_one_is_the_last() {
+    let (mut shard, partition) = source();
+    let keys = keys(&shard, partition);
+    let (scan, after) = scan_of(&ask(&mut shard, 4, partition, Pull::Versions { after: None }));
+    assert_eq!(after, None);
+    let effects = scanned(&mut shard, scan, &keys[..2]);
+    let versions = keys[..2].iter().map(|key| (key.clone(), record(5, "v").version)).collect();
+    assert_eq!(answer(&effects), &Ok(Pulled::Versions { versions, rest: Rest::More }));
+
+    let pull = Pull::Records { after: Some(keys[1].clone()) };
+    let (scan, after) = scan_of(&ask(&mut shard, 4, partition, pull));
+    assert_eq!(after, Some(keys[1].clone()));
+    let effects = scanned(&mut shard, scan, &[]);
+    let end = Pulled::Records { records: Vec::new(), rest: Rest::End };
+    assert_eq!(answer(&effects), &Ok(end));
+    assert_eq!(shard.under_way(), 0);
+}
+
+#[test]
+fn a_sum_goes_through_all_pages() {
+    let (mut shard, partition) = source();
+    let keys = keys(&shard, partition);
+    let (scan, _) = scan_of(&ask(&mut shard, 4, partition, Pull::Sum));
+    let (scan, after) = scan_of(&scanned(&mut shard, scan, &keys[..2]));
+    assert_eq!(after, Some(keys[1].clone()));
+    let (scan, _) = scan_of(&scanned(&mut shard, scan, &keys[2..3]));
+    let effects = scanned(&mut shard, scan, &[]);
+    let Ok(Pulled::Sum(sum)) = answer(&effects) else { panic!("{effects:?}") };
+    assert_eq!(sum.records, 3);
+}
+
+#[test]
+fn nobody_is_told_before_the_layout_is_stored() {
+    let layout = joint(&[1, 2, 3], &[1, 2, 4], &[], 2);
+    let partition = layout.made_new(Ordinal(4), None)[0];
+    let mut shard = shard(1, &stable(&[1, 2, 3], 1), Admission::Stored);
+    step(&mut shard, NOW, Event::Layout { layout, new: [].into() });
+    let later = ReplicaReply::LaterLayout { known: FENCE };
+    let refused = [Effect::Answer { token: PeerToken(7), reply: later }];
+    assert_eq!(ask(&mut shard, 4, partition, Pull::Sum), refused);
+    step(&mut shard, NOW, Event::Admit { fence: FENCE });
+    scan_of(&ask(&mut shard, 4, partition, Pull::Sum));
+}
+
+#[test]
+fn only_members_of_the_sets_are_told_and_no_number_makes_it_panic() {
+    let (mut shard, partition) = source();
+    for number in [8, u32::MAX] {
+        let effects = ask(&mut shard, 4, Partition(number), Pull::Sum);
+        assert_eq!(answer(&effects), &Err(Failure::NotReady));
+    }
+    assert!(ask(&mut shard, 9, partition, Pull::Sum).is_empty(), "a stranger");
+    let apart = stable(&[1, 2, 3, 4, 5, 6], 2);
+    let foreign = apart.partitions().find(|p| !apart.sets(*p).contains(Ordinal(1))).unwrap();
+    let mut shard = crate::test_cluster::shard(1, &apart, Admission::Stored);
+    let effects = ask(&mut shard, 2, foreign, Pull::Sum);
+    assert_eq!(answer(&effects), &Err(Failure::NotReady), "it does not store it");
+}
+
+#[test]
+fn no_more_pulls_than_a_limit_are_under_way() {
+    let (mut shard, partition) = source();
+    let pull = || Pull::Records { after: None };
+    let scans: Vec<_> =
+        (0..MAX_ASKED_PULLS).map(|_| scan_of(&ask(&mut shard, 4, partition, pull())).0).collect();
+    let effects = ask(&mut shard, 4, partition, pull());
+    assert!(matches!(answer(&effects), Err(Failure::Overloaded { .. })));
+    scanned(&mut shard, scans[0], &[]);
+    scan_of(&ask(&mut shard, 4, partition, pull()));
+}
+
+#[test]
+fn a_pull_that_came_under_another_fence_or_is_late_tells_nothing() {
+    let (mut shard, partition) = source();
+    let (scan, _) = scan_of(&ask(&mut shard, 4, partition, Pull::Sum));
+    let late = Now { monotonic: NOW.monotonic + TIME_LEFT, ..NOW };
+    assert!(
+        step(&mut shard, late, Event::Scanned { operation: scan, page: Ok(Vec::new()) }).is_empty()
+    );
+
+    let (scan, _) = scan_of(&ask(&mut shard, 4, partition, Pull::Sum));
+    let layout = stable(&[1, 2, 3], 3);
+    step(&mut shard, NOW, Event::Layout { layout: layout.clone(), new: [].into() });
+    let document = layout.document().clone();
+    let stale =
+        Effect::Answer { token: PeerToken(7), reply: ReplicaReply::StaleLayout { document } };
+    assert_eq!(scanned(&mut shard, scan, &[]), [stale]);
+    assert_eq!(shard.under_way(), 0);
+}
+
+#[test]
+fn a_store_that_cannot_read_is_told_as_a_failure() {
+    let (mut shard, partition) = source();
+    let (operation, _) = scan_of(&ask(&mut shard, 4, partition, Pull::Sum));
+    let failure = Failure::Damaged { outcome: Outcome::Refused };
+    let page = Err(failure.clone());
+    let effects = step(&mut shard, NOW, Event::Scanned { operation, page });
+    assert_eq!(answer(&effects), &Err(failure));
+}
