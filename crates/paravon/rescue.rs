@@ -3,7 +3,7 @@
 use std::io::{BufRead, IsTerminal, Write, stderr, stdin};
 
 use paravon_node::config::Config;
-use paravon_node::{Rescue, RescueReport};
+use paravon_node::{Rescue, RescueError, RescueReport};
 
 use crate::Failure;
 use crate::args::RescueArgs;
@@ -11,21 +11,31 @@ use crate::args::RescueArgs;
 pub(crate) fn run(args: &RescueArgs) -> Result<(), Failure> {
     let loaded = Config::load(&args.config, std::env::vars_os())
         .map_err(|error| Failure::Usage(error.to_string()))?;
-    let failed = |error: paravon_node::RescueError| Failure::Node(error.to_string());
-    let rescue = Rescue::open(&loaded.config, &args.survivors).map_err(failed)?;
+    for warning in &loaded.warnings {
+        eprintln!("warning: {warning}");
+    }
+    let rescue = Rescue::open(&loaded.config, &args.survivors).map_err(failure)?;
     print(&rescue.report());
     if !args.yes && !is_confirmed() {
-        rescue.close().map_err(failed)?;
+        rescue.close().map_err(failure)?;
         return Err(Failure::Usage(
             "nothing was changed; confirm with yes, or give --yes".to_owned(),
         ));
     }
-    rescue.write().map_err(failed)?;
+    rescue.write().map_err(failure)?;
     eprintln!(
         "rescued: start this node, then the other survivors with their data as it is; give the lost \
          ones an empty data directory before they come again"
     );
     Ok(())
+}
+
+fn failure(error: RescueError) -> Failure {
+    if error.is_usage() {
+        Failure::Usage(error.to_string())
+    } else {
+        Failure::Node(error.to_string())
+    }
 }
 
 fn print(report: &RescueReport) {

@@ -101,7 +101,12 @@ pub enum ClusterMessage {
         refusal: Option<OperationRefusal>,
     },
     /// How far a member is with the layout that it uses. Told to the council.
-    Report(Report),
+    Report {
+        /// Its number: while a node takes the place of one of the same name, the name is not enough.
+        member: Ordinal,
+        /// What it has to say.
+        report: Report,
+    },
 }
 
 /// Why an operation was refused.

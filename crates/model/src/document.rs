@@ -100,6 +100,18 @@ pub enum Phase {
     Rescue(Joint),
 }
 
+impl Phase {
+    /// Its name in documents and in status.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Stable => "stable",
+            Self::Joint(_) => "joint",
+            Self::Rescue(_) => "rescue",
+        }
+    }
+}
+
 /// The layout that is to come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Joint {
@@ -113,12 +125,22 @@ pub struct Joint {
 /// A change of layout that has begun: a node that missed it empties what it made the node new to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PastChange {
+    /// The generation of its `joint` document: a rescue keeps what was before it.
+    pub generation: u64,
     /// The fence of its `joint` document.
     pub fence: u64,
     /// The layout before.
     pub from: Roster,
     /// The layout that it led to, or would have led to.
     pub to: Roster,
+}
+
+impl PastChange {
+    /// What requests under its `joint` document carried.
+    #[must_use]
+    pub fn fence(&self) -> Fence {
+        Fence { generation: self.generation, number: self.fence }
+    }
 }
 
 /// Something that an operator asked for, once.

@@ -135,9 +135,10 @@ fn refusal(failure: &OperateFailure, own: &NodeId, document: Option<&Document>) 
         ),
         OperateFailure::ShutOut => (
             Code::NotReady,
-            "this node was shut out of its cluster, because its disk is an old copy or another process \
-             runs on its number; if it is to go on, let it take its own place with `paractl admin \
-             replace NODE`, where NODE is its own name"
+            "this node is leaving its cluster, or was shut out of it; `paractl admin node-status` says \
+             which. One that leaves can be asked again in a moment; where the disk is an old copy, or \
+             another process runs on its number, let it take its own place with `paractl admin replace \
+             NODE`, where NODE is its own name"
                 .to_owned(),
         ),
         OperateFailure::NothingToCancel => (

@@ -10,7 +10,7 @@ use paravon_model::{Address, ClusterState, Document, InvalidNodeId, Member, Node
 use paravon_protocol::encode_cluster_state;
 use paravon_replication::cluster::{RescueRefusal, rescue};
 use paravon_ring::Layout;
-use paravon_storage::{Completion, Completions, Storage};
+use paravon_storage::{Completion, Completions, Storage, is_founded};
 use paravon_transport::random_bytes;
 
 use crate::config::{Config, Engine};
@@ -40,6 +40,19 @@ pub enum RescueError {
     /// The configuration names no data directory with a node in it.
     #[error("storage.data_dir {} holds no node; run this with the configuration of a survivor", .0.display())]
     NoNode(std::path::PathBuf),
+}
+
+impl RescueError {
+    /// Whether what was asked for cannot be done, whatever the disk does: a wrong name, a wrong file, a
+    /// cluster that needs no rescue.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Name(_) | Self::NoNode(_) | Self::Refused(_) => true,
+            Self::Start(StartError::Configuration { .. }) => true,
+            Self::Start(_) | Self::Storage(_) => false,
+        }
+    }
 }
 
 /// A rescue that is prepared.
@@ -72,7 +85,7 @@ impl Rescue {
     pub fn open(config: &Config, others: &[String]) -> Result<Self, RescueError> {
         let others: Result<Vec<NodeId>, _> = others.iter().map(|name| NodeId::new(name)).collect();
         let directory = &config.storage.data_dir;
-        if config.storage.engine == Engine::Memory || !holds_files(directory) {
+        if config.storage.engine == Engine::Memory || !is_founded(directory) {
             return Err(RescueError::NoNode(directory.clone()));
         }
         let storage = open_storage(config, 1, Arc::new(Nobody))?;
@@ -130,10 +143,6 @@ impl Rescue {
     pub fn close(self) -> Result<(), RescueError> {
         Ok(self.storage.closer.close(self.storage.stores, PATIENCE)?)
     }
-}
-
-fn holds_files(directory: &std::path::Path) -> bool {
-    std::fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some())
 }
 
 /// Nobody waits for what the storage reports: nothing is written to it.

@@ -150,7 +150,7 @@ pub(crate) fn cluster_status(placed: Option<&Placed>, question: &Question) -> Cl
     let Roster { members, replication_factor } = &document.current;
     ClusterStatus {
         cluster_id: document.cluster_id.to_string(),
-        phase: if document.joint().is_some() { "joint" } else { "stable" }.to_owned(),
+        phase: document.phase.name().to_owned(),
         version: document.version,
         fence: document.fence,
         replication_factor: *replication_factor,

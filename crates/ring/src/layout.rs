@@ -188,22 +188,21 @@ impl Layout {
     #[must_use]
     pub fn made_new(&self, own: Ordinal, since: Option<Fence>) -> Vec<Partition> {
         let (seed, shift) = (self.document.hash_seed, self.shift);
-        let generation = self.document.generation;
-        let is_missed = |number| since < Some(Fence { generation, number });
+        let is_missed = |fence: Fence| since < Some(fence);
         let mut new = vec![false; shift.partitions() as usize];
         let mut note = |from: &Table, to: &Table| {
             for (partition, new) in (0..).map(Partition).zip(&mut new) {
                 *new |= to.set(partition).contains(&own) && !from.set(partition).contains(&own);
             }
         };
-        for change in self.document.past.iter().filter(|change| is_missed(change.fence)) {
+        for change in self.document.past.iter().filter(|change| is_missed(change.fence())) {
             if change.to.member(own).is_some() {
                 let from = Arc::new(Table::of(&change.from, seed, shift));
                 note(&from, &from.after(&change.to, seed, shift));
             }
         }
         if let Some(next) = &self.next
-            && is_missed(self.document.fence)
+            && is_missed(self.document.fence())
         {
             note(&self.current, next);
         }

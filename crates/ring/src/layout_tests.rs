@@ -297,6 +297,7 @@ fn a_node_is_new_to_what_every_change_that_it_missed_gave_it() {
 
     // The change ended, and now number 3 leaves.
     let change = PastChange {
+        generation: 0,
         fence: 2,
         from: Roster { members: three, replication_factor: 3 },
         to: Roster { members: four.clone(), replication_factor: 3 },

@@ -364,7 +364,7 @@ fn kind(message: &ClusterMessage) -> &'static str {
         ClusterMessage::Swim(_) => "swim",
         ClusterMessage::Ping { .. } => "ping",
         ClusterMessage::Pong { .. } => "pong",
-        ClusterMessage::Report(_) => "report",
+        ClusterMessage::Report { .. } => "report",
         _ => "other",
     }
 }

@@ -16,7 +16,9 @@ fn expected(mutant: Mutant) -> (&'static [&'static str], Option<Scenario>) {
         Mutant::QuorumOffByOne => (&["ACK_NOT_LOST", "READS_MONOTONIC"], None),
         Mutant::CeilingNotPersisted => (&["VERSION_MONOTONIC"], None),
         Mutant::TiesByArrival => (&["ACK_AFTER_STORE", "ACK_IS_LATEST"], None),
-        Mutant::RepairWithFreshVersion => (&["HINT_ORDER", "VERSION_MONOTONIC"], None),
+        Mutant::RepairWithFreshVersion => {
+            (&["HINT_ORDER", "VERSION_MONOTONIC", "VERSION_UNIQUE"], None)
+        }
         Mutant::HintDroppedBeforeAck => (&["HINT_NOT_LOST"], None),
         // What stands above a newer write was given out for nothing, and is no hint's end either.
         Mutant::HintReplayedOverNewer => (&["NOTHING_INVENTED", "HINT_NOT_LOST"], None),

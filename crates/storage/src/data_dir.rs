@@ -12,7 +12,7 @@
 //! founds it, so no crash leaves half of it under that name.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use paravon_model::Hlc;
@@ -27,6 +27,12 @@ use crate::position::Position;
 
 const DATA: &str = "data";
 const FOUNDING: &str = "founding";
+
+/// Whether a data directory was ever founded at this path. Changes nothing.
+#[must_use]
+pub fn is_founded(path: &Path) -> bool {
+    path.join(DATA).is_dir()
+}
 
 const MAGIC: [u8; 4] = *b"PVNF";
 const FORMAT: u32 = 1;

@@ -54,6 +54,7 @@ mod store;
 mod table;
 mod threads;
 
+pub use data_dir::is_founded;
 pub use disk_store::DiskStore;
 pub use error::Error;
 pub use hint::{HintTotals, KeptHint};

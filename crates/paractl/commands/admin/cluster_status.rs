@@ -91,7 +91,7 @@ fn row(member: &MemberStatus, status: &ClusterStatus) -> Json {
         "share": format!("{:.1}%", member.share * 100.0),
         "clock": member.clock_offset_ms.map_or(String::new(), |ms| format!("{ms:+} ms")),
     });
-    if status.phase == "joint" {
+    if status.phase != "stable" {
         row["taken over"] = json!(taken_over(member, status));
     }
     row

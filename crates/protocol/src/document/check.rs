@@ -7,7 +7,7 @@ use paravon_model::limits::{
     MAX_COUNCIL, MAX_DOCUMENT_MEMBERS, MAX_DOCUMENT_OPERATIONS, MAX_MEMBERS, MAX_PAST_CHANGES,
     MAX_REPLICATION_FACTOR, MAX_SHIFT,
 };
-use paravon_model::{Document, Joint, Member, NodeId, OperationKind, Ordinal, Roster};
+use paravon_model::{Document, Joint, Member, NodeId, OperationKind, Ordinal, PastChange, Roster};
 
 use super::members::{distinct, rosters};
 use crate::maps::wrong;
@@ -24,9 +24,9 @@ pub(crate) fn check_document(document: &Document) -> Read<()> {
     rosters(document).try_for_each(|(field, roster)| check_roster(field, roster))?;
     check_members(document)?;
     document.joint().map_or(Ok(()), |joint| check_joint(document, joint))?;
-    let fences = document.past.iter().map(|change| change.fence);
+    let fences = document.past.iter().map(PastChange::fence);
     if document.past.len() > MAX_PAST_CHANGES
-        || !fences.chain([document.fence]).is_sorted_by(|a, b| a < b)
+        || !fences.chain([document.fence()]).is_sorted_by(|a, b| a < b)
     {
         return wrong("past", "at most 32 changes of rising fences below the document's");
     }

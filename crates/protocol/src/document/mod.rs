@@ -71,7 +71,7 @@ pub(crate) fn write_document(out: &mut Vec<u8>, document: &Document) {
     write_number(out, "version", document.version);
     write_number(out, "fence", document.fence);
     writer::text(out, "phase");
-    writer::text(out, phase_name(&document.phase));
+    writer::text(out, document.phase.name());
     write_number(out, "hash_seed", document.hash_seed);
     write_number(out, "shift", u64::from(document.shift));
     writer::text(out, "members");
@@ -94,7 +94,8 @@ pub(crate) fn write_document(out: &mut Vec<u8>, document: &Document) {
 }
 
 fn write_past(out: &mut Vec<u8>, change: &PastChange) {
-    writer::array(out, 3);
+    writer::array(out, 4);
+    writer::unsigned(out, change.generation);
     writer::unsigned(out, change.fence);
     write_roster(out, &change.from);
     write_roster(out, &change.to);
@@ -102,6 +103,7 @@ fn write_past(out: &mut Vec<u8>, change: &PastChange) {
 
 /// A past change whose layouts are still lists of ordinals.
 struct ListedChange {
+    generation: u64,
     fence: u64,
     from: Listed,
     to: Listed,
@@ -110,17 +112,18 @@ struct ListedChange {
 impl ListedChange {
     fn read(reader: &mut Reader<'_>) -> Read<Self> {
         let mut items = Items::of(reader)?;
+        let generation = items.at("past")?.unsigned()?;
         let fence = items.at("past")?.unsigned()?;
         let from = Listed::read(items.at("past")?)?;
         let to = Listed::read(items.at("past")?)?;
         items.end()?;
-        Ok(Self { fence, from, to })
+        Ok(Self { generation, fence, from, to })
     }
 
     fn resolve(self, members: &[Member]) -> Read<PastChange> {
         let from = self.from.resolve("past", members)?;
         let to = self.to.resolve("past", members)?;
-        Ok(PastChange { fence: self.fence, from, to })
+        Ok(PastChange { generation: self.generation, fence: self.fence, from, to })
     }
 }
 
@@ -172,14 +175,6 @@ pub(crate) fn read_document(reader: &mut Reader<'_>) -> Read<Document> {
     };
     check_document(&document)?;
     Ok(document)
-}
-
-fn phase_name(phase: &Phase) -> &'static str {
-    match phase {
-        Phase::Stable => STABLE,
-        Phase::Joint(_) => JOINT,
-        Phase::Rescue(_) => RESCUE,
-    }
 }
 
 /// The phase of this name, with what belongs to it.

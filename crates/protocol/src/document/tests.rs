@@ -164,6 +164,7 @@ fn largest() -> Document {
         Roster { members: members.map(long).collect(), replication_factor: 7 }
     };
     let past = (0..MAX_PAST_CHANGES).map(|change| PastChange {
+        generation: 0,
         fence: u64::MAX - 100 + change as u64,
         from: layout(change),
         to: layout(change + 1),
@@ -227,6 +228,7 @@ fn any_document() -> impl Strategy<Value = Document> {
             let lost = gone.step_by(2).map(Ordinal).collect();
             let joint = Phase::Joint(Joint { next: roster(next), lost });
             let past = past.into_iter().map(|(fence, (from, to))| PastChange {
+                generation,
                 fence,
                 from: roster(1..=from),
                 to: roster(2..=to.max(2)),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use paravon_model::limits::MAX_SWIM_BYTES;
-use paravon_model::{ClusterMessage, OperationRefusal, Progress, Report};
+use paravon_model::{ClusterMessage, OperationRefusal, Ordinal, Progress, Report};
 
 use super::fields::{
     read_change, read_fence, read_hlc, read_ordinal, read_revision, write_fence, write_id,
@@ -81,7 +81,7 @@ fn write(out: &mut Vec<u8>, message: &ClusterMessage) {
             write_id(out, id.0);
             write_refusal(out, *refusal);
         }
-        ClusterMessage::Report(report) => write_report(out, report),
+        ClusterMessage::Report { member, report } => write_report(out, *member, report),
     }
 }
 
@@ -112,9 +112,10 @@ fn write_refusal(out: &mut Vec<u8>, refusal: Option<OperationRefusal>) {
     }
 }
 
-fn write_report(out: &mut Vec<u8>, report: &Report) {
+fn write_report(out: &mut Vec<u8>, member: Ordinal, report: &Report) {
     let Progress { partitions, complete, records, bytes } = report.progress;
-    write_tag(out, tag::REPORT, 7);
+    write_tag(out, tag::REPORT, 8);
+    write_ordinal(out, &member);
     write_fence(out, report.stored);
     let numbers = [partitions, complete, records, bytes, report.hints];
     numbers.iter().for_each(|&number| writer::unsigned(out, number));
@@ -158,7 +159,10 @@ pub(super) fn read(tag: u8, items: &mut Items<'_, '_>) -> Result<ClusterMessage,
             let refusal = read_refusal(items.at("refusal")?)?;
             ClusterMessage::Operated { id, refusal }
         }
-        _ => ClusterMessage::Report(read_report(items)?),
+        _ => {
+            let member = read_ordinal(items.at("member")?)?;
+            ClusterMessage::Report { member, report: read_report(items)? }
+        }
     })
 }
 

@@ -89,7 +89,7 @@ pub(crate) fn joint_document() -> Document {
         version: 9,
         fence: 6,
         phase: Phase::Joint(Joint { next, lost: vec![lost] }),
-        past: vec![PastChange { fence: 4, from: roster(1..=3), to: roster(1..=4) }],
+        past: vec![PastChange { generation: 0, fence: 4, from: roster(1..=3), to: roster(1..=4) }],
         council: vec![Ordinal(1), Ordinal(2), Ordinal(3)],
         next_ordinal: 6,
         operations: vec![
@@ -276,7 +276,7 @@ fn operation_samples() -> Vec<(&'static str, ClusterMessage)> {
         ("refused, a member is too far behind", refused(behind)),
         ("refused, too many wait", refused(OperationRefusal::TooManyWaiting)),
         ("refused, no majority", refused(OperationRefusal::NoMajority)),
-        ("report", ClusterMessage::Report(report)),
+        ("report", ClusterMessage::Report { member, report }),
     ]
 }
 

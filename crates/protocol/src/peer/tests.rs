@@ -419,7 +419,7 @@ proptest! {
         report in any_report(),
     ) {
         let operate = ClusterMessage::Operate { id: ChangeId(id), kind };
-        for message in [operate, ClusterMessage::Report(report)] {
+        for message in [operate, ClusterMessage::Report { member: Ordinal(7), report }] {
             let frame = PeerFrame::Cluster(message);
             prop_assert_eq!(round_trip(&frame), frame);
         }

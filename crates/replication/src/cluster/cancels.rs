@@ -60,6 +60,11 @@ impl Cancels {
         true
     }
 
+    /// Gives all of them up; the administrators who wait.
+    pub(super) fn give_up(&mut self) -> Vec<AdminToken> {
+        core::mem::take(&mut self.under_way).into_iter().filter_map(|cancel| cancel.token).collect()
+    }
+
     /// What is to be proposed.
     pub(super) fn change(&self) -> Option<Change> {
         self.under_way.first().map(|cancel| cancel.change.clone())

@@ -16,8 +16,8 @@ use paravon_model::limits::{
     MAX_COUNCIL, MAX_ENDED_OPERATIONS, MAX_MEMBERS, MAX_OPEN_OPERATIONS, MAX_PAST_CHANGES,
 };
 use paravon_model::{
-    ChangeId, Document, Joint, Member, Newcomer, NodeId, Operation, OperationKind, OperationState,
-    Ordinal, PastChange, Phase, Roster,
+    ChangeId, Document, Fence, Joint, Member, Newcomer, NodeId, Operation, OperationKind,
+    OperationState, Ordinal, PastChange, Phase, Roster,
 };
 
 use crate::mutants::{self, Mutant};
@@ -205,7 +205,8 @@ fn let_go(member: Ordinal, next: &mut Roster) -> bool {
 fn finish(document: &mut Document, fence: u64, stored: u64) -> bool {
     let Some(joint) = end_joint(document, fence) else { return false };
     let from = core::mem::replace(&mut document.current, joint.next.clone());
-    document.past.push(PastChange { fence, from, to: joint.next });
+    let generation = document.generation;
+    document.past.push(PastChange { generation, fence, from, to: joint.next });
     document.council = council_of(&document.current.members);
     for operation in &mut document.operations {
         if operation.state == OperationState::Running {
@@ -223,7 +224,8 @@ fn cancel(document: &mut Document, fence: u64, fate: Fate) -> bool {
     }
     let Some(joint) = end_joint(document, fence) else { return false };
     let from = document.current.clone();
-    document.past.push(PastChange { fence, from, to: joint.next });
+    let generation = document.generation;
+    document.past.push(PastChange { generation, fence, from, to: joint.next });
     if mutants::is(Mutant::AcceptorsOfBothSets) {
         document.council = council_of(&document.current.members);
     }
@@ -263,9 +265,13 @@ fn drop_waiting(document: &mut Document, dropped: &[ChangeId]) -> bool {
     has_changed
 }
 
-/// A change that every member has stored concerns nobody any more.
+/// A change that every member has stored concerns nobody any more. Zero where some member has reported
+/// nothing in this generation.
 fn forget_past(document: &mut Document, stored: u64) {
-    document.past.retain(|change| change.fence > stored);
+    if stored > 0 {
+        let stored = Fence { generation: document.generation, number: stored };
+        document.past.retain(|change| change.fence() > stored);
+    }
 }
 
 fn forget_ended(document: &mut Document) {

@@ -315,10 +315,12 @@ pub(super) fn is_same_line(a: &Document, b: &Document) -> bool {
 }
 
 /// Whether `later` is a rescue of the cluster of `document` in which this member is one of those that
-/// are left.
+/// are left. One that began from an earlier document than this is not taken over: it does not know of
+/// what was decided since.
 pub(super) fn is_rescue_of(document: &Document, later: &Document, member: Ordinal) -> bool {
     later.cluster_id == document.cluster_id
         && later.generation > document.generation
+        && later.version > document.version
         && later.member(member) == document.member(member)
         && later.member(member).is_some()
         && !later.given_up().contains(&member)

@@ -11,7 +11,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use paravon_model::{ChangeId, Document, Fence, Joint, Ordinal, Revision};
+use paravon_model::{ChangeId, Document, Fence, Joint, Ordinal, Phase, Revision};
 
 use super::change::{Change, Fate, lost_member, newcomer, waiting};
 use super::view::{View, may_miss};
@@ -199,7 +199,13 @@ impl Driver {
         let members = view.document.current.members.iter().map(|member| member.ordinal);
         let mut leavers = members
             .filter(|&member| joint.next.member(member).is_none() && !joint.lost.contains(&member));
-        are_down && others.len() <= may_miss(joint.next.copies()) && leavers.all(has_handed_over)
+        // Those that are complete and have died since would be a majority that decides nothing.
+        let can_go_on = view.has_live_majorities(view.document)
+            || matches!(view.document.phase, Phase::Rescue(_));
+        can_go_on
+            && are_down
+            && others.len() <= may_miss(joint.next.copies())
+            && leavers.all(has_handed_over)
     }
 }
 

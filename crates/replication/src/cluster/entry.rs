@@ -194,10 +194,12 @@ impl Cluster {
         self.outgoing.push(ClusterEffect::Notice(notice));
     }
 
-    /// Nothing will come of any wish to come in.
+    /// Nothing will come of any wish to come in, and of others' wishes not through this node.
     pub(super) fn shut_out(&mut self) {
         let tokens = self.joiner.waiting().into_iter();
         self.answer(tokens.map(|token| (token, Err(OperateFailure::ShutOut))));
+        let asked = [self.wishes.give_up(), self.cancels.give_up()].concat();
+        self.answer(asked.into_iter().map(|token| (token, Err(OperateFailure::TimedOut))));
     }
 
     pub(super) fn answer(&mut self, answers: impl IntoIterator<Item = Answer>) {

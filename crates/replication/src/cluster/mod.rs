@@ -270,7 +270,9 @@ impl Cluster {
             ClusterMessage::Operate { id, kind } => self.asked_to_operate(now, from, id, kind),
             ClusterMessage::Cancel { fence } => self.asked_to_cancel(now, from, fence),
             ClusterMessage::Operated { id, refusal } => self.operation_answered(id, refusal),
-            ClusterMessage::Report(report) => self.hear_report(now, from, report),
+            ClusterMessage::Report { member, report } => {
+                self.hear_report(now, from, member, report);
+            }
         }
     }
 

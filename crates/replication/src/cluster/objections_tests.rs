@@ -97,7 +97,12 @@ fn one_that_is_too_far_behind_is_named_unless_it_goes() {
     let mut document = document_of(&["a", "b", "c"]);
     let roster = document.current.clone();
     document.past = (0..u64::try_from(MAX_PAST).unwrap())
-        .map(|fence| PastChange { fence: fence + 10, from: roster.clone(), to: roster.clone() })
+        .map(|number| PastChange {
+            generation: 0,
+            fence: number + 10,
+            from: roster.clone(),
+            to: roster.clone(),
+        })
         .collect();
     let behind = Some(OperationRefusal::MemberTooFarBehind { member: Ordinal(3) });
     assert_eq!(told(&document, &[1, 2], &["a", "b", "d"], &join("d")), behind);

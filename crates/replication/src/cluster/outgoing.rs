@@ -1,8 +1,8 @@
 //! Durable before spoken: what the machine wants done leaves it only once the state that it rests on
 //! is on the disk. The one place that knows this rule, so that no other file can forget it.
 //!
-//! **Never:** lets a promise, a vote, a `MayFound`, a document, a layout, a report or an admission out before the state of its
-//! step is durable. Only what says nothing about that state goes at once.
+//! **Never:** lets a promise, a vote, a `MayFound`, a document, a layout, a report or an admission out
+//! before the state of its step is durable. Only what says nothing about that state goes at once.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;

@@ -78,7 +78,7 @@ impl Cluster {
         }
         whom.remove(&self.settings.node_id);
         for name in whom.iter().filter(|name| self.peers.is_linked(name)) {
-            self.outgoing.tell(name, ClusterMessage::Report(report));
+            self.outgoing.tell(name, ClusterMessage::Report { member: own, report });
         }
         self.drive(now);
     }
@@ -94,9 +94,11 @@ impl Cluster {
         }
     }
 
-    /// A member says how far it is.
-    pub(super) fn hear_report(&mut self, now: Now, from: &NodeId, report: Report) {
-        let Some(member) = self.ordinal_of(from) else { return };
+    /// A member says how far it is. What one that is replaced by its like says is not for that one.
+    pub(super) fn hear_report(&mut self, now: Now, from: &NodeId, member: Ordinal, report: Report) {
+        if self.ordinal_of(from) != Some(member) {
+            return;
+        }
         if self.reports.hear(member, report) {
             self.driver.look_now();
             self.drive(now);

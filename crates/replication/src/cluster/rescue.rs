@@ -1,5 +1,6 @@
-//! What an operator does when a majority of the council is lost for good: a document that nobody decided,
-//! of the next generation, in which the members that are left go on without the others.
+//! What an operator does when a majority of the council, or of the copies of some partitions, is lost for
+//! good: a document that nobody decided, of the next generation, in which the members that are left go on
+//! without the others.
 //!
 //! **Never:** done by the machine itself. Nobody but an operator knows that a silent member will not
 //! come back, and two rescues of one cluster make two clusters of it.
@@ -13,6 +14,11 @@ use paravon_model::{
 };
 
 use super::change::council_of;
+use super::view::may_miss;
+
+/// So many numbers are not given after a rescue: the lost may have decided about newcomers of whom no
+/// survivor knows.
+const SKIPPED_ORDINALS: u32 = 1024;
 
 /// Why there is no rescue; nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +30,7 @@ pub enum RescueRefusal {
         /// The name that was given.
         node_id: NodeId,
     },
-    /// A majority of the council survives: it can do without the others by itself.
+    /// A majority of the council survives, and of every set: it can do without the others by itself.
     CouncilIsThere {
         /// Members of the council that survive.
         survivors: usize,
@@ -85,8 +91,11 @@ pub fn rescue(
     };
     let council = before.council.len();
     let survivors = before.council.iter().filter(|&&member| survives(member)).count();
-    // A rescue under way waits for all that it left; nobody else can do without one of them.
-    if survivors > council / 2 && before.given_up().is_empty() {
+    let lost = roster.members.iter().filter(|member| !survives(member.ordinal)).count();
+    // So few are in no set a majority, and the council that is left can do without them. A rescue under
+    // way waits for all that it left: nobody else can do without one of them.
+    let can_be_removed = survivors > council / 2 && lost <= may_miss(roster.copies());
+    if can_be_removed && before.given_up().is_empty() {
         return Err(RescueRefusal::CouncilIsThere { survivors, council });
     }
     let (left, lost): (Vec<_>, Vec<_>) =
@@ -96,11 +105,13 @@ pub fn rescue(
     document.rescue_id = rescue_id;
     document.version += 1;
     if let Some(given_up) = before.joint() {
-        let change =
-            PastChange { fence: before.fence, from: roster.clone(), to: given_up.next.clone() };
-        document.past.push(change);
+        let (generation, fence) = (before.generation, before.fence);
+        let (from, to) = (roster.clone(), given_up.next.clone());
+        document.past.push(PastChange { generation, fence, from, to });
     }
     document.fence += 1;
+    // Documents that this survivor has missed may have given further numbers.
+    document.next_ordinal = document.next_ordinal.saturating_add(SKIPPED_ORDINALS);
     document.council = council_of(&left);
     for operation in &mut document.operations {
         if matches!(operation.state, OperationState::Pending | OperationState::Running) {

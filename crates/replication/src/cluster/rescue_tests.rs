@@ -1,7 +1,7 @@
 //! Tests of the document that a rescue writes.
 
 use super::*;
-use crate::cluster::worlds::{begun, document_of, name, newcomer};
+use crate::cluster::worlds::{begun, document_of, finished, name, newcomer};
 use alloc::sync::Arc;
 use paravon_model::{Document, OperationKind};
 
@@ -45,9 +45,14 @@ fn a_change_that_was_under_way_is_given_up() {
 fn nothing_is_rescued_that_can_help_itself() {
     let outside = ClusterState::new(name("a"));
     assert_eq!(rescue(&outside, &[], 1), Err(RescueRefusal::NoMember));
-    let there = [name("b"), name("e")];
-    let refusal = RescueRefusal::CouncilIsThere { survivors: 3, council: 5 };
+    let there = [name("b"), name("c"), name("e")];
+    let refusal = RescueRefusal::CouncilIsThere { survivors: 4, council: 5 };
     assert_eq!(rescue(&disk(five()), &there, 1), Err(refusal));
+    let fewer = &there[1..];
+    assert!(
+        rescue(&disk(five()), fewer, 1).is_ok(),
+        "two of three copies of some partitions are lost"
+    );
     let unknown = RescueRefusal::UnknownSurvivor { node_id: name("x") };
     assert_eq!(rescue(&disk(five()), &[name("x")], 1), Err(unknown));
 }
@@ -59,4 +64,23 @@ fn who_was_given_up_once_is_not_there_a_second_time() {
     let document = again.document.expect("it has one");
     let lost: Vec<u32> = document.given_up().iter().map(|member| member.0).collect();
     assert_eq!(lost, [2, 3, 4, 5]);
+}
+
+#[test]
+fn a_survivor_keeps_what_it_got_before_the_rescue() {
+    let before = finished(&begun(&five(), &[(9, OperationKind::Join(newcomer("f")))]));
+    assert_eq!(before.past.len(), 1, "a member was away and has stored nothing since");
+    let stored = before.fence();
+    let rescued =
+        rescue(&disk(before), &[name("d"), name("f")], 77).expect("three of six are lost");
+    let document = rescued.document.expect("it has one");
+    let layout = paravon_ring::Layout::of(document);
+    let sixth = layout.made_new(Ordinal(6), Some(stored));
+    let is_new = |partition| {
+        let sets = layout.sets(partition);
+        // Of what has no copy left there is one set.
+        sets.is_new(Ordinal(6)) || sets.next.is_none()
+    };
+    assert!(sixth.iter().copied().all(is_new), "only to what the rescue gives it");
+    assert!(sixth.len() < layout.made_new(Ordinal(6), None).len(), "it was new to more once");
 }

@@ -5,7 +5,7 @@
 use alloc::collections::BTreeSet;
 use core::time::Duration;
 
-use paravon_model::{Document, Member, NodeId, Ordinal};
+use paravon_model::{Document, Fence, Member, NodeId, Ordinal};
 
 use super::change::MAX_PAST;
 use super::reports::Reports;
@@ -58,7 +58,8 @@ impl View<'_> {
         let stays = self.document.members().filter(|member| !joint.lost.contains(&member.ordinal));
         let stays = stays.map(|member| member.ordinal);
         let (number, member) = self.reports.smallest_stored(self.document, stays)?;
-        let needed = after.past.iter().filter(|change| change.fence > number).count();
+        let stored = Fence { generation: after.generation, number };
+        let needed = after.past.iter().filter(|change| change.fence() > stored).count();
         (needed >= MAX_PAST).then_some(member)
     }
 }

@@ -117,6 +117,16 @@ impl Wishes {
         ended
     }
 
+    /// Gives all of them up; the administrators who wait.
+    pub(super) fn give_up(&mut self) -> Vec<AdminToken> {
+        let token = |wish: Wish| match wish.asker {
+            Asker::Operator(token) => Some(token),
+            Asker::Node(_) => None,
+        };
+        self.voted_on.clear();
+        core::mem::take(&mut self.waiting).into_iter().filter_map(token).collect()
+    }
+
     /// The change that makes them part of the document, once they have gathered.
     pub(super) fn change(&mut self, now: Duration) -> Option<Change> {
         self.is_gathering &= !self.waiting.is_empty() && now < self.gather_until;
