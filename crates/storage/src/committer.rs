@@ -19,12 +19,14 @@ pub(crate) struct Waiting {
     pub(crate) groups: Vec<Group>,
     /// The highest ceiling asked for.
     pub(crate) ceiling: Option<Hlc>,
+    /// The highest number of a barrier asked for.
+    pub(crate) barrier: Option<u64>,
 }
 
 impl Waiting {
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
-        self.groups.is_empty() && self.ceiling.is_none()
+        self.groups.is_empty() && self.ceiling.is_none() && self.barrier.is_none()
     }
 
     /// Everything that waits, leaving nothing.
@@ -55,7 +57,7 @@ impl Committer {
 
     /// Writes everything in `waiting` and syncs once; completions in the order of the groups.
     pub(crate) fn commit(&mut self, waiting: Waiting) -> Vec<Completion> {
-        let Waiting { groups, ceiling } = waiting;
+        let Waiting { groups, ceiling, barrier } = waiting;
         let mut results = Vec::with_capacity(groups.len());
         let mut ceiling_entry = Vec::new();
         if let Some(hlc) = ceiling {
@@ -75,18 +77,22 @@ impl Committer {
         }
         let must_sync = self.durability == Durability::Sync
             || ceiling.is_some()
+            || barrier.is_some()
             || groups.iter().any(|group| group.removes);
-        if must_sync && self.log.sync().is_err() {
+        let synced = if must_sync { self.sync().map(|_| ()) } else { Ok(()) };
+        if synced.is_err() {
             ceiling_result = Err(WriteError::ReadOnly);
             results.iter_mut().for_each(|result| *result = Err(WriteError::ReadOnly));
         }
-        let mut completions: Vec<Completion> = groups.iter().zip(results).map(synced).collect();
+        let mut completions: Vec<Completion> = groups.iter().zip(results).map(completion).collect();
         if let Some(hlc) = ceiling {
             if ceiling_result.is_ok() {
                 self.ceiling = self.ceiling.max(hlc);
             }
             completions.push(Completion::Ceiling { hlc, result: ceiling_result });
         }
+        // Last: whoever it tells has heard of the groups before it.
+        completions.extend(barrier.map(|number| Completion::Barrier { number, result: synced }));
         completions
     }
 
@@ -155,6 +161,11 @@ impl Committer {
         self.log.poison();
     }
 
+    /// When a write is acknowledged.
+    pub(crate) fn durability(&self) -> Durability {
+        self.durability
+    }
+
     /// Whether the log has failed.
     pub(crate) fn is_poisoned(&self) -> bool {
         self.log.is_poisoned()
@@ -197,6 +208,6 @@ impl Committer {
     }
 }
 
-fn synced((group, result): (&Group, Result<Position, WriteError>)) -> Completion {
+fn completion((group, result): (&Group, Result<Position, WriteError>)) -> Completion {
     Completion::Synced { shard: group.shard, group: group.number, result }
 }

@@ -399,7 +399,7 @@ impl Store for DiskStore {
             }
             Completion::Space { full, .. } => self.full = full,
             Completion::Broken { .. } => self.read_only = true,
-            Completion::Ceiling { .. } => {}
+            Completion::Ceiling { .. } | Completion::Barrier { .. } => {}
         }
     }
 

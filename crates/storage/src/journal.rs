@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use paravon_model::Hlc;
 
 use crate::committer::{Committer, Waiting};
+use crate::options::Durability;
 use crate::store::{Completion, Completions, Group};
 
 /// The node's log as the event loops see it. Cheap to clone.
@@ -23,6 +24,15 @@ pub struct Journal {
 enum Kind {
     Disk(Arc<Shared>),
     Memory(Arc<dyn Completions>),
+}
+
+/// Whether a barrier is to be waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Barrier {
+    /// Everything that was acknowledged is as durable as it can be. No completion comes.
+    Passed,
+    /// [`Completion::Barrier`] says when it is.
+    Awaited,
 }
 
 impl Journal {
@@ -42,7 +52,7 @@ impl Journal {
         if let Kind::Disk(shared) = &self.kind
             && !groups.is_empty()
         {
-            shared.queue(groups, None);
+            shared.queue(|waiting| waiting.groups.extend(groups));
             shared.wake.notify_one();
         }
     }
@@ -57,7 +67,7 @@ impl Journal {
         let mut own: Vec<u16> = groups.iter().map(Group::shard).collect();
         own.dedup();
         // Queued first, so that nothing of these shards that waits already is overtaken.
-        shared.queue(groups, None);
+        shared.queue(|waiting| waiting.groups.extend(groups));
         let Some(completions) = shared.try_commit() else {
             shared.wake.notify_one();
             return None;
@@ -84,12 +94,30 @@ impl Journal {
     pub fn raise_ceiling(&self, hlc: Hlc) {
         match &self.kind {
             Kind::Disk(shared) => {
-                shared.queue(Vec::new(), Some(hlc));
+                shared.queue(|waiting| waiting.ceiling = waiting.ceiling.max(Some(hlc)));
                 shared.wake.notify_one();
             }
             Kind::Memory(completions) => {
                 completions.deliver(vec![Completion::Ceiling { hlc, result: Ok(()) }]);
             }
+        }
+    }
+
+    /// Has everything synced that completed before this call, of any shard, whatever the durability of
+    /// writes: for those who say of the node what others rely on. Each call of a node gives a higher
+    /// `number`, and one completion may stand for several. A barrier that fails is the log's end: none
+    /// after it succeeds before a restart.
+    ///
+    /// Costs nothing where a write is acknowledged once it is synced.
+    #[must_use]
+    pub fn barrier(&self, number: u64) -> Barrier {
+        match &self.kind {
+            Kind::Disk(shared) if shared.durability != Durability::Sync => {
+                shared.queue(|waiting| waiting.barrier = waiting.barrier.max(Some(number)));
+                shared.wake.notify_one();
+                Barrier::Awaited
+            }
+            Kind::Disk(_) | Kind::Memory(_) => Barrier::Passed,
         }
     }
 }
@@ -100,6 +128,7 @@ pub(crate) struct Shared {
     wake: Condvar,
     baton: Mutex<Committer>,
     completions: Arc<dyn Completions>,
+    durability: Durability,
     pace: Pace,
 }
 
@@ -125,6 +154,7 @@ impl Shared {
         Self {
             waiting: Mutex::default(),
             wake: Condvar::new(),
+            durability: committer.durability(),
             baton: Mutex::new(committer),
             completions,
             pace: Pace::default(),
@@ -135,10 +165,8 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn queue(&self, mut groups: Vec<Group>, ceiling: Option<Hlc>) {
-        let mut queue = self.lock_queue();
-        queue.waiting.groups.append(&mut groups);
-        queue.waiting.ceiling = queue.waiting.ceiling.max(ceiling);
+    fn queue(&self, add: impl FnOnce(&mut Waiting)) {
+        add(&mut self.lock_queue().waiting);
     }
 
     /// The log and what goes with it. Held for a sync at the longest.

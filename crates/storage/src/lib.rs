@@ -59,7 +59,7 @@ pub use disk_store::DiskStore;
 pub use error::Error;
 pub use hint::{HintTotals, KeptHint};
 pub use host_disk::HostDisk;
-pub use journal::Journal;
+pub use journal::{Barrier, Journal};
 pub use memory_store::MemoryStore;
 pub use options::{Durability, Options};
 pub use page::PageLimit;

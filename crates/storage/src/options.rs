@@ -57,6 +57,6 @@ pub enum Durability {
     /// When the log has been synced.
     Sync,
     /// When the log has been written; it is synced this often. A crash of the machine, not of the
-    /// process, may lose that much. Ceilings are synced all the same.
+    /// process, may lose that much. Ceilings, removals and what a barrier covers are synced all the same.
     Interval(Duration),
 }

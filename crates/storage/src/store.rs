@@ -310,6 +310,14 @@ pub enum Completion {
         /// Why it is not durable.
         result: Result<(), WriteError>,
     },
+    /// Everything that the log had taken when a barrier was asked for is durable, or never will be.
+    /// See [`Journal::barrier`](crate::Journal::barrier).
+    Barrier {
+        /// The number that was given, or a higher one, which stands for it.
+        number: u64,
+        /// Why not all of it is durable. Only [`WriteError::ReadOnly`].
+        result: Result<(), WriteError>,
+    },
 }
 
 impl Completion {
@@ -322,7 +330,7 @@ impl Completion {
             | Self::Flush { shard }
             | Self::Broken { shard }
             | Self::Space { shard, .. } => Some(shard),
-            Self::Ceiling { .. } => None,
+            Self::Ceiling { .. } | Self::Barrier { .. } => None,
         }
     }
 }

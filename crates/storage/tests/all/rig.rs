@@ -40,6 +40,7 @@ pub(crate) struct Node {
     pub(crate) disk: CrashDisk,
     pub(crate) stepped: Stepped,
     pub(crate) ceilings: Vec<(Hlc, Result<(), WriteError>)>,
+    pub(crate) barriers: Vec<(u64, Result<(), WriteError>)>,
     inbox: Arc<Inbox>,
     ticket: u64,
 }
@@ -53,7 +54,8 @@ impl Node {
         let inbox = Arc::new(Inbox::default());
         let completions: Arc<dyn Completions> = Arc::clone(&inbox) as _;
         let stepped = Stepped::open(Arc::new(disk.clone()), options, completions)?;
-        Ok(Self { disk, stepped, ceilings: Vec::new(), inbox, ticket: 0 })
+        let (ceilings, barriers) = (Vec::new(), Vec::new());
+        Ok(Self { disk, stepped, ceilings, barriers, inbox, ticket: 0 })
     }
 
     pub(crate) fn new() -> Self {
@@ -155,6 +157,7 @@ impl Node {
         for completion in completions {
             match completion {
                 Completion::Ceiling { hlc, result } => self.ceilings.push((hlc, result)),
+                Completion::Barrier { number, result } => self.barriers.push((number, result)),
                 other => {
                     let shard = usize::from(other.shard().unwrap());
                     self.stepped.stores[shard].complete(other);

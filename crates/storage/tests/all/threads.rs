@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use paravon_model::{Hlc, Record};
 use paravon_storage::conformance::{key, record};
 use paravon_storage::{
-    Answer, Completion, Completions, Durability, Options, Refusal, Storage, Store,
+    Answer, Barrier, Completion, Completions, Durability, Options, Refusal, Storage, Store,
 };
 
 use crate::rig::small_options;
@@ -156,5 +156,17 @@ fn a_ceiling_is_synced_whatever_the_durability_and_kept() {
         assert_eq!(event_loop.wait(), [Completion::Ceiling { hlc, result: Ok(()) }]);
         drop(storage);
         assert_eq!(reopen(&options).recovered.ceiling, hlc);
+    }
+}
+
+#[test]
+fn the_log_thread_passes_barriers_without_waiting_for_the_interval() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path(), Durability::Interval(Duration::from_secs(3600)));
+    let event_loop = Arc::new(Loop::default());
+    let storage = Storage::open(&options, Arc::clone(&event_loop) as _).unwrap();
+    for number in 1..4 {
+        assert_eq!(storage.journal.barrier(number), Barrier::Awaited);
+        assert_eq!(event_loop.wait(), [Completion::Barrier { number, result: Ok(()) }]);
     }
 }
