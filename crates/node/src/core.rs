@@ -11,6 +11,9 @@ mod membership;
 mod peers;
 mod requests;
 mod steps;
+mod unsynced;
+#[cfg(test)]
+mod unsynced_tests;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
@@ -253,6 +256,7 @@ impl Core {
         for completion in completions {
             match completion {
                 Completion::Ceiling { hlc, result } => self.ceiling(now, hlc, result),
+                Completion::Barrier { number, result } => self.barrier(now, number, result),
                 Completion::Space { full: true, .. } => {
                     self.shared.note_write_trouble(WriteTrouble::DiskFull);
                 }

@@ -85,11 +85,15 @@ impl Inbox {
         self.filled.notify_one();
     }
 
+    /// Takes all messages that are there.
+    pub(crate) fn take(&self) -> Vec<Message> {
+        std::mem::take(&mut *self.messages.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Waits for messages and takes them all.
     pub(crate) async fn receive(&self) -> Vec<Message> {
         loop {
-            let messages =
-                std::mem::take(&mut *self.messages.lock().unwrap_or_else(PoisonError::into_inner));
+            let messages = self.take();
             if !messages.is_empty() {
                 return messages;
             }

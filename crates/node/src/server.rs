@@ -213,7 +213,7 @@ impl Server {
 }
 
 /// What the cluster machine is made with: the configuration, what the disk says, and chance.
-fn cluster_settings(
+pub(crate) fn cluster_settings(
     config: &Config,
     founding: Founding,
     address: paravon_model::Address,

@@ -18,6 +18,8 @@ mod load;
 mod paths;
 mod settings;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 mod value;
 

@@ -10,6 +10,7 @@ use paravon_transport::{Existing, TlsFiles};
 
 use super::keys::{KEYS, Kind};
 use super::paths::Places;
+use super::testing::sound;
 use super::{Address, Config, ConfigError, Durability, Engine, Host, Loaded, Problem, load};
 
 /// The file that is published with the program.
@@ -265,23 +266,6 @@ fn a_file_is_loaded_with_paths_from_its_own_folder() {
     std::fs::write(&file, TEMPLATE).unwrap();
     let config = Config::load(&file, []).unwrap().config;
     assert_eq!(config.server.tls.cafile, folder.path().join("ca/ca.crt"));
-}
-
-/// A folder with certificates and a configuration that [`Config::check`] finds nothing in.
-fn sound(folder: &Path) -> Config {
-    let now = SystemTime::now();
-    let ca = Authority::make(now).unwrap().write(&folder.join("ca"), Existing::Keep).unwrap();
-    let authority = Authority::read(&folder.join("ca")).unwrap();
-    let addresses = ["127.0.0.1".parse().unwrap()];
-    let server = Subject::Server { name: "node-1", dns: &[], addresses: &addresses };
-    let written = authority
-        .issue(server, now)
-        .unwrap()
-        .write(&folder.join("node-1"), Existing::Keep)
-        .unwrap();
-    let (certfile, keyfile, cafile) = (written.certificate, written.key, ca.certificate);
-    let tls = TlsFiles { certfile, keyfile, cafile, crlfile: None };
-    Config::new(NodeId::new("node-1").unwrap(), tls, folder.join("node-1/data"))
 }
 
 fn problems(config: &Config) -> Vec<Problem> {

@@ -14,14 +14,16 @@ use paravon_replication::cluster::{
     OperateDone, OperateMode, OperatorRequest,
 };
 use paravon_ring::Shift;
+use paravon_storage::{Barrier, WriteError};
 
 use super::Core;
+use super::unsynced::Unsynced;
 use crate::administration::{About, Answer, Question};
 use crate::inbox::{Asker, Message};
 use crate::placed::{Placed, Unplaced};
 use crate::plan::Plan;
 use crate::settling::Settling;
-use crate::shared::Standing;
+use crate::shared::{Standing, WriteTrouble};
 
 /// How often hints are counted while the layout changes.
 const HINTS_COUNTED: Duration = Duration::from_secs(1);
@@ -43,6 +45,8 @@ pub(crate) struct Membership {
     service: u64,
     /// How far the shards are with the layout.
     settling: Settling,
+    /// What the machine is to be told of them, once the log is synced.
+    unsynced: Unsynced,
     /// When hints were counted last.
     counted: Option<Duration>,
     /// Seeds that founding waits for.
@@ -59,6 +63,7 @@ impl Membership {
             unplanned: VecDeque::new(),
             service: 0,
             settling: Settling::new(shards),
+            unsynced: Unsynced::default(),
             counted: None,
             silent: Vec::new(),
         }
@@ -148,10 +153,31 @@ impl Core {
         }
     }
 
+    /// What the shards have ended and taken over counts once it is durable, also with `durability:
+    /// interval`: others rely on it when this node is gone (`EPOCH_FENCE`).
     fn tell_how_far(&mut self, now: Now, news: Option<ClusterEvent>) {
-        if let Some(event) = news {
+        let Some((event, membership)) = news.zip(self.membership.as_mut()) else { return };
+        let number = membership.unsynced.hold(event);
+        if self.shared.journal.barrier(number) == Barrier::Passed {
+            self.barrier(now, number, Ok(()));
+        }
+    }
+
+    /// The log has synced what came before this barrier, or never will.
+    pub(super) fn barrier(&mut self, now: Now, number: u64, result: Result<(), WriteError>) {
+        if result.is_err() {
+            self.shared.note_write_trouble(WriteTrouble::Failed);
+            if let Some(membership) = &mut self.membership {
+                membership.unsynced.forget();
+            }
+        }
+        while let Some(event) = self.next_synced(number) {
             self.step_cluster(now, event);
         }
+    }
+
+    fn next_synced(&mut self, number: u64) -> Option<ClusterEvent> {
+        self.membership.as_mut()?.unsynced.release(number)
     }
 
     /// An administrator of a loop wants something done to the members.
@@ -314,6 +340,7 @@ impl Core {
             membership.service += 1;
             membership.unplaced = None;
             membership.settling = Settling::new(self.shared.shards);
+            membership.unsynced.forget();
         }
         self.shared.inboxes.tell_all(|| Message::Withdraw);
     }
