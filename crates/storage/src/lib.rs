@@ -11,7 +11,8 @@
 //! checkpointer                  redb durable ──> node.state ──> old segments recycled
 //! ```
 //! The removal of a key goes the same way as a merge, in its order. Hints for replicas that could not
-//! be reached do too, in tables of their own (`HINT_NOT_LOST`).
+//! be reached do too, in tables of their own (`HINT_NOT_LOST`). With interval durability
+//! acknowledgements come before the sync; [`Journal::barrier`] is for what must not.
 //!
 //! **Architecture invariant:** a record is visible to [`Store::get`] only once the log holds it
 //! durably; nothing is retried after a failed sync; no bytes from the disk are believed without a
