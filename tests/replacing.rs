@@ -4,7 +4,7 @@
 use rmpv::Value;
 use serde_json::Value as Json;
 
-use crate::support::{Cluster, wait_until};
+use crate::support::{Cluster, Ran, wait_until};
 
 /// Stores keys through a node.
 fn fill(cluster: &Cluster, number: usize, keys: usize) {
@@ -165,6 +165,27 @@ fn a_change_that_cannot_end_is_cancelled_or_overtaken_and_what_waits_for_it_is_n
     cluster.admin(2, &["remove", "node-3", "--yes", "--wait"]).done();
     cluster.wait_until_members(1, &[1, 2]);
     has_all(&cluster, 1, 100);
+}
+
+#[test]
+fn who_waits_for_a_join_that_is_overtaken_waits_on() {
+    let mut cluster = Cluster::prepare_small(4);
+    cluster.bring_up(3);
+    fill(&cluster, 1, 100);
+    cluster.launch(4);
+    wait_until("it waits", || cluster.phase(4) == "waiting");
+    cluster.take(3).kill();
+    wait_until_dead(&cluster, 1, 3);
+    // It cannot end: what the dead member gives up cannot be handed over.
+    let mut join = cluster.admin_command(4, &["join", "--wait", "-o", "json"]);
+    let join = std::thread::spawn(move || Ran::of(&mut join));
+    wait_until("the join has begun", || cluster.phase(4) == "serving");
+    cluster.admin(1, &["remove", "node-3", "--yes", "--wait"]).done();
+    let joined = join.join().expect("no panic").done();
+    let joined: Json = serde_json::from_str(&joined).expect("JSON");
+    assert_eq!(joined["ordinal"], 5, "4 went with the change that was overtaken: {joined}");
+    cluster.wait_until_members(1, &[1, 2, 4]);
+    has_all(&cluster, 4, 100);
 }
 
 #[test]

@@ -129,6 +129,12 @@ impl Cluster {
 
     /// Runs `paractl` as `who` against the peer ports of these nodes.
     pub(crate) fn paractl(&self, who: &str, numbers: &[usize], arguments: &[&str]) -> Ran {
+        self.write_paraconf("paraconf.yaml", who, numbers);
+        self.folder.paractl(arguments)
+    }
+
+    /// Writes a configuration with which `paractl` talks to the peer ports of these nodes as `who`.
+    fn write_paraconf(&self, file: &str, who: &str, numbers: &[usize]) {
         let addresses: Vec<String> =
             numbers.iter().map(|&number| format!("'{}'", self.peer_address(number))).collect();
         let yaml = format!(
@@ -136,13 +142,18 @@ impl Cluster {
              tls:\n      ca: ca/ca.crt\n      cert: {who}/client.crt\n      key: {who}/client.key\n",
             addresses.join(", ")
         );
-        self.folder.write("paraconf.yaml", yaml);
-        self.folder.paractl(arguments)
+        self.folder.write(file, yaml);
     }
 
     /// Runs `paractl admin` as an administrator against the peer port of a node.
     pub(crate) fn admin(&self, number: usize, arguments: &[&str]) -> Ran {
         self.paractl("admin", &[number], &[&["admin"], arguments].concat())
+    }
+
+    /// The same as a command, to be run while others are.
+    pub(crate) fn admin_command(&self, number: usize, arguments: &[&str]) -> Command {
+        self.write_paraconf("aside.yaml", "admin", &[number]);
+        self.folder.paractl_with("aside.yaml", &[&["admin"], arguments].concat())
     }
 
     /// The members as a node sees them, those that join or leave apart; none where a change is under way.

@@ -114,9 +114,14 @@ impl Folder {
 
     /// `paractl` with these arguments and this folder's configuration.
     pub(crate) fn paractl_command(&self, arguments: &[&str]) -> Command {
+        self.paractl_with("paraconf.yaml", arguments)
+    }
+
+    /// `paractl` with these arguments and a configuration of its own.
+    pub(crate) fn paractl_with(&self, paraconf: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary("paractl"));
         command.current_dir(self.folder.path()).env("HOME", self.folder.path());
-        command.args(["--paraconf", "paraconf.yaml"]).args(arguments);
+        command.args(["--paraconf", paraconf]).args(arguments);
         command
     }
 

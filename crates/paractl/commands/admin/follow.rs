@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use paravon_client::{ChangeId, Client, ClientError, OperationStatus};
+use paravon_client::{ChangeId, Client, ClientError, MemberStatus, OperationStatus};
 use tokio::time::{Instant, sleep};
 
 use super::progress::{Done, Progress};
@@ -34,36 +34,53 @@ pub(super) async fn until_done(client: &Client, id: ChangeId) -> Result<Operatio
     }
 }
 
-/// Follows a node that has come in, until it has taken over all that it is to store.
+/// Follows a node that has come in, until it has taken over all that it is to store. Its number then:
+/// where the change that it came with was overtaken, it comes in once more, under another one.
 ///
 /// # Errors
 /// It was put out again, it makes no progress, or it does not answer any more.
-pub(super) async fn until_settled_in(client: &Client) -> Result<(), Error> {
+pub(super) async fn until_settled_in(client: &Client) -> Result<u32, Error> {
     let mut follower = Follower::new();
     loop {
         match client.cluster_status().await {
-            Ok(status) => {
-                let own = status.members.iter().find(|member| member.state == "self");
-                let Some(own) = own else {
-                    return Err(Error::Cancelled { what: "the join".to_owned() });
-                };
-                if !own.joining {
-                    return Ok(());
+            Ok(status) => match status.members.iter().find(|member| member.state == "self") {
+                Some(own) if !own.joining => return Ok(own.ordinal),
+                Some(own) => {
+                    let what = format!("the join of {}", own.node_id);
+                    follower.saw(&taken_over(own, status.fence), &what)?;
                 }
-                let report = own.report.clone().unwrap_or_default();
-                // What it did under an earlier change does not count.
-                let counts = report.stored == status.fence;
-                let done = Done {
-                    state: "running".to_owned(),
-                    partitions: if counts { report.partitions } else { 0 },
-                    complete: if counts { report.complete } else { 0 },
-                    ..Done::default()
-                };
-                follower.saw(&done, &format!("the join of {}", own.node_id))?;
-            }
+                None => match client.node_status().await {
+                    Ok(node) if is_out(&node.cluster_phase) => {
+                        return Err(Error::Cancelled { what: "the join".to_owned() });
+                    }
+                    Ok(node) => {
+                        let state = "overtaken, waits for its turn".to_owned();
+                        let done = Done { state, ..Done::default() };
+                        follower.saw(&done, &format!("the join of {}", node.node_id))?;
+                    }
+                    Err(error) => follower.failed(error)?,
+                },
+            },
             Err(error) => follower.failed(error)?,
         }
         sleep(PAUSE).await;
+    }
+}
+
+/// Whether a node that is no member does not come back by itself, by the phase that it tells. One whose
+/// join was overtaken by a later change asks for it again: it is `joining`, and soon a member.
+fn is_out(cluster_phase: &str) -> bool {
+    matches!(cluster_phase, "waiting" | "leaving" | "not_member" | "old_disk")
+}
+
+/// How far a node is that comes in. What it did under an earlier change does not count.
+fn taken_over(own: &MemberStatus, fence: u64) -> Done {
+    let report = own.report.clone().filter(|report| report.stored == fence).unwrap_or_default();
+    Done {
+        state: "running".to_owned(),
+        partitions: report.partitions,
+        complete: report.complete,
+        ..Done::default()
     }
 }
 
@@ -119,5 +136,18 @@ impl Follower {
 impl Drop for Follower {
     fn drop(&mut self) {
         self.progress.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_node_that_does_not_ask_again_is_out() {
+        let out = ["waiting", "leaving", "not_member", "old_disk"].map(is_out);
+        assert_eq!(out, [true; 4]);
+        let comes_back = ["joining", "starting", "serving", ""].map(is_out);
+        assert_eq!(comes_back, [false; 4]);
     }
 }

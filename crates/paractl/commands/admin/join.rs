@@ -90,10 +90,10 @@ async fn one(change: &MemberChange, args: ChangeArgs, client: &Client) -> Result
         return Ok(Came::Planned(Box::new(client.plan(change).await?)));
     }
     let ordinal = if args.wait {
-        let ordinal = until_joined(change, client).await?;
-        follow::until_settled_in(client).await?;
+        until_joined(change, client).await?;
+        let ordinal = follow::until_settled_in(client).await?;
         wait::until_settled(client, Members::Alive, PATIENCE).await?;
-        ordinal
+        Some(ordinal)
     } else {
         client.change(change).await?.ordinal
     };
@@ -107,7 +107,7 @@ async fn one(change: &MemberChange, args: ChangeArgs, client: &Client) -> Result
 
 /// Joins a node that may not be up yet. A join that was asked for and not answered is looked up before it is
 /// asked for again.
-async fn until_joined(change: &MemberChange, client: &Client) -> Result<Option<u32>, Error> {
+async fn until_joined(change: &MemberChange, client: &Client) -> Result<(), Error> {
     let deadline = Instant::now() + PATIENCE;
     let mut may_have_joined = false;
     loop {
@@ -115,10 +115,10 @@ async fn until_joined(change: &MemberChange, client: &Client) -> Result<Option<u
             && let Ok(status) = client.node_status().await
             && status.ordinal > 0
         {
-            return Ok(Some(status.ordinal));
+            return Ok(());
         }
         let error = match client.change(change).await {
-            Ok(joined) => return Ok(joined.ordinal),
+            Ok(_) => return Ok(()),
             Err(error) => error,
         };
         may_have_joined |= error.outcome() == Outcome::Unknown;

@@ -144,6 +144,16 @@ impl Joiner {
         self.asks == Asks::ByItself || self.wishes.iter().any(|wish| wish.mode == OperateMode::Do)
     }
 
+    /// Whether its operation waits or is under way in the latest document that it was told: it comes in
+    /// without being asked once more. So does a node that was a member by a change that was overtaken.
+    pub(super) fn is_awaited(&self) -> bool {
+        let asked = self.change.filter(|_| !self.is_spent).zip(self.seen.as_ref());
+        let operation = asked.and_then(|(change, document)| document.operation(change));
+        operation.is_some_and(|operation| {
+            matches!(operation.state, OperationState::Pending | OperationState::Running)
+        })
+    }
+
     /// An administrator wants it to come in.
     pub(super) fn wish(
         &mut self,

@@ -82,6 +82,22 @@ fn only_its_own_operation_gives_it_a_number() {
 }
 
 #[test]
+fn one_whose_change_was_overtaken_is_awaited_and_one_given_up_is_not() {
+    let settings = settings_of("x", &["a"]);
+    let joint = begun(&document_of(&["a"]), &[(5, join("x"))]);
+    let is_awaited = |fate: Fate| {
+        let cancel = Change::Cancel { fence: joint.fence, fate };
+        let after = cancel.successor(&joint).expect("it is under way");
+        let mut joiner = Joiner::again(&settings, ChangeId(5), Vec::new(), None);
+        assert!(!joiner.is_awaited(), "nothing is known");
+        joiner.sees(&Arc::new(after));
+        joiner.is_awaited()
+    };
+    assert!(is_awaited(Fate::Overtaken));
+    assert!(!is_awaited(Fate::GivenUp));
+}
+
+#[test]
 fn one_that_replaces_its_like_takes_the_new_number_and_never_the_old_one() {
     let settings = settings_of("b", &["a"]);
     let replace = OperationKind::Replace { member: Ordinal(2), by: new_node("b") };

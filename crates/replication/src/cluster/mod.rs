@@ -436,7 +436,9 @@ impl Cluster {
 
     fn phase(&self) -> ClusterPhase {
         match self.service {
-            Service::Outside if self.joiner.is_under_way() => ClusterPhase::Joining,
+            Service::Outside if self.joiner.is_under_way() || self.joiner.is_awaited() => {
+                ClusterPhase::Joining
+            }
             Service::Outside if self.may_found() => ClusterPhase::Founding,
             Service::Outside => ClusterPhase::Waiting,
             Service::Starting => ClusterPhase::Starting,

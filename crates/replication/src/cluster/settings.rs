@@ -54,7 +54,7 @@ pub enum ClusterPhase {
     Founding,
     /// It has no document and waits for a join.
     Waiting,
-    /// It has no document and has asked to be taken in.
+    /// It has no document and has asked to be taken in, or its operation waits for its turn.
     Joining,
     /// It is a member, and waits until a majority of the members has taken its hello.
     Starting,
