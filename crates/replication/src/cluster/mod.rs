@@ -69,7 +69,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use paravon_model::{
-    Address, ClusterMessage, ClusterState, Document, Fence, Hlc, Member, NodeId, Ordinal,
+    Address, ChangeId, ClusterMessage, ClusterState, Document, Fence, Hlc, Member, NodeId, Ordinal,
     PeerHello, Progress, VoteSlot,
 };
 
@@ -97,6 +97,8 @@ pub struct Cluster {
     /// Its number; with it comes a part in the council.
     ordinal: Option<Ordinal>,
     council: Option<Council>,
+    /// The operation that has brought it, while that may still be undone.
+    came_by: Option<ChangeId>,
     founding: Founding,
     joiner: Joiner,
     wishes: Wishes,
@@ -161,11 +163,14 @@ impl Cluster {
             FailureDetector::new(now.monotonic, ordinal, settings.start, random.branch())
         });
         let ordinal = state.ordinal.filter(|_| council.is_some());
+        let came_by = state.document.as_ref().zip(ordinal);
+        let came_by = came_by.and_then(|(document, own)| membership::brought_by(document, own));
         let mut cluster = Self {
             random,
             service: first_service(&state),
             ordinal,
             council,
+            came_by,
             founding: Founding::new(now.monotonic, state.waits_for.clone()),
             joiner: Joiner::new(&settings, state.joining),
             wishes: Wishes::default(),

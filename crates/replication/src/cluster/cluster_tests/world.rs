@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use paravon_model::{
-    Address, ClusterId, ClusterState, Document, Fence, NodeId, PeerHello, Progress, Revision,
+    Address, ClusterId, ClusterMessage, ClusterState, Document, Fence, NodeId, PeerHello, Progress,
+    Revision,
 };
 
 use crate::clock::Permit;
@@ -245,6 +246,25 @@ impl World {
                 }
             }
         }
+    }
+
+    /// As [`run_until`](Self::run_until), while these messages to a node are lost.
+    pub(super) fn run_without(
+        &mut self,
+        is_lost: impl Fn(&NodeId, &ClusterMessage) -> bool,
+        what: &str,
+        holds: impl Fn(&Self) -> bool,
+    ) {
+        for _ in 0..20_000 {
+            if holds(self) {
+                return;
+            }
+            self.run(STEP);
+            self.under_way.retain(|(_, to, event)| {
+                !matches!(event, ClusterEvent::Told { message, .. } if is_lost(to, message))
+            });
+        }
+        panic!("never: {what}");
     }
 
     pub(super) fn run_seconds(&mut self, seconds: u64) {
