@@ -195,6 +195,13 @@ fn refused(why: OperationRefusal, own: &NodeId, document: Option<&Document>) -> 
             Code::QuorumUnavailable,
             "too many members are down for this: bring them up, or remove them first".to_owned(),
         ),
+        OperationRefusal::CurrentHasNoMajority => (
+            Code::QuorumUnavailable,
+            "too many copies of some partitions are on members that are down, so nobody can take over \
+             what was acknowledged there: bring members up until a majority of every partition's copies \
+             is; if they are lost for good, run `paravon rescue` on one that is left"
+                .to_owned(),
+        ),
         OperationRefusal::MemberTooFarBehind { member } => (
             Code::QuorumUnavailable,
             format!(

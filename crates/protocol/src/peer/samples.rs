@@ -276,6 +276,7 @@ fn operation_samples() -> Vec<(&'static str, ClusterMessage)> {
         ("refused, a member is too far behind", refused(behind)),
         ("refused, too many wait", refused(OperationRefusal::TooManyWaiting)),
         ("refused, no majority", refused(OperationRefusal::NoMajority)),
+        ("refused, current has no majority", refused(OperationRefusal::CurrentHasNoMajority)),
         ("report", ClusterMessage::Report { member, report }),
     ]
 }
