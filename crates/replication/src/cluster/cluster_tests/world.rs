@@ -34,7 +34,7 @@ pub(super) struct World {
     /// From whom to whom messages can be told.
     pub(super) links: BTreeSet<(NodeId, NodeId)>,
     /// Every document that was ever given to a disk.
-    pub(super) documents: BTreeMap<(ClusterId, Revision), Document>,
+    pub(super) documents: BTreeMap<(ClusterId, u128, Revision), Document>,
 }
 
 pub(super) struct Node {
@@ -154,13 +154,16 @@ impl World {
         self.under_way.retain(|(_, to, event)| {
             *to != who && !matches!(event, ClusterEvent::Told { from, .. } if *from == who)
         });
+        self.unlink(&who);
+    }
+
+    /// All links from and to a node end.
+    fn unlink(&mut self, who: &NodeId) {
         let gone: Vec<_> =
-            self.links.iter().filter(|(from, to)| *from == who || *to == who).cloned().collect();
+            self.links.iter().filter(|(from, to)| from == who || to == who).cloned().collect();
         for (from, to) in gone {
             self.links.remove(&(from.clone(), to.clone()));
-            if from != who {
-                self.step(&from, ClusterEvent::Unlinked { peer: to });
-            }
+            self.step(&from, ClusterEvent::Unlinked { peer: to });
         }
     }
 
@@ -192,7 +195,7 @@ impl World {
             }
             ClusterEffect::Persist { number, state } => {
                 if let Some(document) = &state.document {
-                    let key = (document.cluster_id, document.revision());
+                    let key = (document.cluster_id, document.rescue_id, document.revision());
                     let first = self.documents.entry(key).or_insert_with(|| (**document).clone());
                     assert_eq!(*first, **document, "LAYOUT_AGREES");
                 }
@@ -218,6 +221,7 @@ impl World {
             ClusterEffect::Clock { permit } => node.permit = Some(permit),
             ClusterEffect::Admin { token, answer } => node.answers.push((token, answer)),
             ClusterEffect::Notice(notice) => node.notices.push(notice),
+            ClusterEffect::GreetAgain => self.unlink(who),
             ClusterEffect::Alive { .. } | ClusterEffect::Dead { .. } => {}
         }
     }
@@ -395,7 +399,7 @@ impl World {
     }
 
     pub(super) fn clusters(&self) -> usize {
-        self.documents.keys().map(|(cluster_id, _)| *cluster_id).collect::<BTreeSet<_>>().len()
+        self.documents.keys().map(|(cluster_id, ..)| *cluster_id).collect::<BTreeSet<_>>().len()
     }
 }
 
