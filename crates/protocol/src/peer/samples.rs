@@ -175,6 +175,7 @@ fn replica_samples() -> Vec<(&'static str, PeerFrame)> {
         ("found a tombstone", found(Ok(Some(record(None, Body::Tombstone))))),
         ("found a damaged record", found(Err(Failure::Damaged { outcome: Outcome::Refused }))),
         ("stale layout", reply(stale)),
+        ("stale fence", reply(ReplicaReply::StaleFence { known })),
         ("later layout", reply(ReplicaReply::LaterLayout { known })),
     ]
 }
