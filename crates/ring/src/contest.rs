@@ -16,7 +16,7 @@ use crate::tickets::{Contender, PartitionKey};
 const ROWS: usize = 256;
 
 /// Everything that decides the replica sets.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Contest {
     seed: u64,
     shift: Shift,

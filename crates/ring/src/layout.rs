@@ -87,7 +87,7 @@ impl Layout {
         let next = document.joint().map(|joint| current.after(&joint.next, seed, shift));
         let current = match document.given_up() {
             [] => current,
-            given_up => Arc::new(Table::of(&document.current, seed, shift).without(given_up)),
+            given_up => Arc::new(current.without(given_up)),
         };
         Self { document, shift, current, next }
     }

@@ -11,7 +11,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use paravon_model::{ChangeId, Document, Fence, Joint, Ordinal, Phase, Revision};
+use paravon_model::{ChangeId, Document, Fence, Joint, Ordinal, Revision};
 
 use super::change::{Change, Fate, lost_member, newcomer, waiting};
 use super::view::{View, may_miss};
@@ -200,8 +200,8 @@ impl Driver {
         let mut leavers = members
             .filter(|&member| joint.next.member(member).is_none() && !joint.lost.contains(&member));
         // Those that are complete and have died since would be a majority that decides nothing.
-        let can_go_on = view.has_live_majorities(view.document)
-            || matches!(view.document.phase, Phase::Rescue(_));
+        let can_go_on = !view.document.phase.ends_with_live_majorities()
+            || view.has_live_majorities(view.document);
         can_go_on
             && are_down
             && others.len() <= may_miss(joint.next.copies())

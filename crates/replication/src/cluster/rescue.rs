@@ -11,6 +11,7 @@ use core::fmt;
 
 use paravon_model::{
     ClusterState, Joint, NodeId, OperationState, Ordinal, PastChange, Phase, Roster, VoteSlot,
+    majority,
 };
 
 use super::change::council_of;
@@ -113,7 +114,7 @@ pub fn rescue(
     let lost = roster.members.iter().filter(|member| !survives(member.ordinal)).count();
     // So few are in no set a majority, and the council that is left can do without them. A rescue under
     // way waits for all that it left: nobody else can do without one of them.
-    let can_be_removed = survivors > council / 2 && lost <= may_miss(roster.copies());
+    let can_be_removed = survivors >= majority(council) && lost <= may_miss(roster.copies());
     if can_be_removed && before.given_up().is_empty() {
         return Err(RescueRefusal::CouncilIsThere { survivors, council });
     }

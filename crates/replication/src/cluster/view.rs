@@ -6,7 +6,7 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use paravon_model::{Document, Fence, Member, NodeId, Ordinal, Roster};
+use paravon_model::{Document, Fence, Member, NodeId, Ordinal, Roster, majority};
 use paravon_ring::are_in_one_set;
 
 use super::change::MAX_PAST;
@@ -52,7 +52,7 @@ impl View<'_> {
     pub(super) fn lacks_sources(&self, roster: &Roster, lost: &[Ordinal]) -> bool {
         let is_gone = |member: &&Member| !self.is_there(member) || lost.contains(&member.ordinal);
         let gone: Vec<Ordinal> = roster.members.iter().filter(is_gone).map(|m| m.ordinal).collect();
-        let too_many = roster.copies() / 2 + 1;
+        let too_many = majority(roster.copies());
         gone.len() >= too_many && are_in_one_set(self.document, roster, &gone, too_many)
     }
 
@@ -83,5 +83,5 @@ impl View<'_> {
 
 /// How many of a set of so many copies may be missing while the rest is a majority.
 pub(super) fn may_miss(copies: usize) -> usize {
-    copies.saturating_sub(1) / 2
+    copies.saturating_sub(majority(copies))
 }
