@@ -44,6 +44,10 @@ fn print(report: &RescueReport) {
     };
     println!("survivors: {}", names(&report.survivors));
     println!("lost for good: {}", names(&report.lost));
+    if !report.newcomers.is_empty() {
+        let newcomers = names(&report.newcomers);
+        println!("not taken in, because the change that was under way is given up: {newcomers}");
+    }
     println!("partitions that have lost a majority of their copies: {}", ranges(&report.minority));
     println!("partitions that have lost every copy: {}", ranges(&report.gone));
 }

@@ -133,6 +133,9 @@ pub enum OperationRefusal {
     BadFactor,
     /// Sets of the layout to come would lack a live majority.
     NextHasNoMajority,
+    /// Partitions have lost a majority of their copies with the members that are down or to be done
+    /// without: nobody could take over what was acknowledged there.
+    CurrentHasNoMajority,
     /// A member has been away for so many changes that no more are begun: remove or replace it.
     MemberTooFarBehind {
         /// Its number.

@@ -28,11 +28,17 @@ impl Consistency {
     pub fn needed(self, replicas: usize) -> usize {
         match self {
             Self::One => 1,
-            Self::Quorum => replicas / 2 + 1,
+            Self::Quorum => majority(replicas),
             Self::All => replicas,
             Self::Count(count) => usize::from(count),
         }
     }
+}
+
+/// The smallest number of which any two groups among so many share one.
+#[must_use]
+pub const fn majority(count: usize) -> usize {
+    count / 2 + 1
 }
 
 #[cfg(test)]

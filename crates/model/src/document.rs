@@ -110,6 +110,27 @@ impl Phase {
             Self::Rescue(_) => "rescue",
         }
     }
+
+    /// Whether the change can be cancelled. There is no way back from a rescue: the layout before it has
+    /// lost its majorities.
+    #[must_use]
+    pub fn can_be_cancelled(&self) -> bool {
+        matches!(self, Self::Joint(_))
+    }
+
+    /// Whether the change ends only while every set of the layout to come has a majority that is up. A
+    /// rescue has no other layout to go on with meanwhile.
+    #[must_use]
+    pub fn ends_with_live_majorities(&self) -> bool {
+        !matches!(self, Self::Rescue(_))
+    }
+
+    /// Whether a majority of a current set is enough to take a partition over from. After a rescue any
+    /// copy that is left may be the only one.
+    #[must_use]
+    pub fn majorities_hold_all(&self) -> bool {
+        !matches!(self, Self::Rescue(_))
+    }
 }
 
 /// The layout that is to come.
@@ -291,6 +312,25 @@ impl Document {
     #[must_use]
     pub fn member_named(&self, node_id: &NodeId) -> Option<&Member> {
         self.members().filter(|member| member.node_id == *node_id).last()
+    }
+
+    /// The name that goes with this number, as long as any layout of the document has it.
+    #[must_use]
+    pub fn name_of(&self, ordinal: Ordinal) -> Option<&NodeId> {
+        let in_past = || {
+            let mut past = self.past.iter().rev();
+            past.find_map(|change| {
+                change.to.member(ordinal).or_else(|| change.from.member(ordinal))
+            })
+        };
+        self.member(ordinal).or_else(in_past).map(|member| &member.node_id)
+    }
+
+    /// Members of the current layout that are left: all, but for those whose copies are given up. A
+    /// majority of the others decides nothing any more.
+    pub fn left(&self) -> impl Iterator<Item = &Member> {
+        let given_up = self.given_up();
+        self.current.members.iter().filter(|member| !given_up.contains(&member.ordinal))
     }
 
     /// Whether this member is there only until the change under way has ended.

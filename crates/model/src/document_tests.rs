@@ -52,6 +52,35 @@ fn while_joint_all_of_both_layouts_are_members_and_a_name_means_the_newest() {
 }
 
 #[test]
+fn a_rescue_goes_on_with_what_is_left_and_has_no_way_back() {
+    let mut document = replacing();
+    assert_eq!(document.left().count(), 3);
+    let rules = |phase: &Phase| {
+        [phase.can_be_cancelled(), phase.ends_with_live_majorities(), phase.majorities_hold_all()]
+    };
+    assert_eq!(rules(&document.phase), [true; 3]);
+    let Phase::Joint(joint) = core::mem::take(&mut document.phase) else { panic!("it is joint") };
+    assert_eq!(rules(&document.phase), [false, true, true], "nothing is under way");
+    document.phase = Phase::Rescue(joint);
+    assert_eq!(rules(&document.phase), [false; 3]);
+    let left: Vec<u32> = document.left().map(|member| member.ordinal.0).collect();
+    assert_eq!(left, [1, 3]);
+}
+
+#[test]
+fn one_that_has_left_keeps_its_name_while_a_layout_has_it() {
+    let mut document = replacing();
+    let name = |document: &Document, ordinal| {
+        document.name_of(Ordinal(ordinal)).map(|name| name.to_string())
+    };
+    assert_eq!(name(&document, 4).as_deref(), Some("b"));
+    assert_eq!(name(&document, 9), None);
+    let (from, to) = (roster(&[(9, "z")]), roster(&[(1, "a")]));
+    document.past.push(PastChange { generation: 0, fence: 2, from, to });
+    assert_eq!(name(&document, 9).as_deref(), Some("z"));
+}
+
+#[test]
 fn sets_are_as_large_as_there_are_members() {
     assert_eq!(roster(&[(1, "a"), (2, "b")]).copies(), 2);
     let five = roster(&[(1, "a"), (2, "b"), (3, "c"), (4, "d"), (5, "e")]);

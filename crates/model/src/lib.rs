@@ -29,7 +29,7 @@ pub use cluster::{
     Accepted, Ballot, ClusterMessage, ClusterState, CouncilMessage, Membership, OperationRefusal,
     PeerHello, Progress, RememberedDisk, Report, VoteSlot,
 };
-pub use consistency::Consistency;
+pub use consistency::{Consistency, majority};
 pub use document::{
     ChangeId, ClusterId, Document, Fence, Joint, Newcomer, Operation, OperationKind,
     OperationState, PastChange, Phase, Revision, Roster,

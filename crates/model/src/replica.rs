@@ -153,6 +153,11 @@ pub enum ReplicaReply {
         /// Its document.
         document: Arc<Document>,
     },
+    /// Nothing was done: the replica knows a later layout, whose document it has told just now.
+    StaleFence {
+        /// The fence of that document.
+        known: Fence,
+    },
     /// Nothing was done: the replica has stored an earlier layout only. It must be told the document
     /// first, or is about to have stored it.
     LaterLayout {

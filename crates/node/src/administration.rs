@@ -105,17 +105,8 @@ impl Answer {
 
 /// The name of a member, also of one that has left, as far as the document knows.
 pub(crate) fn name_of(document: Option<&Document>, ordinal: Ordinal) -> String {
-    let past = |document: &'_ Document| {
-        let rosters = document.past.iter().rev().flat_map(|change| [&change.to, &change.from]);
-        let mut members = rosters.filter_map(|roster| roster.member(ordinal));
-        members.next().map(|member| member.node_id.to_string())
-    };
-    let present = |document: &Document| {
-        let member = document.member(ordinal)?;
-        Some(member.node_id.to_string())
-    };
-    let named = document.and_then(|document| present(document).or_else(|| past(document)));
-    named.unwrap_or_else(|| format!("number {ordinal}"))
+    let named = document.and_then(|document| document.name_of(ordinal));
+    named.map_or_else(|| format!("number {ordinal}"), ToString::to_string)
 }
 
 fn refusal(failure: &OperateFailure, own: &NodeId, document: Option<&Document>) -> Refusal {
@@ -194,6 +185,13 @@ fn refused(why: OperationRefusal, own: &NodeId, document: Option<&Document>) -> 
         OperationRefusal::NextHasNoMajority => (
             Code::QuorumUnavailable,
             "too many members are down for this: bring them up, or remove them first".to_owned(),
+        ),
+        OperationRefusal::CurrentHasNoMajority => (
+            Code::QuorumUnavailable,
+            "too many copies of some partitions are on members that are down, so nobody can take over \
+             what was acknowledged there: bring members up until a majority of every partition's copies \
+             is; if they are lost for good, run `paravon rescue` on one that is left"
+                .to_owned(),
         ),
         OperationRefusal::MemberTooFarBehind { member } => (
             Code::QuorumUnavailable,

@@ -30,7 +30,7 @@ use slab::Slab;
 
 use crate::asked::Asked;
 use crate::failure;
-use crate::inbox::Message;
+use crate::inbox::{Greeting, Message};
 use crate::links::Links;
 use crate::outbox::Correlation;
 use crate::placed::Placed;
@@ -68,6 +68,8 @@ pub(crate) struct Core {
     /// What peers have asked.
     asked: Asked,
     links: Links,
+    /// Connections with nodes that were admitted earlier than this are closed.
+    greeting: Greeting,
     /// Connections that wait for the cluster machine.
     admitting: Slab<Admitting>,
     /// Connections that wait for other loops.
@@ -162,6 +164,7 @@ impl Core {
             under_way_bytes: 0,
             asked: Asked::new(index),
             links: Links::default(),
+            greeting: Greeting::default(),
             admitting: Slab::new(),
             inquirers: Slab::new(),
             membership: cluster.map(|cluster| Membership::new(cluster, shards)),
@@ -243,6 +246,10 @@ impl Core {
             | Message::Hello { .. } => self.route_to_cluster(now, message),
             Message::Hints { kept } => self.add_hints(kept),
             Message::Admitted { slot, admitted } => self.admitted(slot, admitted),
+            Message::GreetAgain { greeting } => {
+                self.greeting = greeting;
+                self.links.outdate();
+            }
             Message::Question(question) => self.pass_on(question),
             Message::Answer { slot, answer } => self.answer_inquirer(slot, answer),
             Message::Connection { .. } | Message::Drain | Message::Abort => {

@@ -59,8 +59,10 @@ pub(crate) enum Message {
     Hints { kept: u64 },
     /// Whether a node is spoken to. For the cluster machine.
     Hello { asker: Asker, certificate: NodeId, hello: PeerHello },
-    /// The answer to [`Hello`](Self::Hello): what this node says of itself, or why not.
-    Admitted { slot: usize, admitted: Result<PeerHello, HelloRefusal> },
+    /// The answer to [`Hello`](Self::Hello).
+    Admitted { slot: usize, admitted: Admitted },
+    /// Connections with nodes that were admitted before this greeting are to be closed.
+    GreetAgain { greeting: Greeting },
     /// An administrator's question goes round the loops.
     Question(Box<Question>),
     /// The answer to it.
@@ -70,6 +72,13 @@ pub(crate) enum Message {
     /// End now.
     Abort,
 }
+
+/// Counts how often this node has gone on after a rescue: whom it admitted earlier says hello again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Greeting(pub(crate) u32);
+
+/// What this node says of itself to a node that it admits, and when it admitted it; or why not.
+pub(crate) type Admitted = Result<(PeerHello, Greeting), HelloRefusal>;
 
 /// The inbox of one event loop.
 #[derive(Debug, Default)]

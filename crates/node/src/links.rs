@@ -36,6 +36,8 @@ pub(crate) enum LinkState {
     Open,
     /// The peer does not read; it is to be dialled again.
     Overrun,
+    /// The ends admitted each other before this node went on after a rescue; it is to be dialled again.
+    Outdated,
     /// It is not wanted any more.
     Unwanted,
 }
@@ -52,9 +54,17 @@ impl Link {
         self.wake();
     }
 
+    /// Ends its connection; it is dialled again.
+    pub(crate) fn outdate(&self) {
+        if self.state.get() != LinkState::Unwanted {
+            self.state.set(LinkState::Outdated);
+        }
+        self.wake();
+    }
+
     /// Empties it for a new connection, unless it is not wanted any more.
     pub(crate) fn renew(&self) {
-        if self.state.get() == LinkState::Overrun {
+        if self.state.get() != LinkState::Unwanted {
             self.state.set(LinkState::Open);
         }
         self.queue.take();
@@ -186,6 +196,11 @@ impl Links {
         change
     }
 
+    /// Ends the connections of all links, to be dialled again.
+    pub(crate) fn outdate(&self) {
+        self.up.values().flatten().for_each(|up| up.link.outdate());
+    }
+
     /// Finds the links to the members anew, after a change of either. A name leads to one member.
     pub(crate) fn find_members(&mut self, members: &HashMap<NodeId, Ordinal>) {
         self.members.clear();
@@ -282,7 +297,13 @@ mod tests {
         link.renew();
         link.append(|out| out.push(0));
         assert_eq!((link.state(), queued(&link)), (LinkState::Open, 1));
+        link.outdate();
+        link.append(|out| out.push(0));
+        assert_eq!((link.state(), queued(&link)), (LinkState::Outdated, 0));
+        link.renew();
+        assert_eq!(link.state(), LinkState::Open);
         link.stop();
+        link.outdate();
         link.renew();
         assert_eq!(link.state(), LinkState::Unwanted, "for good");
     }

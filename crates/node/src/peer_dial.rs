@@ -22,12 +22,15 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::event_loop::Local;
+use crate::inbox::Greeting;
 
 /// A connection on which both ends have admitted each other.
 pub(crate) struct Dialled {
     pub(crate) frames: FrameStream<TlsStream<TcpStream>>,
     /// What the other end says of itself.
     pub(crate) hello: PeerHello,
+    /// When this node admitted that.
+    pub(crate) greeting: Greeting,
 }
 
 /// Why there is no connection. It is tried again.
@@ -110,7 +113,9 @@ async fn connect(local: &Rc<Local>, address: &Address) -> Result<Dialled, DialEr
         admitted
     };
     match admitted.await {
-        Ok(Ok(_)) => Ok(Dialled { frames: FrameStream::resumed(stream, rest), hello }),
+        Ok(Ok((_, greeting))) => {
+            Ok(Dialled { frames: FrameStream::resumed(stream, rest), hello, greeting })
+        }
         Ok(Err(refusal)) => Err(DialError::Refuses { node_id: node_id.clone(), refusal }),
         Err(_) => Err(io::Error::from(io::ErrorKind::ConnectionAborted).into()),
     }

@@ -102,12 +102,12 @@ async fn serve(
     address: &Address,
     dialled: Dialled,
 ) -> io::Result<()> {
-    let Dialled { frames, hello } = dialled;
+    let Dialled { frames, hello, greeting } = dialled;
     let peer = hello.node_id.clone();
     link.renew();
     {
         let mut core = local.core.borrow_mut();
-        core.link_up(local.shared.now(), link, hello);
+        core.link_up(local.shared.now(), link, hello, greeting);
         core.end_batch();
         local.wake_after_batch(&core);
     }
@@ -157,6 +157,10 @@ impl Connection<'_> {
                 LinkState::Open => {}
                 LinkState::Overrun => {
                     let error = io::Error::other("the peer does not read");
+                    return Poll::Ready(Err(error));
+                }
+                LinkState::Outdated => {
+                    let error = io::Error::other("this node goes on after a rescue");
                     return Poll::Ready(Err(error));
                 }
                 LinkState::Unwanted => return Poll::Ready(Ok(())),

@@ -69,6 +69,8 @@ pub struct RescueReport {
     pub survivors: Vec<String>,
     /// The members that are given up for good.
     pub lost: Vec<String>,
+    /// Nodes that were to come with a change under way, which is given up: they join again, empty.
+    pub newcomers: Vec<String>,
     /// Partitions of which only a minority of the copies is left: the latest acknowledged writes to them
     /// may be lost.
     pub minority: Vec<u32>,
@@ -109,9 +111,12 @@ impl Rescue {
         let names = |members: Vec<&Member>| {
             members.into_iter().map(|member| member.node_id.to_string()).collect()
         };
+        let is_newcomer = |member: &&Member| self.before.current.member(member.ordinal).is_none();
+        let newcomers = self.before.members().filter(is_newcomer).collect();
         let mut report = RescueReport {
             survivors: names(left),
             lost: names(gone),
+            newcomers: names(newcomers),
             minority: Vec::new(),
             gone: Vec::new(),
         };

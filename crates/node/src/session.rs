@@ -24,6 +24,7 @@ use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 use crate::event_loop::Local;
+use crate::inbox::Greeting;
 use crate::outbox::{Correlation, Outbox};
 
 /// How long the end of a connection may take.
@@ -51,6 +52,8 @@ pub(crate) struct PeerNode {
     pub(crate) node_id: NodeId,
     /// The number that it says it has.
     pub(crate) ordinal: Option<Ordinal>,
+    /// When it was admitted.
+    pub(crate) greeting: Greeting,
 }
 
 /// What the core knows of a connection.

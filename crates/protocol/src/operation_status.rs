@@ -207,14 +207,9 @@ fn state_name(state: OperationState) -> &'static str {
     }
 }
 
-/// The name that goes with this number, as long as any layout of the document has it.
+/// Empty where no layout of the document has this number any more.
 fn name_of(document: &Document, ordinal: Ordinal) -> String {
-    let in_past = || {
-        let mut past = document.past.iter().rev();
-        past.find_map(|change| change.from.member(ordinal).or_else(|| change.to.member(ordinal)))
-    };
-    let found = document.member(ordinal).or_else(in_past);
-    found.map(|member| member.node_id.to_string()).unwrap_or_default()
+    document.name_of(ordinal).map(ToString::to_string).unwrap_or_default()
 }
 
 #[cfg(test)]

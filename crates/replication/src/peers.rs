@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use paravon_model::Ordinal;
+use paravon_model::{Fence, Ordinal};
 
 /// How often what is known of a member's slowness fades a little: by half in some four seconds.
 const FORGIVE: Duration = Duration::from_millis(100);
@@ -32,8 +32,8 @@ struct Peer {
     alive: bool,
     /// Smoothed time from a read to its answer; zero where it is not known.
     latency_us: u32,
-    /// When it was last to be told the document.
-    taught: Option<Duration>,
+    /// When it was last to be told the document, and of which fence.
+    taught: Option<(Duration, Fence)>,
 }
 
 /// Whether to tell a member the document.
@@ -118,13 +118,14 @@ impl Peers {
         };
     }
 
-    /// The member knows an earlier layout only.
-    pub(crate) fn teach(&mut self, now: Duration, ordinal: Ordinal) -> Teach {
+    /// The member knows an earlier layout than that of this fence only. A document may be large: it is
+    /// told once, and again after a while.
+    pub(crate) fn teach(&mut self, now: Duration, ordinal: Ordinal, fence: Fence) -> Teach {
         let peer = self.peer(ordinal);
-        if peer.taught.is_some_and(|taught| now < taught + PATIENCE) {
+        if peer.taught.is_some_and(|(at, taught)| taught == fence && now < at + PATIENCE) {
             return Teach::NotAgain;
         }
-        peer.taught = Some(now);
+        peer.taught = Some((now, fence));
         Teach::Now
     }
 

@@ -28,6 +28,7 @@ pub(crate) const PAGE_BYTES: usize = 256 * 1024;
 /// A pull of another member, on its way through the store of this node.
 #[derive(Debug)]
 pub(crate) struct AskedPull {
+    from: Ordinal,
     token: PeerToken,
     /// The layout that admitted it.
     fence: Fence,
@@ -72,7 +73,7 @@ impl Shard {
         };
         let after = after.map(|key| (self.layout.hash(&key), key));
         self.asked_pulls += 1;
-        let asked = AskedPull { token, fence, deadline, partition, wanted };
+        let asked = AskedPull { from, token, fence, deadline, partition, wanted };
         let operation = self.begin(Operation::AskedPull(asked));
         scan(operation, partition, after, out);
     }
@@ -95,11 +96,10 @@ impl Shard {
         out: &mut Vec<Effect>,
     ) {
         let Some(Operation::AskedPull(asked)) = self.operations.get_mut(id) else { return };
-        let (token, partition) = (asked.token, asked.partition);
+        let (from, token, partition) = (asked.from, asked.token, asked.partition);
         let answer = if asked.fence != self.layout.fence() {
             // What is stored now need not be what was asked for.
-            let document = self.layout.document().clone();
-            Some(ReplicaReply::StaleLayout { document })
+            Some(self.stale(now, from))
         } else {
             match (page, &mut asked.wanted) {
                 (Err(failure), _) => Some(ReplicaReply::Pulled { answer: Err(failure) }),

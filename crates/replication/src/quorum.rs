@@ -14,12 +14,12 @@ pub(crate) const MAX_SET: usize = 7;
 /// Most replicas of a partition, in both sets together.
 pub(crate) const MAX_REPLICAS: usize = 2 * MAX_SET;
 
-/// The smallest number of which any two sets of `replicas` share one.
+/// The smallest number of which any two quorums among `replicas` share one.
 pub(crate) fn majority(replicas: usize) -> usize {
     if mutants::is(Mutant::QuorumOffByOne) {
         return (replicas / 2).max(1);
     }
-    replicas / 2 + 1
+    paravon_model::majority(replicas)
 }
 
 /// How many replicas of a set of so many must answer.

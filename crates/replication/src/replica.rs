@@ -4,6 +4,7 @@
 //! (`EPOCH_FENCE`), and says nothing at all to a stranger
 //! (`NO_STRANGER`). **Never:** acknowledges what the store has not confirmed (`ACK_AFTER_STORE`).
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
@@ -16,7 +17,7 @@ use paravon_ring::{KeyHash, Partition};
 use crate::event::{Effect, Now, PeerToken};
 use crate::mutants::{self, Mutant};
 use crate::operations::OperationId;
-use crate::peers::PATIENCE;
+use crate::peers::{PATIENCE, Teach};
 use crate::pulled::NewPull;
 use crate::shard::{Operation, Shard};
 use crate::stores::Waiter;
@@ -66,18 +67,13 @@ impl Shard {
             }
             Ordering::Less if mutants::is(Mutant::OlderFenceAccepted) => {}
             Ordering::Less => {
-                let document = self.layout.document().clone();
-                let reply = ReplicaReply::StaleLayout { document };
+                let reply = self.stale(now, from);
                 return out.push(Effect::Answer { token, reply });
             }
             Ordering::Greater => {
                 let reply = ReplicaReply::LaterLayout { known };
                 out.push(Effect::Answer { token, reply });
-                if self.asked_document.is_none_or(|asked| now.monotonic >= asked + PATIENCE) {
-                    self.asked_document = Some(now.monotonic);
-                    out.push(Effect::AskDocument { peer: from });
-                }
-                return;
+                return self.ask_document(now, from, out);
             }
         }
         if self.layout.node_id(from).is_none() || time_left.is_zero() {
@@ -113,6 +109,25 @@ impl Shard {
                     self.store_for_peer(now, store, out);
                 }
             },
+        }
+    }
+
+    /// The answer to one that asks under an earlier layout (`EPOCH_FENCE`).
+    pub(crate) fn stale(&mut self, now: Now, from: Ordinal) -> ReplicaReply {
+        let known = self.layout.fence();
+        match self.peers.teach(now.monotonic, from, known) {
+            Teach::Now => {
+                ReplicaReply::StaleLayout { document: Arc::clone(self.layout.document()) }
+            }
+            Teach::NotAgain => ReplicaReply::StaleFence { known },
+        }
+    }
+
+    /// Another node knows a later layout. Its document is on its way by then, more often than not.
+    pub(crate) fn ask_document(&mut self, now: Now, peer: Ordinal, out: &mut Vec<Effect>) {
+        if self.asked_document.is_none_or(|asked| now.monotonic >= asked + PATIENCE) {
+            self.asked_document = Some(now.monotonic);
+            out.push(Effect::AskDocument { peer });
         }
     }
 

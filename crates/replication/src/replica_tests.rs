@@ -74,6 +74,49 @@ fn requests_of_another_layout_do_nothing() {
 }
 
 #[test]
+fn a_document_is_told_once_and_then_its_fence_until_it_should_have_come() {
+    let mut cluster = Cluster::new(3);
+    cluster.step(1, Event::Layout { layout: layout(3, 5), new: [].into() });
+    let answer = |cluster: &mut Cluster, peer| {
+        let effects = ask(cluster, peer, fence(4), Command::Read { key: key("k") });
+        let [Effect::Answer { reply, .. }] = &effects[..] else { panic!("{effects:?}") };
+        reply.clone()
+    };
+    let told = ReplicaReply::StaleLayout { document: document(3, 5) };
+    let fenced = ReplicaReply::StaleFence { known: fence(5) };
+    assert_eq!(answer(&mut cluster, 2), told);
+    assert_eq!(answer(&mut cluster, 2), fenced);
+    assert_eq!(answer(&mut cluster, 3), told, "another one");
+    cluster.time += Duration::from_millis(50);
+    assert_eq!(answer(&mut cluster, 2), told, "it may have been lost");
+    cluster.step(1, Event::Layout { layout: layout(3, 6), new: [].into() });
+    let later = ReplicaReply::StaleLayout { document: document(3, 6) };
+    assert_eq!(answer(&mut cluster, 2), later);
+}
+
+#[test]
+fn one_that_is_told_a_fence_alone_asks_for_its_document_and_waits() {
+    let mut cluster = Cluster::new(3);
+    let request = cluster.begin_put(1, "k", "v", Consistency::Quorum);
+    let asked = |message: &Message| match message {
+        Message::Request { to, operation, .. } => Some((*to, *operation)),
+        Message::Reply { .. } => None,
+    };
+    let asked: Vec<_> = cluster.wire.drain(..).filter_map(|message| asked(&message)).collect();
+    assert_eq!(asked.len(), 2);
+    let first = Ordinal(asked[0].0);
+    for (from, operation) in asked {
+        let reply = ReplicaReply::StaleFence { known: fence(5) };
+        cluster.deliver(Message::Reply { from, to: 1, operation, reply });
+    }
+    let asks: Vec<_> = core::mem::take(&mut cluster.said);
+    assert_eq!(asks, [(1, Effect::AskDocument { peer: first })], "one of them is enough");
+    cluster.learn(&[1, 2, 3], &layout(3, 5));
+    cluster.run();
+    assert!(matches!(cluster.written(request), Some(Ok(_))), "it was sent again");
+}
+
+#[test]
 fn strangers_and_late_requests_get_no_answer() {
     let mut cluster = Cluster::new(3);
     assert!(ask(&mut cluster, 9, fence(1), store(START_MS, Purpose::Write)).is_empty());

@@ -296,11 +296,16 @@ impl Shard {
                 self.learn(document, out);
                 self.postpone(now, id, from, out);
             }
+            (_, ReplicaReply::StaleFence { known }) => {
+                if known > self.layout.fence() {
+                    self.ask_document(now, from, out);
+                }
+                self.postpone(now, id, from, out);
+            }
             (_, ReplicaReply::LaterLayout { known }) => {
                 // One that knows this layout, and has not stored it, needs no more than time.
-                if known < self.layout.fence()
-                    && self.peers.teach(now.monotonic, from) == Teach::Now
-                {
+                let fence = self.layout.fence();
+                if known < fence && self.peers.teach(now.monotonic, from, fence) == Teach::Now {
                     out.push(Effect::Teach { peer: from });
                 }
                 self.postpone(now, id, from, out);

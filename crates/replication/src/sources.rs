@@ -6,7 +6,7 @@
 //! majority is on one of those. After a rescue all that are left are merged: any of them may hold the
 //! only copy. **Never:** fewer than that.
 
-use paravon_model::Ordinal;
+use paravon_model::{Ordinal, majority};
 use paravon_ring::{Layout, Partition};
 
 /// The members that one takes a partition over from.
@@ -31,7 +31,7 @@ impl<'a> Sources<'a> {
         let sets = layout.sets(partition);
         let next = sets.next.filter(|next| next.contains(&own))?;
         let lost = &joint.lost;
-        let needed = if layout.document().given_up().is_empty() {
+        let needed = if layout.document().phase.majorities_hold_all() {
             needed(sets.current, lost)
         } else {
             sets.current.len()
@@ -93,8 +93,7 @@ impl<'a> Sources<'a> {
 fn needed(current: &[Ordinal], lost: &[Ordinal]) -> usize {
     let replicas = current.len();
     let left = current.iter().filter(|member| !lost.contains(member)).count();
-    let majority = replicas / 2 + 1;
-    majority.min(left.max(replicas.div_ceil(2)))
+    majority(replicas).min(left.max(replicas.div_ceil(2)))
 }
 
 #[cfg(test)]

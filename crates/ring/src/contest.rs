@@ -16,7 +16,7 @@ use crate::tickets::{Contender, PartitionKey};
 const ROWS: usize = 256;
 
 /// Everything that decides the replica sets.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Contest {
     seed: u64,
     shift: Shift,
@@ -70,7 +70,7 @@ impl Contest {
 
     /// Finds the sets of `partitions`, whatever `sets` holds for them.
     pub(crate) fn decide(&self, partitions: impl Iterator<Item = Partition>, sets: &mut [Ordinal]) {
-        let everybody = self.newcomers(|_| true);
+        let everybody = self.newcomers(|_| true, BTreeSet::new());
         in_blocks(partitions, |block| {
             let rows = Rows::free(self.keys(block), self.copies);
             self.contest(block, rows, &everybody, sets);
@@ -87,7 +87,8 @@ impl Contest {
         partitions: impl Iterator<Item = Partition>,
         sets: &mut [Ordinal],
     ) {
-        let newcomers = self.newcomers(|contender| new.contains(&contender.ordinal));
+        let is_new = |contender: &Contender| new.contains(&contender.ordinal);
+        let newcomers = self.newcomers(is_new, self.zones_of(|contender| !is_new(contender)));
         in_blocks(partitions, |block| {
             let keys = self.keys(block);
             let holders = block.iter().zip(&keys).flat_map(|(partition, &key)| {
@@ -100,6 +101,37 @@ impl Contest {
             let rows = Rows::taken(keys, self.copies, &holders);
             self.contest(block, rows, &newcomers, sets);
         });
+    }
+
+    /// Whether so many of `members` are together in the set of some partition. They contest each
+    /// partition first: who has lost a seat to others never gets it back, so most partitions are done
+    /// with after a few of the others, however many there are.
+    pub(crate) fn has_set_with(&self, members: &[Ordinal], count: usize) -> bool {
+        let is_one = |contender: &Contender| members.contains(&contender.ordinal);
+        let first = self.newcomers(is_one, BTreeSet::new());
+        let others = self.newcomers(|contender| !is_one(contender), self.zones_of(is_one));
+        let is_together = |seats: &[Seat]| {
+            let held = seats.iter().filter(|seat| members.contains(&Ordinal(seat.ordinal)));
+            held.count() >= count
+        };
+        let mut is_found = false;
+        in_blocks(self.partitions(), |block| {
+            if is_found {
+                return;
+            }
+            let mut rows = Rows::free(self.keys(block), self.copies);
+            first.iter().for_each(|newcomer| rows.enter(newcomer));
+            rows.retain(is_together);
+            for newcomer in &others {
+                if rows.is_empty() {
+                    return;
+                }
+                rows.enter(newcomer);
+                rows.retain(is_together);
+            }
+            is_found = !rows.is_empty();
+        });
+        is_found
     }
 
     /// Lets `newcomers` contest the `rows` of a block, and writes the outcome.
@@ -121,17 +153,26 @@ impl Contest {
         }
     }
 
-    /// The members that are new, in the order in which they contest what the others have contested.
-    fn newcomers(&self, is_new: impl Fn(&Contender) -> bool) -> Vec<Newcomer<'_>> {
+    /// The members that are new, in the order in which they contest what those of the zones `known`
+    /// have contested.
+    fn newcomers(
+        &self,
+        is_new: impl Fn(&Contender) -> bool,
+        mut known: BTreeSet<Zone>,
+    ) -> Vec<Newcomer<'_>> {
         let all = self.contenders.iter().zip(&self.zones);
-        let (new, old): (Vec<_>, Vec<_>) = all.partition(|(contender, _)| is_new(contender));
-        let mut known: BTreeSet<Zone> = old.iter().map(|&(_, &zone)| zone).collect();
         let newcomer = |(contender, &zone)| {
             let opens_zone = known.len() < self.copies && !known.contains(&zone);
             known.insert(zone);
             Newcomer { contender, zone, opens_zone }
         };
-        new.into_iter().map(newcomer).collect()
+        all.filter(|(contender, _)| is_new(contender)).map(newcomer).collect()
+    }
+
+    /// The zones of those members.
+    fn zones_of(&self, is_one: impl Fn(&Contender) -> bool) -> BTreeSet<Zone> {
+        let all = self.contenders.iter().zip(&self.zones);
+        all.filter(|(contender, _)| is_one(contender)).map(|(_, &zone)| zone).collect()
     }
 
     fn keys(&self, block: &[Partition]) -> Vec<PartitionKey> {

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use crate::sample::{SIZES, document, equals, member};
 use crate::tickets::{Contender, PartitionKey};
-use crate::{Layout, Partition};
+use crate::{Layout, Partition, are_in_one_set};
 
 fn numbers(ordinals: &[Ordinal]) -> Vec<u32> {
     ordinals.iter().map(|ordinal| ordinal.0).collect()
@@ -117,6 +117,32 @@ fn copies_that_are_added_leave_those_that_there_are() {
             }
         }
     }
+}
+
+#[test]
+fn who_is_in_one_set_is_told_as_the_sets_tell() {
+    let mut answers = [0; 2];
+    for (zones, factor, seed) in [None, Some(2), Some(4)]
+        .into_iter()
+        .flat_map(|zones| (1..=5).map(move |n| (zones, n)))
+        .flat_map(|(zones, factor)| (0..8).map(move |seed| (zones, factor, seed)))
+    {
+        let document = document(&eight(zones), 2, factor, seed);
+        let layout = Layout::of(Arc::clone(&document));
+        for bits in 0..256_u32 {
+            let is_one = |ordinal: &u32| bits & (1 << (ordinal - 1)) != 0;
+            let members: Vec<Ordinal> = (1..=8).filter(is_one).map(Ordinal).collect();
+            for count in 1..=3 {
+                let held = |set: &[Ordinal]| set.iter().filter(|m| members.contains(m)).count();
+                let expected = partitions(&layout)
+                    .any(|partition| held(layout.sets(partition).current) >= count);
+                let told = are_in_one_set(&document, &document.current, &members, count);
+                assert_eq!(told, expected, "{zones:?} {factor} {seed} {members:?} {count}");
+                answers[usize::from(told)] += 1;
+            }
+        }
+    }
+    assert!(answers.iter().all(|&count| count > 1000), "{answers:?}");
 }
 
 /// What only must move, moves: all but `newcomer` keep their order, and only the last may go.

@@ -20,5 +20,5 @@ mod balance_tests;
 #[cfg(test)]
 mod sample;
 
-pub use layout::{Layout, Sets};
+pub use layout::{Layout, Sets, are_in_one_set};
 pub use place::{HashArc, KeyHash, Partition, Shift, shard_of};

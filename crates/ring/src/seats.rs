@@ -119,6 +119,29 @@ impl Rows {
         }
     }
 
+    /// Forgets the rows whose seats are not held so.
+    pub(crate) fn retain(&mut self, is_kept: impl Fn(&[Seat]) -> bool) {
+        let width = self.copies + 1;
+        let mut kept = 0;
+        for row in 0..self.keys.len() {
+            let start = row * width;
+            if is_kept(&self.seats[start..start + self.taken]) {
+                self.keys[kept] = self.keys[row];
+                self.bars[kept] = self.bars[row];
+                self.seats.copy_within(start..start + width, kept * width);
+                kept += 1;
+            }
+        }
+        self.keys.truncate(kept);
+        self.bars.truncate(kept);
+        self.seats.truncate(kept * width);
+    }
+
+    /// Whether no row is left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
     /// Who holds the seats of every row, in the order of the ranking.
     pub(crate) fn sets(&self) -> impl Iterator<Item = &[Seat]> {
         self.seats.chunks_exact(self.copies + 1).map(|row| &row[..self.taken])

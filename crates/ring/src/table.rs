@@ -25,8 +25,10 @@ use crate::seats;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Table {
     contest: Contest,
-    /// `copies` ordinals per partition; where some are given up, zeros behind those that are left.
+    /// `copies` ordinals per partition; where some are given up, those that are left come first.
     sets: Vec<Ordinal>,
+    /// How many of each set are left, where some are given up.
+    left: Option<Vec<usize>>,
 }
 
 impl Table {
@@ -40,7 +42,7 @@ impl Table {
         if contest.copies() > 0 {
             contest.decide(contest.partitions(), &mut sets);
         }
-        Self { contest, sets }
+        Self { contest, sets, left: None }
     }
 
     /// The table of `roster`, from this one of another roster: the same as [`of`](Self::of), at the
@@ -68,7 +70,7 @@ impl Table {
             let kept = contest.partitions().filter(|partition| !lost(partition));
             contest.admit(&new, kept, &mut sets);
         }
-        Arc::new(Self { contest, sets })
+        Arc::new(Self { contest, sets, left: None })
     }
 
     /// Whether this is the table of `roster`.
@@ -77,26 +79,22 @@ impl Table {
     }
 
     /// The same sets without these members, which nobody replaces there. No table follows from it.
-    pub(crate) fn without(mut self, given_up: &[Ordinal]) -> Self {
-        for set in self.sets.chunks_exact_mut(self.contest.copies().max(1)) {
-            let mut left = 0;
-            for seat in 0..set.len() {
-                if !given_up.contains(&set[seat]) {
-                    set[left] = set[seat];
-                    left += 1;
-                }
-            }
-            set[left..].fill(Ordinal(0));
-        }
-        self
+    pub(crate) fn without(&self, given_up: &[Ordinal]) -> Self {
+        let mut sets = self.sets.clone();
+        let leave = |set: &mut [Ordinal]| {
+            // Stable: those that are left keep their order.
+            set.sort_by_key(|member| given_up.contains(member));
+            set.iter().filter(|member| !given_up.contains(member)).count()
+        };
+        let left = sets.chunks_exact_mut(self.contest.copies().max(1)).map(leave).collect();
+        Self { contest: self.contest.clone(), sets, left: Some(left) }
     }
 
     /// The replica set of `partition`.
     pub(crate) fn set(&self, partition: Partition) -> &[Ordinal] {
-        let start = partition.0 as usize * self.contest.copies();
-        let set = &self.sets[start..start + self.contest.copies()];
-        let held = set.iter().take_while(|member| member.0 > 0).count();
-        &set[..held]
+        let (place, copies) = (partition.0 as usize, self.contest.copies());
+        let held = self.left.as_ref().map_or(copies, |left| left[place]);
+        &self.sets[place * copies..place * copies + held]
     }
 
     /// All members: the replica set of `partition`, then the others by score.

@@ -56,6 +56,7 @@ impl World {
             ClusterEffect::Alive { peer } => self.believe(node, peer, Event::Alive { peer }),
             ClusterEffect::Dead { peer } => self.believe(node, peer, Event::Dead { peer }),
             ClusterEffect::Clock { permit } => self.permit(node, permit),
+            ClusterEffect::GreetAgain => self.part(node),
             ClusterEffect::Admin { token, answer } => self.operator_answered(token, &answer),
             ClusterEffect::Notice(Notice::OldDisk | Notice::NotMember) => self.stop_serving(node),
             ClusterEffect::Notice(_) => {}
@@ -234,6 +235,16 @@ impl World {
         let peer = self.nodes[to].name.clone();
         self.tell_cluster(from, ClusterEvent::Unlinked { peer });
         self.tell_links(from);
+    }
+
+    /// A node closes its connections, whoever dialled.
+    fn part(&mut self, node: usize) {
+        for peer in 0..self.nodes.len() {
+            for (from, to) in [(node, peer), (peer, node)] {
+                let number = self.network.link(from, to).number;
+                self.broken(from, to, number);
+            }
+        }
     }
 
     /// What was connected to a process that died notices it soon, or long after.

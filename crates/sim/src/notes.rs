@@ -26,7 +26,9 @@ impl World {
                 Effect::Store { .. } | Effect::Read { .. } | Effect::Scan { .. } => false,
                 Effect::Answer { reply, .. } => matches!(
                     reply,
-                    ReplicaReply::StaleLayout { .. } | ReplicaReply::LaterLayout { .. }
+                    ReplicaReply::StaleLayout { .. }
+                        | ReplicaReply::StaleFence { .. }
+                        | ReplicaReply::LaterLayout { .. }
                 ),
                 _ => continue,
             };

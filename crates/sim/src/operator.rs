@@ -405,6 +405,7 @@ fn advice_of(answer: &Result<OperateDone, OperateFailure>) -> (Advice, &'static 
         OperateFailure::Refused(refusal) => match refusal {
             OperationRefusal::IsUp { .. } => (AskAgain, "is up"),
             OperationRefusal::NextHasNoMajority => (AskAgain, "next has no majority"),
+            OperationRefusal::CurrentHasNoMajority => (AskAgain, "current has no majority"),
             OperationRefusal::MemberTooFarBehind { .. } => (AskAgain, "member too far behind"),
             OperationRefusal::TooManyWaiting => (AskAgain, "too many waiting"),
             OperationRefusal::NoMajority => (AskAgain, "no majority"),

@@ -19,7 +19,7 @@ use paravon_storage::{Barrier, WriteError};
 use super::Core;
 use super::unsynced::Unsynced;
 use crate::administration::{About, Answer, Question};
-use crate::inbox::{Asker, Message};
+use crate::inbox::{Asker, Greeting, Message};
 use crate::placed::{Placed, Unplaced};
 use crate::plan::Plan;
 use crate::settling::Settling;
@@ -41,6 +41,8 @@ pub(crate) struct Membership {
     unplaced: Option<Unplaced>,
     /// Layouts that administrators want to know the effect of, and who.
     unplanned: VecDeque<(Asker, Arc<Document>)>,
+    /// Counts rescues that this node has gone on after.
+    greeting: Greeting,
     /// Counts how often this node has served. What was made for an earlier time is not used.
     service: u64,
     /// How far the shards are with the layout.
@@ -61,6 +63,7 @@ impl Membership {
             unsaved: None,
             unplaced: None,
             unplanned: VecDeque::new(),
+            greeting: Greeting::default(),
             service: 0,
             settling: Settling::new(shards),
             unsynced: Unsynced::default(),
@@ -138,8 +141,9 @@ impl Core {
             }
             Message::Hello { asker, certificate, hello } => {
                 let Some(membership) = &mut self.membership else { return };
-                let cluster = &mut membership.cluster;
-                let admitted = cluster.admit(now, &certificate, &hello).map(|()| cluster.hello());
+                let (cluster, greeting) = (&mut membership.cluster, membership.greeting);
+                let admitted = cluster.admit(now, &certificate, &hello);
+                let admitted = admitted.map(|()| (cluster.hello(), greeting));
                 // What it has learned of the other's disk may be for its own.
                 self.step_cluster(now, ClusterEvent::Tick);
                 if asker.index == self.index {
@@ -255,6 +259,12 @@ impl Core {
                 inboxes.tell_all(|| Message::Dead { peer });
             }
             ClusterEffect::Clock { permit } => inboxes.tell_all(|| Message::Clock { permit }),
+            ClusterEffect::GreetAgain => {
+                tracing::info!("goes on after a rescue; other nodes say hello again");
+                membership.greeting.0 += 1;
+                let greeting = membership.greeting;
+                inboxes.tell_all(|| Message::GreetAgain { greeting });
+            }
             ClusterEffect::Admin { token, answer } => {
                 let index = usize::try_from(token.0 >> LOOP_SHIFT).unwrap_or_default();
                 let slot = usize::try_from(token.0 & ((1 << LOOP_SHIFT) - 1)).unwrap_or_default();

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use super::Core;
 use crate::asked::{Asked, Question};
 use crate::failure;
-use crate::inbox::{Asker, Message};
+use crate::inbox::{Admitted, Asker, Greeting, Message};
 use crate::links::{Link, LinkChange};
 use crate::outbox::Correlation;
 use crate::session::{PeerNode, Port, Session};
@@ -29,7 +29,7 @@ pub(super) enum Admitting {
     /// A connection that came in.
     Session { session: Rc<Session>, correlation: Correlation, node: PeerNode },
     /// A connection that was dialled.
-    Link(oneshot::Sender<Result<PeerHello, HelloRefusal>>),
+    Link(oneshot::Sender<Admitted>),
 }
 
 impl Core {
@@ -51,7 +51,8 @@ impl Core {
             return session.expel(correlation, &Refusal::new(Code::Unauthenticated, message));
         };
         let ordinal = hello.membership.map(|membership| membership.ordinal);
-        let node = PeerNode { node_id: certificate.clone(), ordinal };
+        let greeting = Greeting::default();
+        let node = PeerNode { node_id: certificate.clone(), ordinal, greeting };
         let session = session.clone();
         let admitting = Admitting::Session { session, correlation, node };
         self.ask_to_admit(now, admitting, certificate, hello);
@@ -75,19 +76,20 @@ impl Core {
         now: Now,
         certificate: NodeId,
         hello: PeerHello,
-    ) -> oneshot::Receiver<Result<PeerHello, HelloRefusal>> {
+    ) -> oneshot::Receiver<Admitted> {
         let (admit, admitted) = oneshot::channel();
         self.ask_to_admit(now, Admitting::Link(admit), certificate, hello);
         admitted
     }
 
     /// The cluster machine has decided.
-    pub(super) fn admitted(&mut self, slot: usize, admitted: Result<PeerHello, HelloRefusal>) {
+    pub(super) fn admitted(&mut self, slot: usize, admitted: Admitted) {
         match self.admitting.remove(slot) {
             // A link that has ended meanwhile waits no more.
             Admitting::Link(admit) => drop(admit.send(admitted)),
-            Admitting::Session { session, correlation, node } => match admitted {
-                Ok(own) => {
+            Admitting::Session { session, correlation, mut node } => match admitted {
+                Ok((own, greeting)) => {
+                    node.greeting = greeting;
                     let cluster_id = own.membership.map(|m| m.cluster_id.to_string());
                     let welcome = self.shared.welcome(cluster_id.unwrap_or_default(), Some(own));
                     tracing::debug!(peer = %session.peer, node = %node.node_id, "a node has come");
@@ -116,6 +118,11 @@ impl Core {
             let why = Refusal::new(Code::Unauthenticated, message);
             return session.expel(session.correlate(None), &why);
         };
+        if node.greeting < self.greeting {
+            let message = "this node goes on after a rescue; say hello again".to_owned();
+            let why = Refusal::new(Code::WrongCluster, message);
+            return session.expel(session.correlate(None), &why);
+        }
         match decode_peer_frame(payload, MAX_VALUE_BYTES) {
             Ok(PeerFrame::Request { shard, operation, request }) => {
                 let from = number_of(&node, &self.ordinals);
@@ -210,7 +217,16 @@ impl Core {
     }
 
     /// A link is up: both ends have admitted each other.
-    pub(crate) fn link_up(&mut self, now: Now, link: &Rc<Link>, hello: PeerHello) {
+    pub(crate) fn link_up(
+        &mut self,
+        now: Now,
+        link: &Rc<Link>,
+        hello: PeerHello,
+        greeting: Greeting,
+    ) {
+        if greeting < self.greeting {
+            return link.outdate();
+        }
         if !self.links.up(link.clone(), hello.clone(), &self.ordinals) {
             return;
         }
@@ -316,7 +332,8 @@ mod tests {
     #[test]
     fn nobody_takes_a_members_number_by_claiming_it() {
         let name = |text| NodeId::new(text).unwrap();
-        let claims = |text, ordinal| PeerNode { node_id: name(text), ordinal };
+        let greeting = Greeting::default();
+        let claims = |text, ordinal| PeerNode { node_id: name(text), ordinal, greeting };
         let members = HashMap::from([(name("node-1"), Ordinal(1))]);
         let number = |node: PeerNode| number_of(&node, &members);
         assert_eq!(number(claims("node-1", None)), Some(Ordinal(1)));

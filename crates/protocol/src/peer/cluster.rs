@@ -26,6 +26,7 @@ const NEXT_HAS_NO_MAJORITY: u64 = 5;
 const MEMBER_TOO_FAR_BEHIND: u64 = 6;
 const TOO_MANY_WAITING: u64 = 7;
 const NO_MAJORITY: u64 = 8;
+const CURRENT_HAS_NO_MAJORITY: u64 = 9;
 
 /// Appends a message about the cluster as a frame.
 pub fn encode_cluster_message(out: &mut Vec<u8>, message: &ClusterMessage) {
@@ -99,6 +100,7 @@ fn write_refusal(out: &mut Vec<u8>, refusal: Option<OperationRefusal>) {
         Some(OperationRefusal::LastMember) => (LAST_MEMBER, None),
         Some(OperationRefusal::BadFactor) => (BAD_FACTOR, None),
         Some(OperationRefusal::NextHasNoMajority) => (NEXT_HAS_NO_MAJORITY, None),
+        Some(OperationRefusal::CurrentHasNoMajority) => (CURRENT_HAS_NO_MAJORITY, None),
         Some(OperationRefusal::MemberTooFarBehind { member }) => {
             (MEMBER_TOO_FAR_BEHIND, Some(member))
         }
@@ -182,8 +184,8 @@ fn read_refusal(reader: &mut Reader<'_>) -> Result<Option<OperationRefusal>, Dec
     let mut items = Items::of(reader)?;
     let kind = items.at("refusal")?;
     let number = kind.unsigned()?;
-    if number > NO_MAJORITY {
-        return kind.error(Problem::OutOfRange { expected: "0 to 8" });
+    if number > CURRENT_HAS_NO_MAJORITY {
+        return kind.error(Problem::OutOfRange { expected: "0 to 9" });
     }
     let mut member = || read_ordinal(items.at("member")?);
     let refusal = match number {
@@ -195,7 +197,8 @@ fn read_refusal(reader: &mut Reader<'_>) -> Result<Option<OperationRefusal>, Dec
         NEXT_HAS_NO_MAJORITY => OperationRefusal::NextHasNoMajority,
         MEMBER_TOO_FAR_BEHIND => OperationRefusal::MemberTooFarBehind { member: member()? },
         TOO_MANY_WAITING => OperationRefusal::TooManyWaiting,
-        _ => OperationRefusal::NoMajority,
+        NO_MAJORITY => OperationRefusal::NoMajority,
+        _ => OperationRefusal::CurrentHasNoMajority,
     };
     items.end()?;
     Ok(Some(refusal))

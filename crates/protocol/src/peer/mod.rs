@@ -40,6 +40,7 @@ mod tag {
     pub(super) const LATER_LAYOUT: u8 = 6;
     pub(super) const PULL: u8 = 7;
     pub(super) const PULLED: u8 = 8;
+    pub(super) const STALE_FENCE: u8 = 15;
     pub(super) const COUNCIL: u8 = 16;
     pub(super) const DOCUMENT: u8 = 17;
     pub(super) const ASK_DOCUMENT: u8 = 18;
@@ -111,7 +112,7 @@ fn read_frame(items: &mut Items<'_, '_>, max_value_bytes: usize) -> Result<PeerF
             let request = replica::read_request(tag, items, max_value_bytes)?;
             Ok(PeerFrame::Request { shard, operation, request })
         }
-        tag::STORED..=tag::LATER_LAYOUT | tag::PULLED => {
+        tag::STORED..=tag::LATER_LAYOUT | tag::PULLED | tag::STALE_FENCE => {
             let (shard, operation) = read_correlation(items)?;
             let reply = replica::read_reply(tag, items, max_value_bytes)?;
             Ok(PeerFrame::Reply { shard, operation, reply })

@@ -117,6 +117,10 @@ pub fn encode_replica_reply(out: &mut Vec<u8>, shard: u16, operation: u64, reply
             write_head(out, HEAD_ITEMS + 1, tag::STALE_LAYOUT, shard, operation);
             write_document(out, document);
         }
+        ReplicaReply::StaleFence { known } => {
+            write_head(out, HEAD_ITEMS + 2, tag::STALE_FENCE, shard, operation);
+            write_fence(out, *known);
+        }
         ReplicaReply::LaterLayout { known } => {
             write_head(out, HEAD_ITEMS + 2, tag::LATER_LAYOUT, shard, operation);
             write_fence(out, *known);
@@ -211,6 +215,7 @@ pub(super) fn read_reply(
             let document = Arc::new(read_document(items.at("document")?)?);
             ReplicaReply::StaleLayout { document }
         }
+        tag::STALE_FENCE => ReplicaReply::StaleFence { known: read_fence(items)? },
         _ => ReplicaReply::LaterLayout { known: read_fence(items)? },
     })
 }

@@ -175,6 +175,7 @@ fn replica_samples() -> Vec<(&'static str, PeerFrame)> {
         ("found a tombstone", found(Ok(Some(record(None, Body::Tombstone))))),
         ("found a damaged record", found(Err(Failure::Damaged { outcome: Outcome::Refused }))),
         ("stale layout", reply(stale)),
+        ("stale fence", reply(ReplicaReply::StaleFence { known })),
         ("later layout", reply(ReplicaReply::LaterLayout { known })),
     ]
 }
@@ -276,6 +277,7 @@ fn operation_samples() -> Vec<(&'static str, ClusterMessage)> {
         ("refused, a member is too far behind", refused(behind)),
         ("refused, too many wait", refused(OperationRefusal::TooManyWaiting)),
         ("refused, no majority", refused(OperationRefusal::NoMajority)),
+        ("refused, current has no majority", refused(OperationRefusal::CurrentHasNoMajority)),
         ("report", ClusterMessage::Report { member, report }),
     ]
 }

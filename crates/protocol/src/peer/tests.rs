@@ -374,8 +374,13 @@ fn any_reply() -> impl Strategy<Value = ReplicaReply> {
         (1_u32..1024).prop_map(|members| {
             ReplicaReply::StaleLayout { document: Arc::new(some_document(members)) }
         }),
-        (any::<u64>(), any::<u64>()).prop_map(|(generation, number)| ReplicaReply::LaterLayout {
-            known: Fence { generation, number }
+        (any::<u64>(), any::<u64>(), any::<bool>()).prop_map(|(generation, number, later)| {
+            let known = Fence { generation, number };
+            if later {
+                ReplicaReply::LaterLayout { known }
+            } else {
+                ReplicaReply::StaleFence { known }
+            }
         }),
     ]
 }

@@ -217,9 +217,8 @@ fn finish(document: &mut Document, fence: u64, stored: u64) -> bool {
     true
 }
 
-/// There is no way back from a rescue: the layout before it has lost its majorities.
 fn cancel(document: &mut Document, fence: u64, fate: Fate) -> bool {
-    if !document.given_up().is_empty() {
+    if !document.phase.can_be_cancelled() {
         return false;
     }
     let Some(joint) = end_joint(document, fence) else { return false };

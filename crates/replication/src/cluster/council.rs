@@ -19,7 +19,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use paravon_model::{
-    Accepted, Ballot, ClusterMessage, CouncilMessage, Document, NodeId, Ordinal, VoteSlot,
+    Accepted, Ballot, ClusterMessage, CouncilMessage, Document, NodeId, Ordinal, VoteSlot, majority,
 };
 
 use super::change::{Change, council_names};
@@ -295,7 +295,7 @@ impl Council {
     }
 
     fn majority(&self) -> usize {
-        self.document.council.len() / 2 + 1
+        majority(self.document.council.len())
     }
 
     fn ask_council(&self, message: &CouncilMessage, out: &mut Vec<Speech>) {

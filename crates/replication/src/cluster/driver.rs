@@ -11,7 +11,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use paravon_model::{ChangeId, Document, Fence, Joint, Ordinal, Phase, Revision};
+use paravon_model::{ChangeId, Document, Fence, Joint, Ordinal, Revision};
 
 use super::change::{Change, Fate, lost_member, newcomer, waiting};
 use super::view::{View, may_miss};
@@ -200,8 +200,8 @@ impl Driver {
         let mut leavers = members
             .filter(|&member| joint.next.member(member).is_none() && !joint.lost.contains(&member));
         // Those that are complete and have died since would be a majority that decides nothing.
-        let can_go_on = view.has_live_majorities(view.document)
-            || matches!(view.document.phase, Phase::Rescue(_));
+        let can_go_on = !view.document.phase.ends_with_live_majorities()
+            || view.has_live_majorities(view.document);
         can_go_on
             && are_down
             && others.len() <= may_miss(joint.next.copies())
@@ -236,19 +236,23 @@ fn step_of(change: &Change) -> Step {
     }
 }
 
-/// The change that begins what waits in `document`: what replaces dead members alone, where that can
-/// begin; else all whose newcomers are reached.
+/// The change that begins what waits in `document`: what replaces dead members alone, together or one
+/// by one, where that can begin; else all whose newcomers are reached.
 fn begin(view: &View<'_>, document: &Document) -> Option<Change> {
     let is_ready = |kind| newcomer(kind).is_none_or(|n| view.linked.contains(&n.node_id));
     let ready = || waiting(document).filter(|operation| is_ready(&operation.kind));
     let urgent = ready().filter(|operation| lost_member(&operation.kind).is_some());
-    let choices: [Vec<ChangeId>; 2] =
-        [urgent.map(|operation| operation.id).collect(), ready().map(|o| o.id).collect()];
+    let urgent: Vec<ChangeId> = urgent.map(|operation| operation.id).collect();
+    let one_by_one = urgent.iter().map(|&id| Vec::from([id])).collect::<Vec<_>>();
+    let all = ready().map(|operation| operation.id).collect();
+    let choices = [urgent].into_iter().chain(one_by_one).chain([all]);
     let stored = view.smallest_stored();
-    choices.into_iter().filter(|operations| !operations.is_empty()).find_map(|operations| {
+    choices.filter(|operations| !operations.is_empty()).find_map(|operations| {
         let change = Change::Begin { operations, stored };
         let after = change.successor(document)?;
-        let may_begin = view.has_live_majorities(&after) && view.too_far_behind(&after).is_none();
+        let may_begin = view.has_live_majorities(&after)
+            && view.too_far_behind(&after).is_none()
+            && !view.cannot_end(&after);
         may_begin.then_some(change)
     })
 }

@@ -112,6 +112,24 @@ fn nothing_begins_without_a_live_majority_of_the_sets_to_come() {
 }
 
 #[test]
+fn a_removal_that_could_never_end_does_not_begin() {
+    let five = document_of(&["a", "b", "c", "d", "e"]);
+    let removals = waiting_for(&five, &[(7, remove(4)), (8, remove(5))]);
+    let mut seat = Seat::of(1, &[1, 2, 3], &["a", "b", "c"]);
+    assert_eq!(seat.settles_on(0, &removals), None, "two of three copies of some partitions");
+    let joint = begun(&five, &[(6, remove(5))]);
+    let waiting = waiting_for(&joint, &[(7, remove(4))]);
+    assert_eq!(seat.settles_on(9_000, &waiting), None, "4 may come back, and is needed");
+    seat.alive.insert(Ordinal(4));
+    let one_by_one = begin(&[8]);
+    assert_eq!(
+        seat.settles_on(18_000, &removals),
+        one_by_one,
+        "4 is up and can be taken over from"
+    );
+}
+
+#[test]
 fn the_dead_go_first() {
     let three = document_of(&["a", "b", "c"]);
     let waiting = waiting_for(&three, &[(7, join("d")), (8, remove(3))]);
@@ -230,13 +248,13 @@ fn a_replacement_that_could_not_begin_overtakes_nobody() {
 
 #[test]
 fn those_behind_in_the_council_wait_longer_and_others_say_nothing() {
-    let three = document_of(&["a", "b", "c", "d"]);
-    let waiting = waiting_for(&three, &[(8, remove(4))]);
+    let four = document_of(&["a", "b", "c", "d"]);
+    let waiting = waiting_for(&four, &[(8, OperationKind::Drain { member: Ordinal(4) })]);
     for (own, alive, begins_ms) in [
         (1, &[1, 2, 3][..], 300),
         (2, &[1, 2, 3], 1_300),
         (3, &[1, 2, 3], 2_300),
-        (3, &[2, 3], 1_300),
+        (3, &[2, 3, 4], 1_300),
     ] {
         let mut seat = Seat::of(own, alive, &["a", "b", "c"]);
         let proposes = |seat: &mut Seat, ms| seat.look(ms, &waiting).is_some();

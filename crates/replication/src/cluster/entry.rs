@@ -114,7 +114,8 @@ impl Cluster {
         self.taken_by.clear();
         self.skew = Skew::new(self.settings.max_skew);
         (self.ordinal, self.council, self.detector) = (None, None, None);
-        (self.stored, self.progress, self.hints) = (None, None, None);
+        (self.came_by, self.stored) = (None, None);
+        (self.progress, self.hints) = (None, None);
         self.said_that_it_waits = false;
         self.service = Service::Outside;
     }

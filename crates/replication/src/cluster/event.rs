@@ -207,6 +207,9 @@ pub enum ClusterEffect {
         /// What to say.
         answer: Result<OperateDone, OperateFailure>,
     },
+    /// Close all connections with nodes, those that were dialled and those that came in: this node goes
+    /// on after a rescue, and whom it had admitted before that says hello again.
+    GreetAgain,
     /// Something that the operator should know.
     Notice(Notice),
 }

@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use paravon_model::{ClusterMessage, Hlc, NodeId, Ordinal, PeerHello};
+use paravon_model::{ClusterMessage, Hlc, NodeId, Ordinal, PeerHello, majority};
 
 use super::event::{ClusterEffect, Notice, RefusedAs};
 use super::settings::Liveness;
@@ -58,12 +58,10 @@ impl Cluster {
     /// (`DISK_NOT_OLDER`).
     pub(super) fn serve_once_taken(&mut self) {
         let Some(document) = self.document().cloned() else { return };
-        let given_up = document.given_up();
-        let members = document.current.members.iter().map(|member| member.ordinal);
-        let members: Vec<Ordinal> = members.filter(|member| !given_up.contains(member)).collect();
+        let members: Vec<Ordinal> = document.left().map(|member| member.ordinal).collect();
         let has_taken =
             |member: &&Ordinal| Some(**member) == self.ordinal || self.taken_by.contains(member);
-        if members.iter().filter(has_taken).count() > members.len() / 2 {
+        if members.iter().filter(has_taken).count() >= majority(members.len()) {
             self.service = Service::Serving;
             let stored = self.stored;
             self.outgoing.push(ClusterEffect::Layout { document, stored });

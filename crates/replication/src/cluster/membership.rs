@@ -6,9 +6,12 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use paravon_model::{ClusterMessage, CouncilMessage, Document, NodeId, Ordinal, Revision};
+use paravon_model::{
+    ChangeId, ClusterMessage, CouncilMessage, Document, Newcomer, NodeId, OperationState, Ordinal,
+    Revision,
+};
 
-use super::change::{newcomer, waiting};
+use super::change::{newcomer, operations_under_way};
 use super::council::Speech;
 use super::event::{ClusterEffect, Notice};
 use super::{Cluster, Service};
@@ -91,6 +94,7 @@ impl Cluster {
         if document.member(own).is_none() {
             return self.withdraw(now, &document);
         }
+        self.came_by = brought_by(&document, own);
         if self.service == Service::Serving {
             let stored = self.stored;
             self.outgoing.push(ClusterEffect::Layout { document, stored });
@@ -100,14 +104,18 @@ impl Cluster {
     }
 
     /// The document does not name this node any more: it serves nothing from now on.
-    fn withdraw(&mut self, now: Now, document: &Document) {
-        let own = &self.settings.node_id;
-        let comes_again = waiting(document)
-            .find(|operation| newcomer(&operation.kind).is_some_and(|n| n.node_id == *own));
-        if let Some(id) = comes_again.map(|operation| operation.id) {
-            // The change that brought it was overtaken, and is done again with a new number.
+    fn withdraw(&mut self, now: Now, document: &Arc<Document>) {
+        let stands = |id: &ChangeId| {
+            document
+                .operation(*id)
+                .is_some_and(|operation| operation.state != OperationState::Cancelled)
+        };
+        if let Some(id) = self.came_by.take().filter(stands) {
+            // The change that brought it was overtaken, and is done again with a new number; or has
+            // been, where it heard of that too late.
             self.notice(Notice::NotMember);
-            return self.start_over(now, id);
+            self.start_over(now, id);
+            return self.learn(now, document);
         }
         if self.service != Service::Leaving {
             self.service = Service::Leaving;
@@ -147,4 +155,15 @@ impl Cluster {
             self.outgoing.tell(&member.node_id, ClusterMessage::AskDocument { known });
         }
     }
+}
+
+/// The operation that has brought this member, while the change that it came with is under way: should
+/// that be overtaken, the same operation brings the node again. Another of its name may be another
+/// node's.
+pub(super) fn brought_by(document: &Document, member: Ordinal) -> Option<ChangeId> {
+    let new = document.member(member).filter(|_| document.current.member(member).is_none())?;
+    let brings = |newcomer: &Newcomer| newcomer.node_id == new.node_id;
+    let mut operations = operations_under_way(document);
+    let brought = operations.find(|operation| newcomer(&operation.kind).is_some_and(brings));
+    brought.map(|operation| operation.id)
 }

@@ -69,8 +69,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use paravon_model::{
-    Address, ClusterMessage, ClusterState, Document, Fence, Hlc, Member, NodeId, Ordinal,
-    PeerHello, Progress, VoteSlot,
+    Address, ChangeId, ClusterMessage, ClusterState, Document, Fence, Hlc, Member, Membership,
+    NodeId, Ordinal, PeerHello, Progress, VoteSlot,
 };
 
 use crate::event::Now;
@@ -97,6 +97,8 @@ pub struct Cluster {
     /// Its number; with it comes a part in the council.
     ordinal: Option<Ordinal>,
     council: Option<Council>,
+    /// The operation that has brought it, while that may still be undone.
+    came_by: Option<ChangeId>,
     founding: Founding,
     joiner: Joiner,
     wishes: Wishes,
@@ -161,11 +163,14 @@ impl Cluster {
             FailureDetector::new(now.monotonic, ordinal, settings.start, random.branch())
         });
         let ordinal = state.ordinal.filter(|_| council.is_some());
+        let came_by = state.document.as_ref().zip(ordinal);
+        let came_by = came_by.and_then(|(document, own)| membership::brought_by(document, own));
         let mut cluster = Self {
             random,
             service: first_service(&state),
             ordinal,
             council,
+            came_by,
             founding: Founding::new(now.monotonic, state.waits_for.clone()),
             joiner: Joiner::new(&settings, state.joining),
             wishes: Wishes::default(),
@@ -196,12 +201,9 @@ impl Cluster {
     /// Takes an event and appends what it wants done.
     pub fn step(&mut self, now: Now, event: ClusterEvent, out: &mut Vec<ClusterEffect>) {
         if let ClusterEvent::Persisted { number } = event {
-            let was_silent = self.outgoing.durable_membership().is_none();
+            let before = self.outgoing.durable_membership();
             self.outgoing.persisted(number);
-            if was_silent && self.outgoing.durable_membership().is_some() {
-                // A member that serves has to know what time it is for the others.
-                self.ping_all(now);
-            }
+            self.membership_is_durable(now, before);
         } else if !self.service.has_ended() {
             self.take(now, event);
         } else {
@@ -217,6 +219,19 @@ impl Cluster {
             for message in to_itself {
                 self.told(now, &own_name, message);
             }
+        }
+    }
+
+    /// The disk holds a state, which may say that the node belongs elsewhere than `before`.
+    fn membership_is_durable(&mut self, now: Now, before: Option<Membership>) {
+        let after = self.outgoing.durable_membership();
+        if before.is_none() && after.is_some() {
+            // A member that serves has to know what time it is for the others.
+            self.ping_all(now);
+        }
+        let line = |place: Membership| (place.cluster_id, place.generation, place.rescue_id);
+        if before.zip(after).is_some_and(|(before, after)| line(before) != line(after)) {
+            self.outgoing.push(ClusterEffect::GreetAgain);
         }
     }
 

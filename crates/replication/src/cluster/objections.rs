@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use paravon_model::limits::MAX_OPEN_OPERATIONS;
 use paravon_model::{
-    ChangeId, Document, OperationKind, OperationRefusal, OperationState, Ordinal, Roster,
+    ChangeId, Document, OperationKind, OperationRefusal, OperationState, Ordinal, Phase, Roster,
 };
 
 use super::change::{Change, Fate, lost_member, open};
@@ -23,9 +23,27 @@ pub(super) fn objection(view: &View<'_>, kind: &OperationKind) -> Option<Operati
         let after = planned(view.document, kind)?;
         let behind = view.too_far_behind(&after);
         let behind = behind.map(|member| OperationRefusal::MemberTooFarBehind { member });
-        let lacks_majority = !view.has_live_majorities(&after);
-        behind.or_else(|| lacks_majority.then_some(OperationRefusal::NextHasNoMajority))
+        let cannot_end = || {
+            let cannot = view.cannot_end(&after) || keeps_from_ending(view, kind);
+            cannot.then_some(OperationRefusal::CurrentHasNoMajority)
+        };
+        let lacks_majority = || {
+            let lacks = !view.has_live_majorities(&after);
+            lacks.then_some(OperationRefusal::NextHasNoMajority)
+        };
+        behind.or_else(cannot_end).or_else(lacks_majority)
     })
+}
+
+/// Whether an operation does without a member that the change under way needs to end. A rescue waits
+/// for all that it left, and says itself what it does without.
+fn keeps_from_ending(view: &View<'_>, kind: &OperationKind) -> bool {
+    let document = view.document;
+    let (Some(member), Phase::Joint(joint)) = (lost_member(kind), &document.phase) else {
+        return false;
+    };
+    let lost = [&joint.lost[..], &[member]].concat();
+    view.lacks_sources(&document.current, &lost)
 }
 
 fn objection_of_kind(view: &View<'_>, kind: &OperationKind) -> Option<OperationRefusal> {

@@ -93,6 +93,40 @@ fn sets_to_come_need_a_majority_that_is_up() {
 }
 
 #[test]
+fn copies_that_are_lost_with_their_majority_are_for_a_rescue() {
+    let lacks = Some(OperationRefusal::CurrentHasNoMajority);
+    let five = document_of(&["a", "b", "c", "d", "e"]);
+    let linked = &["a", "b", "c", "f"];
+    assert_eq!(told(&five, &[1, 2, 3, 4], linked, &remove(5)), None);
+    assert_eq!(told(&five, &[1, 2, 3], linked, &remove(5)), lacks, "4 and 5 have two of three");
+    assert_eq!(told(&five, &[1, 2, 3], linked, &replace(5, "f")), lacks);
+    assert_eq!(told(&five, &[1, 2, 3, 5], linked, &replace(5, "e")), lacks, "its disk is lost");
+    let one_copy = |zones: [&str; 5]| {
+        let mut zoned = five.clone();
+        for (member, zone) in zoned.current.members.iter_mut().zip(zones) {
+            member.zone = Some(name(zone));
+        }
+        zoned
+    };
+    let zoned = one_copy(["x", "y", "y", "z", "z"]);
+    assert_eq!(told(&zoned, &[1, 2, 3], linked, &remove(5)), None, "they have one copy of each");
+    let zoned = one_copy(["x", "y", "z", "y", "z"]);
+    assert_eq!(told(&zoned, &[1, 2, 3], linked, &remove(5)), lacks);
+    let two = document_of(&["a", "b"]);
+    assert_eq!(told(&two, &[1], &["a"], &remove(2)), None, "one of two holds what is acknowledged");
+}
+
+#[test]
+fn one_that_the_change_under_way_needs_is_not_removed() {
+    let five = document_of(&["a", "b", "c", "d", "e"]);
+    let removing = begun(&five, &[(7, remove(5))]);
+    let lacks = Some(OperationRefusal::CurrentHasNoMajority);
+    assert_eq!(told(&removing, &[1, 2, 3], &["a", "b", "c"], &remove(4)), lacks);
+    let joining = begun(&five, &[(7, join("f"))]);
+    assert_eq!(told(&joining, &[1, 2, 3, 4, 6], &["a", "b", "c", "d", "f"], &remove(5)), None);
+}
+
+#[test]
 fn one_that_is_too_far_behind_is_named_unless_it_goes() {
     let mut document = document_of(&["a", "b", "c"]);
     let roster = document.current.clone();

@@ -168,6 +168,7 @@ fn rests_on_state(effect: &ClusterEffect) -> bool {
         }
         ClusterEffect::Persist { .. }
         | ClusterEffect::Dial { .. }
+        | ClusterEffect::GreetAgain
         | ClusterEffect::Alive { .. }
         | ClusterEffect::Dead { .. }
         | ClusterEffect::Clock { .. } => false,

@@ -5,7 +5,7 @@
 
 use alloc::collections::BTreeSet;
 
-use paravon_model::{ClusterMessage, Fence, NodeId, Ordinal, Progress, Report};
+use paravon_model::{ClusterMessage, Fence, NodeId, Ordinal, Progress, Report, majority};
 
 use super::change::council_names;
 use super::event::{ClusterEffect, Notice};
@@ -114,7 +114,8 @@ impl Cluster {
         };
         let fence = document.fence();
         let knows = |member: &&Ordinal| self.reports.has_stored(**member, fence);
-        if document.council.iter().filter(knows).count() > document.council.len() / 2 {
+        let council = &document.council;
+        if council.iter().filter(knows).count() >= majority(council.len()) {
             self.service = Service::NotMember;
             self.notice(Notice::Left);
         }

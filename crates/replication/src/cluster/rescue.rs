@@ -11,6 +11,7 @@ use core::fmt;
 
 use paravon_model::{
     ClusterState, Joint, NodeId, OperationState, Ordinal, PastChange, Phase, Roster, VoteSlot,
+    majority,
 };
 
 use super::change::council_of;
@@ -28,6 +29,11 @@ pub enum RescueRefusal {
     /// The cluster has no such member.
     UnknownSurvivor {
         /// The name that was given.
+        node_id: NodeId,
+    },
+    /// This node, or one that was named, is to come with the change under way, which a rescue gives up.
+    Newcomer {
+        /// Which.
         node_id: NodeId,
     },
     /// A majority of the council survives, and of every set: it can do without the others by itself.
@@ -48,6 +54,12 @@ impl fmt::Display for RescueRefusal {
             Self::UnknownSurvivor { node_id } => {
                 write!(f, "the cluster has no member {node_id}; see its document for the names")
             }
+            Self::Newcomer { node_id } => write!(
+                f,
+                "{node_id} was joining when the others were lost, and a rescue gives that up, so what it \
+                 holds is not counted: rescue the members that were there before, without naming it, \
+                 and let it join again with an empty data directory"
+            ),
             Self::CouncilIsThere { survivors, council } => write!(
                 f,
                 "{survivors} of the {council} members that decide survive, which is a majority: start \
@@ -64,7 +76,9 @@ impl core::error::Error for RescueRefusal {}
 ///
 /// The layout is on the way from the present one, without the copies of those that are lost, to one of
 /// the members that are left, each of which takes over what any of them has. A change that was under
-/// way is given up.
+/// way is given up, and with it who was to come: what was acknowledged is on a majority of the sets that
+/// were there before, and a newcomer's copy is none of theirs. Sets without the lost are those of
+/// `current`; to count a newcomer's they would have to be those of two layouts.
 ///
 /// # Errors
 /// Nothing is to be rescued, or a name is wrong.
@@ -78,11 +92,17 @@ pub fn rescue(
     };
     let roster = &before.current;
     if roster.member(own).is_none() {
-        return Err(RescueRefusal::NoMember);
+        let newcomer = before.member(own).map(|member| member.node_id.clone());
+        let newcomer = newcomer.map(|node_id| RescueRefusal::Newcomer { node_id });
+        return Err(newcomer.unwrap_or(RescueRefusal::NoMember));
     }
-    let is_known = |name: &&NodeId| roster.members.iter().any(|member| member.node_id == **name);
-    if let Some(unknown) = others.iter().find(|name| !is_known(name)) {
-        return Err(RescueRefusal::UnknownSurvivor { node_id: unknown.clone() });
+    for node_id in others.iter().cloned() {
+        // Of two of one name it is the one that takes the place of its like.
+        match before.member_named(&node_id).map(|member| roster.member(member.ordinal)) {
+            Some(Some(_)) => {}
+            Some(None) => return Err(RescueRefusal::Newcomer { node_id }),
+            None => return Err(RescueRefusal::UnknownSurvivor { node_id }),
+        }
     }
     let survives = |ordinal: Ordinal| {
         ordinal == own
@@ -94,7 +114,7 @@ pub fn rescue(
     let lost = roster.members.iter().filter(|member| !survives(member.ordinal)).count();
     // So few are in no set a majority, and the council that is left can do without them. A rescue under
     // way waits for all that it left: nobody else can do without one of them.
-    let can_be_removed = survivors > council / 2 && lost <= may_miss(roster.copies());
+    let can_be_removed = survivors >= majority(council) && lost <= may_miss(roster.copies());
     if can_be_removed && before.given_up().is_empty() {
         return Err(RescueRefusal::CouncilIsThere { survivors, council });
     }

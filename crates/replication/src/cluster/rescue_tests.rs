@@ -58,6 +58,19 @@ fn nothing_is_rescued_that_can_help_itself() {
 }
 
 #[test]
+fn a_newcomer_is_no_survivor_and_is_told_so() {
+    let joining = begun(&five(), &[(9, OperationKind::Join(newcomer("f")))]);
+    let refusal = RescueRefusal::Newcomer { node_id: name("f") };
+    assert_eq!(rescue(&disk(joining.clone()), &[name("f")], 1), Err(refusal.clone()));
+    let replace = OperationKind::Replace { member: Ordinal(2), by: newcomer("b") };
+    let replacing = begun(&five(), &[(9, replace)]);
+    let refusal_of_b = RescueRefusal::Newcomer { node_id: name("b") };
+    assert_eq!(rescue(&disk(replacing), &[name("b")], 1), Err(refusal_of_b));
+    let own = ClusterState { ordinal: Some(Ordinal(6)), ..disk(joining) };
+    assert_eq!(rescue(&own, &[name("a")], 1), Err(refusal));
+}
+
+#[test]
 fn who_was_given_up_once_is_not_there_a_second_time() {
     let first = rescue(&disk(five()), &[name("b")], 1).expect("three of five are lost");
     let again = rescue(&first, &[name("c")], 2).expect("b is lost too");

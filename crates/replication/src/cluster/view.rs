@@ -3,9 +3,11 @@
 //! **Never:** decides anything; `driver` and `objections` do.
 
 use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 use core::time::Duration;
 
-use paravon_model::{Document, Fence, Member, NodeId, Ordinal};
+use paravon_model::{Document, Fence, Member, NodeId, Ordinal, Roster, majority};
+use paravon_ring::are_in_one_set;
 
 use super::change::MAX_PAST;
 use super::reports::Reports;
@@ -45,6 +47,21 @@ impl View<'_> {
         missing <= may_miss(joint.next.copies())
     }
 
+    /// Whether a change that does without these members could not end, because some partition of
+    /// `roster` lacks, without them and those that are down, a majority to take over from.
+    pub(super) fn lacks_sources(&self, roster: &Roster, lost: &[Ordinal]) -> bool {
+        let is_gone = |member: &&Member| !self.is_there(member) || lost.contains(&member.ordinal);
+        let gone: Vec<Ordinal> = roster.members.iter().filter(is_gone).map(|m| m.ordinal).collect();
+        let too_many = majority(roster.copies());
+        gone.len() >= too_many && are_in_one_set(self.document, roster, &gone, too_many)
+    }
+
+    /// Whether `after` does without members that are lost, and could not end for want of others.
+    pub(super) fn cannot_end(&self, after: &Document) -> bool {
+        let joint = after.joint().filter(|joint| !joint.lost.is_empty());
+        joint.is_some_and(|joint| self.lacks_sources(&after.current, &joint.lost))
+    }
+
     /// The smallest fence that a member in force has reported as stored.
     pub(super) fn smallest_stored(&self) -> u64 {
         let members = self.document.members().map(|member| member.ordinal);
@@ -66,5 +83,5 @@ impl View<'_> {
 
 /// How many of a set of so many copies may be missing while the rest is a majority.
 pub(super) fn may_miss(copies: usize) -> usize {
-    copies.saturating_sub(1) / 2
+    copies.saturating_sub(majority(copies))
 }

@@ -1,8 +1,9 @@
 //! Changes of the layout: what they wait for, what blocks them, who leaves.
 
-use paravon_model::{OperationState, Ordinal};
+use paravon_model::{ClusterMessage, ClusterState, Document, NodeId, OperationState, Ordinal};
 
 use super::world::{TakesOver, World, machine, three};
+use crate::cluster::change::waiting;
 use crate::cluster::event::{Notice, OperateDone, OperatorRequest};
 use crate::cluster::settings::ClusterPhase;
 use crate::cluster::worlds::{name, settings_of};
@@ -118,6 +119,57 @@ fn a_removal_overtakes_a_join_which_then_goes_on_by_itself() {
     let states: alloc::vec::Vec<OperationState> =
         world.document("a").operations.iter().skip(2).map(|o| o.state).collect();
     assert_eq!(states, [OperationState::Done; 2]);
+}
+
+#[test]
+fn a_newcomer_that_misses_that_its_change_was_overtaken_comes_in_with_the_next() {
+    let mut world = three(12);
+    with(&mut world, "d");
+    world.node_mut("d").takes_over = TakesOver::Never;
+    world.join("d", 1);
+    world.run_until("d is a member", |world| {
+        world.node("d").disk.document.as_ref().is_some_and(|held| held.member(Ordinal(4)).is_some())
+    });
+    world.crash("c");
+    world.run_seconds(3);
+    world.node_mut("d").takes_over = TakesOver::AtOnce;
+    world.ask("a", 2, remove("c"));
+    let names_it = |document: &Document| document.member_named(&name("d")).is_some();
+    let is_without_it = |to: &NodeId, message: &ClusterMessage| {
+        *to == name("d")
+            && matches!(message, ClusterMessage::Document(document) if !names_it(document))
+    };
+    world.run_without(is_without_it, "d comes by another number", |world| {
+        world.document("a").member(Ordinal(5)).is_some()
+    });
+    assert!(world.document("d").member(Ordinal(4)).is_some(), "it has heard nothing yet");
+    world.run_seconds(8);
+    world.assert_serve(&["a", "b", "d"]);
+}
+
+#[test]
+fn one_that_was_removed_does_not_come_by_the_operation_of_another_of_its_name() {
+    let mut world = three(13);
+    world.crash("c");
+    world.run_seconds(3);
+    world.ask("a", 1, remove("c"));
+    world.run_seconds(6);
+    world.assert_serve(&["a", "b"]);
+    let old = core::mem::replace(&mut world.node_mut("c").disk, ClusterState::new(name("c")));
+    with(&mut world, "d");
+    world.node_mut("d").takes_over = TakesOver::Never;
+    world.join("d", 2);
+    world.run_until("joint", |world| is_joint(world, "a"));
+    world.start("c");
+    world.run_seconds(2);
+    world.join("c", 3);
+    world.run_until("c is to come", |world| waiting(&world.document("a")).next().is_some());
+    world.crash("c");
+    world.node_mut("c").disk = old;
+    world.start("c");
+    world.run_seconds(4);
+    assert_eq!(world.node("c").disk.ordinal, Some(Ordinal(3)), "the disk is another's");
+    assert!(world.node("c").layouts.is_empty(), "it never served");
 }
 
 #[test]

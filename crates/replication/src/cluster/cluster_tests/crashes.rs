@@ -102,11 +102,12 @@ fn any_request(world: &mut World, names: &[&str]) -> OperatorRequest {
     }
 }
 
-/// A member of three or more loses its disk, and comes back in its own place.
+/// A member of three or more loses its disk, and comes back in its own place; unless it had the only
+/// copies, which are for a rescue to give up.
 fn lose_a_disk(world: &mut World, names: &[&str]) {
     let serves = |text: &&&str| world.phase(text) == ClusterPhase::Serving;
     let serving: Vec<&str> = names.iter().filter(serves).copied().collect();
-    if serving.len() < 3 {
+    if serving.len() < 3 || world.document(serving[0]).current.copies() < 2 {
         return;
     }
     let victim = serving[world.random.below(serving.len())];

@@ -41,6 +41,33 @@ fn the_others_that_are_left_hear_of_it_and_all_serve() {
 }
 
 #[test]
+fn two_rescues_part_though_their_survivors_were_linked() {
+    let mut world = two_of_five(4);
+    for text in ["c", "d"] {
+        world.start(text);
+    }
+    world.run_seconds(5);
+    let are_linked =
+        |world: &World, from: &str, to: &str| world.links.contains(&(name(from), name(to)));
+    assert!(are_linked(&world, "b", "d") && are_linked(&world, "d", "b"));
+    for text in ["a", "c"] {
+        world.crash(text);
+    }
+    for (text, other, id) in [("a", "b", 77), ("c", "d", 88)] {
+        let disk = &mut world.node_mut(text).disk;
+        *disk = rescue(disk, &[name(other)], id).expect("three of five are lost");
+    }
+    world.start("a");
+    world.start("c");
+    world.run_seconds(10);
+    world.assert_serve(&["a", "b"]);
+    world.assert_serve(&["c", "d"]);
+    for (from, to) in [("b", "d"), ("d", "b"), ("a", "d"), ("b", "c")] {
+        assert!(!are_linked(&world, from, to), "{from} to {to}");
+    }
+}
+
+#[test]
 fn one_that_comes_back_later_hears_of_it_too() {
     let mut world = two_of_five(2);
     world.crash("b");

@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use paravon_model::{
-    Address, ClusterId, ClusterState, Document, Fence, NodeId, PeerHello, Progress, Revision,
+    Address, ClusterId, ClusterMessage, ClusterState, Document, Fence, NodeId, PeerHello, Progress,
+    Revision,
 };
 
 use crate::clock::Permit;
@@ -33,7 +34,7 @@ pub(super) struct World {
     /// From whom to whom messages can be told.
     pub(super) links: BTreeSet<(NodeId, NodeId)>,
     /// Every document that was ever given to a disk.
-    pub(super) documents: BTreeMap<(ClusterId, Revision), Document>,
+    pub(super) documents: BTreeMap<(ClusterId, u128, Revision), Document>,
 }
 
 pub(super) struct Node {
@@ -153,13 +154,16 @@ impl World {
         self.under_way.retain(|(_, to, event)| {
             *to != who && !matches!(event, ClusterEvent::Told { from, .. } if *from == who)
         });
+        self.unlink(&who);
+    }
+
+    /// All links from and to a node end.
+    fn unlink(&mut self, who: &NodeId) {
         let gone: Vec<_> =
-            self.links.iter().filter(|(from, to)| *from == who || *to == who).cloned().collect();
+            self.links.iter().filter(|(from, to)| from == who || to == who).cloned().collect();
         for (from, to) in gone {
             self.links.remove(&(from.clone(), to.clone()));
-            if from != who {
-                self.step(&from, ClusterEvent::Unlinked { peer: to });
-            }
+            self.step(&from, ClusterEvent::Unlinked { peer: to });
         }
     }
 
@@ -191,7 +195,7 @@ impl World {
             }
             ClusterEffect::Persist { number, state } => {
                 if let Some(document) = &state.document {
-                    let key = (document.cluster_id, document.revision());
+                    let key = (document.cluster_id, document.rescue_id, document.revision());
                     let first = self.documents.entry(key).or_insert_with(|| (**document).clone());
                     assert_eq!(*first, **document, "LAYOUT_AGREES");
                 }
@@ -217,6 +221,7 @@ impl World {
             ClusterEffect::Clock { permit } => node.permit = Some(permit),
             ClusterEffect::Admin { token, answer } => node.answers.push((token, answer)),
             ClusterEffect::Notice(notice) => node.notices.push(notice),
+            ClusterEffect::GreetAgain => self.unlink(who),
             ClusterEffect::Alive { .. } | ClusterEffect::Dead { .. } => {}
         }
     }
@@ -245,6 +250,25 @@ impl World {
                 }
             }
         }
+    }
+
+    /// As [`run_until`](Self::run_until), while these messages to a node are lost.
+    pub(super) fn run_without(
+        &mut self,
+        is_lost: impl Fn(&NodeId, &ClusterMessage) -> bool,
+        what: &str,
+        holds: impl Fn(&Self) -> bool,
+    ) {
+        for _ in 0..20_000 {
+            if holds(self) {
+                return;
+            }
+            self.run(STEP);
+            self.under_way.retain(|(_, to, event)| {
+                !matches!(event, ClusterEvent::Told { message, .. } if is_lost(to, message))
+            });
+        }
+        panic!("never: {what}");
     }
 
     pub(super) fn run_seconds(&mut self, seconds: u64) {
@@ -375,7 +399,7 @@ impl World {
     }
 
     pub(super) fn clusters(&self) -> usize {
-        self.documents.keys().map(|(cluster_id, _)| *cluster_id).collect::<BTreeSet<_>>().len()
+        self.documents.keys().map(|(cluster_id, ..)| *cluster_id).collect::<BTreeSet<_>>().len()
     }
 }
 
