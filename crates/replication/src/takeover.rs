@@ -8,7 +8,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use paravon_model::{Body, Key, Ordinal, PartitionSum, Pull, Pulled, Record, Rest, Version};
+use paravon_model::{Key, Ordinal, PartitionSum, Pull, Pulled, Record, Rest, Version};
 use paravon_ring::{KeyHash, Layout, Partition};
 
 /// A partition to take over, on its way.
@@ -228,11 +228,7 @@ impl Item {
 
 /// The bytes of a key and its value.
 pub(crate) fn payload(key: &Key, record: &Record) -> usize {
-    let value = match &record.body {
-        Body::Live(value) => value.bytes.len(),
-        Body::Tombstone => 0,
-    };
-    key.bytes().len() + value
+    key.bytes().len() + record.body.value_bytes()
 }
 
 #[cfg(test)]
