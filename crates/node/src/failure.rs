@@ -5,7 +5,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use paravon_model::{Failure, Merged, Outcome};
-use paravon_storage::{Done, ReadError, Refusal, WriteError};
+use paravon_replication::ScanFailure;
+use paravon_storage::{Done, ReadError, Refusal, ScanError, WriteError};
 
 /// A full table of unapplied writes, or too many requests under way: both pass soon.
 pub(crate) const OVERLOADED: Failure = Failure::Overloaded { retry_after_ms: 20 };
@@ -42,6 +43,12 @@ pub(crate) fn of_read(error: ReadError) -> Failure {
         ReadError::Damaged => Failure::Damaged { outcome: Outcome::Refused },
         ReadError::Unavailable => internal(&error, Outcome::Refused),
     }
+}
+
+/// A page without records.
+pub(crate) fn of_scan(failed: ScanError) -> ScanFailure {
+    let ScanError { error, at } = failed;
+    ScanFailure { failure: of_read(error), at }
 }
 
 /// What a finished merge means to the core. A record stored over a damaged one is no acknowledgement: the

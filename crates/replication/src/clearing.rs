@@ -8,10 +8,10 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use paravon_model::{Failure, Key, Record};
+use paravon_model::{Failure, Key};
 use paravon_ring::{KeyHash, Partition};
 
-use crate::event::{Effect, Now};
+use crate::event::{Effect, Entry, Now, ScanFailure};
 use crate::operations::OperationId;
 use crate::pulled::PAGE_BYTES;
 use crate::shard::{Operation, Shard};
@@ -82,7 +82,7 @@ impl Shard {
         &mut self,
         now: Now,
         id: OperationId,
-        page: Result<Vec<(KeyHash, Key, Record)>, Failure>,
+        page: Result<Vec<Entry>, ScanFailure>,
         out: &mut Vec<Effect>,
     ) {
         let Some(Operation::Clearing(clearing)) = self.operations.get_mut(id) else { return };
@@ -94,6 +94,11 @@ impl Shard {
             }
             Ok(page) => {
                 clearing.ready.extend(page.into_iter().map(|(hash, key, _)| (hash, key)));
+                self.advance_clearing(now, id, out);
+            }
+            // Whatever it held, it goes.
+            Err(ScanFailure { at: Some(place), .. }) => {
+                clearing.ready.push_back(place);
                 self.advance_clearing(now, id, out);
             }
             Err(_) => clearing.resume_at = Some(now.monotonic + PAUSE),

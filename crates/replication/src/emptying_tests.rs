@@ -208,3 +208,30 @@ fn nothing_is_cleaned_up_before_the_layout_is_stored() {
     cluster.pass(Duration::from_secs(5));
     assert!(cluster.held(3, "k").is_none());
 }
+
+#[test]
+fn what_cannot_be_read_is_forgotten_like_everything_else() {
+    let (before, layout) = (stable(&[1, 2, 3], 1), joint(&[1, 2, 3], &[1, 2, 4], &[], 2));
+    let mut cluster = Cluster::of(4, &before);
+    for name in names(200) {
+        cluster.node(3).merge(key(&name), record(START_MS, "v"));
+        cluster.node(4).merge(key(&name), record(START_MS, "old"));
+    }
+    let damaged = names(200).into_iter().step_by(7).map(|name| key(&name));
+    cluster.node(4).damaged.extend(damaged.clone());
+    let new = layout.made_new(Ordinal(4), Some(before.fence())).into();
+    cluster.step(4, Event::Layout { layout, new });
+    cluster.pass(Duration::from_secs(1));
+    assert!(cluster.node(4).stored.is_empty() && cluster.node(4).damaged.is_empty());
+    assert!(
+        cluster
+            .said
+            .iter()
+            .any(|(node, said)| *node == 4 && is_settled(core::slice::from_ref(said)))
+    );
+
+    cluster.node(3).damaged.extend(damaged);
+    cluster.step(3, Event::Layout { layout: stable(&[1, 2, 4], 3), new: [].into() });
+    cluster.pass(Duration::from_secs(60));
+    assert!(cluster.node(3).stored.is_empty() && cluster.node(3).damaged.is_empty());
+}

@@ -9,8 +9,8 @@ use core::cell::Cell;
 use core::time::Duration;
 
 use paravon_model::{
-    Body, Consistency, Document, Failure, Fence, Hlc, Key, Merged, Ordinal, Record, ReplicaReply,
-    Revision, Version,
+    Body, Consistency, Document, Failure, Fence, Hlc, Merged, Ordinal, ReplicaReply, Revision,
+    Version,
 };
 use paravon_ring::{KeyHash, Layout, Partition, Sets};
 
@@ -18,10 +18,11 @@ use crate::admission::{Admission, Gate, Opens};
 use crate::clearing::Clearing;
 use crate::clock::{Clock, ClockSettings};
 use crate::emptying::Emptying;
-use crate::event::{Effect, Event, Now};
+use crate::event::{Effect, Entry, Event, Now, ScanFailure};
 use crate::fetch::Fetch;
 use crate::get::Read;
 use crate::handoff::{HandOver, Handoffs};
+use crate::heal::Heal;
 use crate::hedge::Hedge;
 use crate::linger::{Lingerers, Lingering};
 use crate::mutants::{self, Mutant};
@@ -113,6 +114,7 @@ pub(crate) enum Operation {
     AskedPull(AskedPull),
     Pull(PullAsked),
     Fetch(Fetch),
+    Heal(Heal),
     OwnSum(OwnSum),
     Clearing(Clearing),
 }
@@ -194,6 +196,9 @@ impl Shard {
             Event::Read { operation, answer } => match self.operations.get(operation) {
                 Some(Operation::Asked(_)) => self.asked_read(operation, answer, out),
                 Some(Operation::Fetch(_)) => self.fetch_looked(now, operation, answer, out),
+                Some(Operation::Heal(_)) => {
+                    self.heal_told(now, operation, self.ordinal, answer, out);
+                }
                 _ => self.read_answered(now, operation, self.ordinal, answer, out),
             },
             Event::Hints { target, hints } => self.hints_read(now, target, hints, out),
@@ -288,6 +293,9 @@ impl Shard {
             (Operation::Fetch(_), ReplicaReply::Found { answer }) => {
                 self.fetch_found(now, id, from, answer, out);
             }
+            (Operation::Heal(_), ReplicaReply::Found { answer }) => {
+                self.heal_told(now, id, from, answer, out);
+            }
             (operation, _) if operation.is_at_home() => {}
             (_, ReplicaReply::Stored { .. })
             | (_, ReplicaReply::Found { .. })
@@ -351,6 +359,7 @@ impl Shard {
             Waiter::Peer(token) => tell_stored(token, stamp, answer, out),
             Waiter::PeerHint(token, stamp) => tell_stored(token, stamp, answer, out),
             Waiter::Pulled(id) => self.fetch_stored(now, id, &answer, out),
+            Waiter::Healed(id) => self.heal_stored(now, id, &answer, out),
             Waiter::Forget(_) => {}
         }
         if settled == Settled::Now {
@@ -363,7 +372,7 @@ impl Shard {
         &mut self,
         now: Now,
         id: OperationId,
-        page: Result<Vec<(KeyHash, Key, Record)>, Failure>,
+        page: Result<Vec<Entry>, ScanFailure>,
         out: &mut Vec<Effect>,
     ) {
         match self.operations.get(id) {
@@ -549,8 +558,7 @@ impl Shard {
                 Some(Operation::Write(_)) => self.expire_write(now, id, out),
                 Some(Operation::Read(_)) => self.expire_read(id, out),
                 Some(Operation::HandOver(_)) => self.hint_failed(now, id, Pause::Short, out),
-                Some(Operation::Pull(_) | Operation::Fetch(_)) => self.transfer_late(now, id, out),
-                _ => {}
+                _ => self.transfer_late(now, id, out),
             }
         }
         // While the log stands still nobody else takes them from the queue.
@@ -635,6 +643,7 @@ impl Operation {
             Self::HandOver(hint) => Some(hint.deadline),
             Self::Pull(pull) => Some(pull.deadline()),
             Self::Fetch(fetch) => fetch.deadline(),
+            Self::Heal(heal) => heal.deadline(),
             _ => None,
         }
     }
