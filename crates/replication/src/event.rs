@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use paravon_model::{
-    Delete, Document, Failure, Fence, Get, Hlc, Key, Merged, Ordinal, Progress, Put, Reading,
-    Record, ReplicaReply, ReplicaRequest, Version, Written,
+    Command, Delete, Document, Failure, Fence, Get, Hlc, Key, Merged, Ordinal, Progress, Purpose,
+    Put, Reading, Record, ReplicaReply, ReplicaRequest, Version, Written,
 };
 use paravon_ring::{KeyHash, Layout, Partition};
 
@@ -179,6 +179,21 @@ pub enum Event {
     Tick,
     /// The node is about to stop: what answered writes lack is to be kept as hints now.
     Stop,
+}
+
+impl Event {
+    /// Whether a client may wait for what it asks.
+    pub(crate) fn is_foreground(&self) -> bool {
+        match self {
+            Self::Put { .. } | Self::Get { .. } | Self::Delete { .. } => true,
+            Self::Asked { request, .. } => match &request.command {
+                Command::Store { purpose, .. } => *purpose != Purpose::Hint,
+                Command::Read { .. } => true,
+                Command::Pull { .. } => false,
+            },
+            _ => false,
+        }
+    }
 }
 
 /// A durable record with its place.

@@ -92,6 +92,8 @@ pub struct Shard {
     pub(crate) rotation: usize,
     /// When operations are to ask again whoever knew another layout.
     pub(crate) ask_again: Option<Duration>,
+    /// When somebody last asked something for which a client may wait.
+    pub(crate) served: Option<Duration>,
     /// When the last tick came, and the last one that looked at deadlines.
     ticked: Duration,
     looked: Option<Duration>,
@@ -154,6 +156,7 @@ impl Shard {
             waiting_for_ceiling: VecDeque::new(),
             rotation: 0,
             ask_again: None,
+            served: None,
             ticked: Duration::ZERO,
             looked: None,
             earliest: None,
@@ -168,6 +171,9 @@ impl Shard {
 
     /// Takes one event and appends what is to be done to `out`. Never blocks, never fails.
     pub fn step(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {
+        if event.is_foreground() {
+            self.served = Some(now.monotonic);
+        }
         match event {
             Event::Put { request, hash, put, deadline } => {
                 let (key, body) = (put.key, Body::Live(put.value));
@@ -259,7 +265,8 @@ impl Shard {
             self.handoff_wake(),
             self.ask_again,
             self.transfer_wake(),
-            self.clearing_wake(),
+            self.emptying.resume_at,
+            self.cleaning_wake(),
         ];
         wakes.into_iter().flatten().min()
     }
@@ -461,7 +468,7 @@ impl Shard {
             return;
         }
         self.resume_clearing(now, out);
-        self.advance_emptying(out);
+        self.advance_emptying(now, out);
         if self.gate.is_settling() && self.emptying.is_done() {
             self.gate.settle();
             let (fence, progress) = (self.layout.fence(), self.transfer.progress());
@@ -478,7 +485,7 @@ impl Shard {
         self.reachable(now, self.ordinal, out);
         self.advance_handoffs(now, out);
         self.begin_cleaning();
-        self.advance_cleaning(out);
+        self.advance_cleaning(now, out);
         self.advance_transfer(now, out);
     }
 
@@ -522,7 +529,7 @@ impl Shard {
         self.advance_handoffs(now, out);
         self.settle(now, out);
         self.resume_clearing(now, out);
-        self.advance_cleaning(out);
+        self.advance_cleaning(now, out);
         self.advance_transfer(now, out);
         // Among others the ceiling is renewed although nothing is written (`DISK_NOT_OLDER`).
         if self.layout.document().members().nth(1).is_some()

@@ -62,6 +62,8 @@ pub(crate) struct Node {
     pub(crate) broken: Option<Failure>,
     /// Keys whose records its store cannot read.
     pub(crate) damaged: BTreeSet<Key>,
+    /// Pages that were read.
+    pub(crate) scanned: usize,
     /// Wall clock less true time, in milliseconds.
     pub(crate) skew_ms: i64,
     tokens: Vec<(u32, OperationId)>,
@@ -245,6 +247,7 @@ impl Cluster {
                 return Some(Event::Read { operation, answer });
             }
             Effect::Scan { operation, partition, after, limit, bytes } => {
+                self.node(number).scanned += 1;
                 let page = self.node(number).scan(partition, after, limit, bytes);
                 return Some(Event::Scanned { operation, page });
             }
@@ -487,6 +490,7 @@ impl Node {
             unstored: false,
             broken: None,
             damaged: BTreeSet::new(),
+            scanned: 0,
             skew_ms: 0,
             tokens: Vec::new(),
         }
