@@ -86,6 +86,15 @@ mod tests {
     }
 
     #[test]
+    fn a_record_that_cannot_be_read_is_named_to_the_core() {
+        let key = paravon_model::Key::new("default", b"k").expect("a valid key");
+        let at = Some((paravon_ring::KeyHash(7), key));
+        let failed = of_scan(ScanError { error: ReadError::Damaged, at: at.clone() });
+        assert_eq!(failed.at, at);
+        assert!(matches!(failed.failure, Failure::Damaged { outcome: Outcome::Refused }));
+    }
+
+    #[test]
     fn only_a_write_that_was_queued_ends_unknown() {
         assert_eq!(of_refusal(&Refusal::ReadOnly).outcome(), Outcome::Refused);
         assert_eq!(of_unstamped(WriteError::ReadOnly).outcome(), Outcome::Refused);
