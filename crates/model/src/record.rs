@@ -14,6 +14,17 @@ pub enum Body {
     Tombstone,
 }
 
+impl Body {
+    /// The bytes of the value; none for a tombstone.
+    #[must_use]
+    pub fn value_bytes(&self) -> usize {
+        match self {
+            Self::Live(value) => value.bytes.len(),
+            Self::Tombstone => 0,
+        }
+    }
+}
+
 /// What is stored for a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {

@@ -85,6 +85,13 @@ pub enum Pulled {
         /// Whether more follow.
         rest: Rest,
     },
+    /// Instead of the page that begins with this key: its record cannot be read, so the replica counts
+    /// for nothing where this key is concerned (`NO_SILENT_ROT`). What it holds besides follows behind
+    /// it.
+    Damaged {
+        /// Which.
+        key: Key,
+    },
 }
 
 /// Whether a page is the last one.

@@ -5,7 +5,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use paravon_model::{Failure, Merged, Outcome};
-use paravon_storage::{Done, ReadError, Refusal, WriteError};
+use paravon_replication::ScanFailure;
+use paravon_storage::{Done, ReadError, Refusal, ScanError, WriteError};
 
 /// A full table of unapplied writes, or too many requests under way: both pass soon.
 pub(crate) const OVERLOADED: Failure = Failure::Overloaded { retry_after_ms: 20 };
@@ -44,6 +45,12 @@ pub(crate) fn of_read(error: ReadError) -> Failure {
     }
 }
 
+/// A page without records.
+pub(crate) fn of_scan(failed: ScanError) -> ScanFailure {
+    let ScanError { error, at } = failed;
+    ScanFailure { failure: of_read(error), at }
+}
+
 /// What a finished merge means to the core. A record stored over a damaged one is no acknowledgement: the
 /// damaged one may have been newer (`NO_SILENT_ROT`).
 pub(crate) fn of_merge(done: Done) -> Result<Merged, Failure> {
@@ -76,6 +83,15 @@ mod tests {
             of_merge(Done::Merged(paravon_storage::Merged::Applied { previous: None })),
             Ok(Merged::Applied)
         );
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_is_named_to_the_core() {
+        let key = paravon_model::Key::new("default", b"k").expect("a valid key");
+        let at = Some((paravon_ring::KeyHash(7), key));
+        let failed = of_scan(ScanError { error: ReadError::Damaged, at: at.clone() });
+        assert_eq!(failed.at, at);
+        assert!(matches!(failed.failure, Failure::Damaged { outcome: Outcome::Refused }));
     }
 
     #[test]

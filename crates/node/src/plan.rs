@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use paravon_model::{Body, Document, Key, Ordinal, Record};
+use paravon_model::{Document, Key, Ordinal, Record};
 use paravon_protocol::{PlanReply, PlannedNode};
 use paravon_ring::{HashArc, Layout};
 use paravon_storage::{PageLimit, Store};
@@ -102,11 +102,7 @@ pub(crate) fn stored_bytes(store: &mut dyn Store) -> f64 {
 }
 
 fn bytes(key: &Key, record: &Record) -> usize {
-    let value = match &record.body {
-        Body::Live(value) => value.bytes.len(),
-        Body::Tombstone => 0,
-    };
-    key.encoded().len() + value
+    key.encoded().len() + record.body.value_bytes()
 }
 
 #[cfg(test)]

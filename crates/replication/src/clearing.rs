@@ -1,17 +1,20 @@
-//! Forgetting all that the store of this node holds of one partition: pages are scanned and their keys
-//! forgotten until there are none.
+//! Forgetting all that the store of this node holds of one partition: its pages are scanned one behind the
+//! other and their keys forgotten.
 //!
-//! **Never:** calls a partition cleared before a scan from its beginning found nothing, and forgets
+//! One pass from the beginning to the end is enough where nothing is stored meanwhile: of a partition that
+//! this node is in no set of, every store is refused, and those that an earlier layout admitted had ended
+//! before this one was stored. What is to be empty before a change is passed through until nothing is
+//! found. **Never:** calls a partition cleared of which a key was not forgotten, durably, and forgets
 //! nothing of a partition that this node stores under a layout that admits.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use paravon_model::{Failure, Key, Record};
+use paravon_model::{Failure, Key};
 use paravon_ring::{KeyHash, Partition};
 
-use crate::event::{Effect, Now};
+use crate::event::{Effect, Entry, Now, ScanFailure};
 use crate::operations::OperationId;
 use crate::pulled::PAGE_BYTES;
 use crate::shard::{Operation, Shard};
@@ -19,6 +22,10 @@ use crate::stores::{Ended, Settled, Waiter};
 
 /// How long a store that failed is left alone.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// Keys of one page of a partition that is to be empty, and those that are being forgotten at once.
+const NEW_PAGE: usize = 512;
+const NEW_KEYS: usize = 64;
 
 /// Why a partition is cleared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,37 +36,15 @@ pub(crate) enum Reason {
     Foreign,
 }
 
-impl Reason {
-    /// Keys of one page.
-    fn page(self) -> usize {
-        match self {
-            Self::New => 512,
-            Self::Foreign => 64,
-        }
-    }
-
-    /// Keys that are being forgotten at once.
-    fn window(self) -> usize {
-        match self {
-            Self::New => 64,
-            Self::Foreign => 4,
-        }
-    }
-
-    /// The rest between two pages.
-    fn rest(self) -> Option<Duration> {
-        match self {
-            Self::New => None,
-            Self::Foreign => Some(Duration::from_millis(10)),
-        }
-    }
-}
-
 /// A partition on its way to be empty.
 #[derive(Debug)]
 pub(crate) struct Clearing {
     pub(crate) partition: Partition,
     pub(crate) reason: Reason,
+    /// The end of the last page of this pass.
+    after: Option<(KeyHash, Key)>,
+    /// Whether this pass has found something.
+    found: Found,
     ready: VecDeque<(KeyHash, Key)>,
     /// Being forgotten.
     under_way: usize,
@@ -69,12 +54,40 @@ pub(crate) struct Clearing {
     resume_at: Option<Duration>,
 }
 
+/// What a pass has come across.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Found {
+    #[default]
+    Nothing,
+    Something,
+}
+
+impl Clearing {
+    /// Goes on from the beginning.
+    fn begin_pass(&mut self) {
+        (self.after, self.found) = (None, Found::Nothing);
+    }
+
+    /// Whether all of it is gone, now that the pass has come to the end.
+    fn is_over(&self) -> bool {
+        self.reason == Reason::Foreign || self.found == Found::Nothing
+    }
+}
+
 impl Shard {
-    pub(crate) fn clear(&mut self, partition: Partition, reason: Reason, out: &mut Vec<Effect>) {
-        let (ready, under_way, failed) = (VecDeque::new(), 0, 0);
-        let clearing = Clearing { partition, reason, ready, under_way, failed, resume_at: None };
+    pub(crate) fn clear(
+        &mut self,
+        now: Now,
+        partition: Partition,
+        reason: Reason,
+        out: &mut Vec<Effect>,
+    ) {
+        let (after, found) = (None, Found::Nothing);
+        let (ready, under_way, failed, resume_at) = (VecDeque::new(), 0, 0, None);
+        let clearing =
+            Clearing { partition, reason, after, found, ready, under_way, failed, resume_at };
         let id = self.begin(Operation::Clearing(clearing));
-        scan_all(id, partition, reason, out);
+        self.scan_to_clear(now, id, out);
     }
 
     /// A page was read.
@@ -82,22 +95,28 @@ impl Shard {
         &mut self,
         now: Now,
         id: OperationId,
-        page: Result<Vec<(KeyHash, Key, Record)>, Failure>,
+        page: Result<Vec<Entry>, ScanFailure>,
         out: &mut Vec<Effect>,
     ) {
         let Some(Operation::Clearing(clearing)) = self.operations.get_mut(id) else { return };
-        match page {
-            Ok(page) if page.is_empty() => {
-                let reason = clearing.reason;
-                self.operations.remove(id);
-                self.cleared(now, reason, out);
-            }
-            Ok(page) => {
-                clearing.ready.extend(page.into_iter().map(|(hash, key, _)| (hash, key)));
-                self.advance_clearing(now, id, out);
-            }
-            Err(_) => clearing.resume_at = Some(now.monotonic + PAUSE),
+        let places: Vec<_> = match page {
+            Ok(page) => page.into_iter().map(|(hash, key, _)| (hash, key)).collect(),
+            // Whatever it held, it goes.
+            Err(ScanFailure { at: Some(place), .. }) => [place].into(),
+            Err(_) => return self.rest_clearing(id, now.monotonic + PAUSE),
+        };
+        if let Some(last) = places.last() {
+            (clearing.after, clearing.found) = (Some(last.clone()), Found::Something);
+            clearing.ready.extend(places);
+            return self.advance_clearing(now, id, out);
         }
+        if clearing.is_over() {
+            let reason = clearing.reason;
+            self.operations.remove(id);
+            return self.cleared(now, reason, out);
+        }
+        clearing.begin_pass();
+        self.scan_to_clear(now, id, out);
     }
 
     /// The store of this node has answered: a key is forgotten, durably, or is not.
@@ -131,9 +150,15 @@ impl Shard {
     }
 
     fn advance_clearing(&mut self, now: Now, id: OperationId, out: &mut Vec<Effect>) {
+        let room = self.cleaning_room(now);
+        let share = self.emptying.share(room);
         let Self { operations, stores, .. } = self;
         let Some(Operation::Clearing(clearing)) = operations.get_mut(id) else { return };
-        while clearing.under_way < clearing.reason.window()
+        let (keys, rest) = match clearing.reason {
+            Reason::New => (NEW_KEYS, None),
+            Reason::Foreign => (share, room.rest),
+        };
+        while clearing.under_way < keys
             && let Some((hash, key)) = clearing.ready.pop_front()
         {
             clearing.under_way += 1;
@@ -143,41 +168,55 @@ impl Shard {
         if clearing.under_way > 0 {
             return;
         }
-        let failed = core::mem::take(&mut clearing.failed) > 0;
-        let rest = if failed { Some(PAUSE) } else { clearing.reason.rest() };
-        match rest {
-            Some(rest) => clearing.resume_at = Some(now.monotonic + rest),
-            None => scan_all(id, clearing.partition, clearing.reason, out),
+        if core::mem::take(&mut clearing.failed) > 0 {
+            clearing.begin_pass();
+            return self.rest_clearing(id, now.monotonic + PAUSE);
         }
+        match rest {
+            Some(rest) => self.rest_clearing(id, now.monotonic + rest),
+            None => self.scan_to_clear(now, id, out),
+        }
+    }
+
+    /// The next page.
+    fn scan_to_clear(&mut self, now: Now, id: OperationId, out: &mut Vec<Effect>) {
+        let room = self.cleaning_room(now);
+        let Some(Operation::Clearing(clearing)) = self.operations.get_mut(id) else { return };
+        clearing.resume_at = None;
+        let limit = match clearing.reason {
+            Reason::New => NEW_PAGE,
+            Reason::Foreign => room.page,
+        };
+        let (operation, after, bytes) = (id, clearing.after.clone(), PAGE_BYTES);
+        let partition = clearing.partition;
+        out.push(Effect::Scan { operation, partition, after, limit, bytes });
+    }
+
+    fn rest_clearing(&mut self, id: OperationId, until: Duration) {
+        let Some(Operation::Clearing(clearing)) = self.operations.get_mut(id) else { return };
+        clearing.resume_at = Some(until);
+        self.emptying.rests_until(until);
     }
 
     /// Time has passed: scans that waited for it begin.
     pub(crate) fn resume_clearing(&mut self, now: Now, out: &mut Vec<Effect>) {
-        if self.clearing_wake().is_none_or(|wake| now.monotonic < wake) {
+        if self.emptying.resume_at.is_none_or(|at| now.monotonic < at) {
             return;
         }
-        let rested = |operation: &Operation| {
-            matches!(operation, Operation::Clearing(clearing)
-                if clearing.resume_at.is_some_and(|at| now.monotonic >= at))
+        self.emptying.resume_at = None;
+        let rests = |operation: &Operation| {
+            matches!(operation, Operation::Clearing(Clearing { resume_at: Some(_), .. }))
         };
-        for id in self.operations.select(rested) {
-            if let Some(Operation::Clearing(clearing)) = self.operations.get_mut(id) {
-                clearing.resume_at = None;
-                scan_all(id, clearing.partition, clearing.reason, out);
+        for id in self.operations.select(rests) {
+            match self.operations.get(id) {
+                Some(Operation::Clearing(Clearing { resume_at: Some(at), .. }))
+                    if *at > now.monotonic =>
+                {
+                    self.emptying.rests_until(*at);
+                }
+                _ => self.scan_to_clear(now, id, out),
             }
         }
-    }
-
-    /// When a scan that waits is to begin.
-    pub(crate) fn clearing_wake(&self) -> Option<Duration> {
-        if !self.clears() {
-            return None;
-        }
-        let clearings = self.operations.iter().filter_map(|operation| match operation {
-            Operation::Clearing(clearing) => clearing.resume_at,
-            _ => None,
-        });
-        clearings.min()
     }
 
     /// Another layout is in use. Keys being forgotten are counted as admitted under the one before.
@@ -186,11 +225,6 @@ impl Shard {
         for id in self.operations.select(clears) {
             self.operations.remove(id);
         }
+        self.emptying.resume_at = None;
     }
-}
-
-/// From the beginning: what was forgotten is not found again.
-fn scan_all(operation: OperationId, partition: Partition, reason: Reason, out: &mut Vec<Effect>) {
-    let (limit, bytes) = (reason.page(), PAGE_BYTES);
-    out.push(Effect::Scan { operation, partition, after: None, limit, bytes });
 }

@@ -1,11 +1,13 @@
 //! What this shard must not hold: partitions that a change makes this node new to are emptied before the
 //! node *has stored* the change's document (`EPOCH_FENCE`, `NO_RESURRECTION`), and what it stores no
-//! longer is cleaned up in its own time.
+//! longer is cleaned up in its own time: fast while nobody asks anything of the node, and hardly
+//! noticeably while somebody does.
 //!
-//! **Never:** empties before every store that was admitted earlier has ended, cleans up while a change
-//! is under way or before this node has stored the layout, or cleans more than one partition at once.
+//! **Never:** empties before every store that was admitted earlier has ended, or cleans up while a change
+//! is under way or before this node has stored the layout.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use paravon_ring::Partition;
 
@@ -17,6 +19,30 @@ use crate::shard::Shard;
 /// Partitions that are emptied at once.
 const MAX_EMPTYING: usize = 16;
 
+/// Partitions that one step looks at for something to clean.
+const MAX_LOOKED_AT: usize = 4096;
+
+/// How long nobody has asked anything of a node that is called quiet.
+const CALM: Duration = Duration::from_millis(100);
+
+/// How much is cleaned at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    partitions: usize,
+    /// Keys being forgotten, of all partitions.
+    keys: usize,
+    /// Keys of one page.
+    pub(crate) page: usize,
+    /// Between two pages.
+    pub(crate) rest: Option<Duration>,
+}
+
+/// While nobody waits for anything else.
+const QUIET: Room = Room { partitions: 16, keys: 512, page: 512, rest: None };
+
+/// While somebody does.
+const BUSY: Room = Room { partitions: 1, keys: 4, page: 64, rest: Some(Duration::from_millis(10)) };
+
 /// What is to be cleared.
 #[derive(Debug, Default)]
 pub(crate) struct Emptying {
@@ -25,17 +51,17 @@ pub(crate) struct Emptying {
     /// Being emptied.
     under_way: usize,
     cleaning: Cleaning,
+    /// When the first partition goes on that rests.
+    pub(crate) resume_at: Option<Duration>,
 }
 
 /// Once around through all partitions, after a change or a start.
 #[derive(Debug, Default)]
-enum Cleaning {
-    #[default]
-    Done,
-    /// Those from this number on are left to look at.
-    Left(u32),
-    /// One is being cleaned, and those from this number on are left.
-    UnderWay(u32),
+struct Cleaning {
+    /// Those from this number on are left to look at; none where all were.
+    left: Option<u32>,
+    /// Being cleaned.
+    under_way: usize,
 }
 
 impl Emptying {
@@ -50,8 +76,14 @@ impl Emptying {
         self.waiting.is_empty() && self.under_way == 0
     }
 
-    fn is_idle(&self) -> bool {
-        self.under_way == 0 && !matches!(self.cleaning, Cleaning::UnderWay(_))
+    /// A partition rests until then.
+    pub(crate) fn rests_until(&mut self, at: Duration) {
+        self.resume_at = Some(self.resume_at.map_or(at, |known| known.min(at)));
+    }
+
+    /// Keys of one partition that may be forgotten at once in this room: at least one.
+    pub(crate) fn share(&self, room: Room) -> usize {
+        (room.keys / self.cleaning.under_way.max(1)).max(1)
     }
 }
 
@@ -66,19 +98,19 @@ impl Shard {
     }
 
     /// Empties what is to be empty. Called once every store admitted earlier has ended.
-    pub(crate) fn advance_emptying(&mut self, out: &mut Vec<Effect>) {
+    pub(crate) fn advance_emptying(&mut self, now: Now, out: &mut Vec<Effect>) {
         while self.emptying.under_way < MAX_EMPTYING
             && let Some(partition) = self.emptying.waiting.pop()
         {
             self.emptying.under_way += 1;
-            self.clear(partition, Reason::New, out);
+            self.clear(now, partition, Reason::New, out);
         }
     }
 
     /// The layout is stable and this node has stored it: what it is in no set of can go.
     pub(crate) fn begin_cleaning(&mut self) {
         if self.layout.document().joint().is_none() {
-            self.emptying.cleaning = Cleaning::Left(0);
+            self.emptying.cleaning.left = Some(0);
         }
     }
 
@@ -90,33 +122,56 @@ impl Shard {
                 self.settle(now, out);
             }
             Reason::Foreign => {
-                if let Cleaning::UnderWay(left) = core::mem::take(&mut self.emptying.cleaning) {
-                    self.emptying.cleaning = Cleaning::Left(left);
-                }
-                self.advance_cleaning(out);
+                self.emptying.cleaning.under_way -= 1;
+                self.advance_cleaning(now, out);
             }
         }
     }
 
-    pub(crate) fn advance_cleaning(&mut self, out: &mut Vec<Effect>) {
-        let Cleaning::Left(from) = self.emptying.cleaning else { return };
-        if !self.is_admitted() {
-            return;
-        }
-        let mut own = self.portion.partitions_from(from, self.layout.shift());
-        let foreign = |&partition: &Partition| !self.layout.sets(partition).contains(self.ordinal);
-        self.emptying.cleaning = match own.find(foreign) {
-            None => Cleaning::Done,
-            Some(partition) => {
-                self.clear(partition, Reason::Foreign, out);
-                Cleaning::UnderWay(partition.0 + 1)
+    /// Begins with as many partitions as there is room for. Of very many it looks at some, and at the next
+    /// ones at the next tick.
+    pub(crate) fn advance_cleaning(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let mut budget = MAX_LOOKED_AT;
+        while let Some(from) = self.emptying.cleaning.left
+            && self.is_admitted()
+            && budget > 0
+            && self.emptying.cleaning.under_way < self.cleaning_room(now).partitions
+        {
+            let own = self.portion.partitions_from(from, self.layout.shift());
+            let mut own = own.take(budget).inspect(|_| budget -= 1);
+            let (mut last, mut foreign) = (None, None);
+            while foreign.is_none()
+                && let Some(partition) = own.next()
+            {
+                last = Some(partition.0);
+                let stored = self.layout.sets(partition).contains(self.ordinal);
+                foreign = (!stored).then_some(partition);
             }
-        };
+            drop(own);
+            self.emptying.cleaning.left = last.map(|last| last + 1);
+            if let Some(partition) = foreign {
+                self.emptying.cleaning.under_way += 1;
+                self.clear(now, partition, Reason::Foreign, out);
+            }
+        }
+    }
+
+    /// How much may be cleaned just now.
+    pub(crate) fn cleaning_room(&self, now: Now) -> Room {
+        let served = self.served.is_some_and(|served| now.monotonic < served + CALM);
+        if served || self.stores.foreground() > 0 { BUSY } else { QUIET }
+    }
+
+    /// When the next partitions can be looked at for something to clean: at once.
+    pub(crate) fn cleaning_wake(&self) -> Option<Duration> {
+        let cleaning = &self.emptying.cleaning;
+        let looks = cleaning.left.is_some() && cleaning.under_way == 0 && self.is_admitted();
+        looks.then_some(Duration::ZERO)
     }
 
     /// Whether a partition is being cleared.
     pub(crate) fn clears(&self) -> bool {
-        !self.emptying.is_idle()
+        self.emptying.under_way > 0 || self.emptying.cleaning.under_way > 0
     }
 }
 

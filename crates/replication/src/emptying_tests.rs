@@ -1,15 +1,16 @@
 //! Emptied before it counts as stored, cleaned up after; nothing else is ever forgotten.
 
 use alloc::format;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use paravon_model::{Failure, Ordinal, Outcome};
+use paravon_model::{Consistency, Failure, Get, Ordinal, Outcome};
 use paravon_ring::{KeyHash, Layout, Partition};
 
 use crate::admission::Admission;
-use crate::event::{Effect, Event, Now};
+use crate::event::{Effect, Event, Now, RequestToken};
 use crate::operations::OperationId;
 use crate::shard::{Settings, Shard};
 use crate::test_cluster::{Cluster, START_MS, key, record, settings, shard};
@@ -82,6 +83,8 @@ fn a_layout_settles_when_every_new_partition_was_scanned_and_found_empty() {
     let [(scan, 5)] = scans(&step_at(&mut shard, later, Event::Tick))[..] else { panic!() };
     let [again] = forgets(&page(&mut shard, scan, &["a"]))[..] else { panic!() };
     let effects = step(&mut shard, Event::Forgotten { operation: again, answer: Ok(()) });
+    let [(scan, 5)] = scans(&effects)[..] else { panic!("behind it: {effects:?}") };
+    let effects = page(&mut shard, scan, &[]);
     let [(scan, 5)] = scans(&effects)[..] else { panic!("once more: {effects:?}") };
     assert!(is_settled(&page(&mut shard, scan, &[])));
 }
@@ -144,7 +147,7 @@ fn every_shard_empties_and_takes_over_its_own_partitions() {
     assert_eq!(partitions, u64::try_from(new.len()).unwrap());
 }
 
-fn names(count: usize) -> Vec<alloc::string::String> {
+fn names(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("key-{number}")).collect()
 }
 
@@ -207,4 +210,117 @@ fn nothing_is_cleaned_up_before_the_layout_is_stored() {
     cluster.admit(3);
     cluster.pass(Duration::from_secs(5));
     assert!(cluster.held(3, "k").is_none());
+}
+
+#[test]
+fn what_cannot_be_read_is_forgotten_like_everything_else() {
+    let (before, layout) = (stable(&[1, 2, 3], 1), joint(&[1, 2, 3], &[1, 2, 4], &[], 2));
+    let mut cluster = Cluster::of(4, &before);
+    for name in names(200) {
+        cluster.node(3).merge(key(&name), record(START_MS, "v"));
+        cluster.node(4).merge(key(&name), record(START_MS, "old"));
+    }
+    let damaged = names(200).into_iter().step_by(7).map(|name| key(&name));
+    cluster.node(4).damaged.extend(damaged.clone());
+    let new = layout.made_new(Ordinal(4), Some(before.fence())).into();
+    cluster.step(4, Event::Layout { layout, new });
+    cluster.pass(Duration::from_secs(1));
+    assert!(cluster.node(4).stored.is_empty() && cluster.node(4).damaged.is_empty());
+    assert!(
+        cluster
+            .said
+            .iter()
+            .any(|(node, said)| *node == 4 && is_settled(core::slice::from_ref(said)))
+    );
+
+    cluster.node(3).damaged.extend(damaged);
+    cluster.step(3, Event::Layout { layout: stable(&[1, 2, 4], 3), new: [].into() });
+    cluster.pass(Duration::from_secs(60));
+    assert!(cluster.node(3).stored.is_empty() && cluster.node(3).damaged.is_empty());
+}
+
+/// Node 3 after it has left, which still holds so many records.
+fn leftovers(count: usize) -> Cluster {
+    let mut cluster = Cluster::of(3, &stable(&[1, 2, 3], 1));
+    for name in names(count) {
+        cluster.node(3).merge(key(&name), record(START_MS, "v"));
+    }
+    cluster
+}
+
+#[test]
+fn a_quiet_node_cleans_up_at_once_and_goes_through_each_partition_once() {
+    let mut cluster = leftovers(8000);
+    cluster.pass(Duration::from_secs(1));
+    cluster.node(3).scanned = 0;
+    cluster.step(3, Event::Layout { layout: stable(&[1, 2], 2), new: [].into() });
+    assert!(cluster.node(3).stored.is_empty(), "no clock has gone on");
+    let scanned = cluster.node(3).scanned;
+    assert!(scanned <= 8 * (1 + 8000 / 8 / 512 + 2), "from page to page: {scanned}");
+    assert_eq!(cluster.node(3).shard.under_way(), 0);
+}
+
+#[test]
+fn while_clients_wait_little_is_cleaned_up_at_once() {
+    let layout = stable(&[1, 2], 2);
+    let mut shard = shard(3, &layout, Admission::Stored);
+    let get = |request| {
+        let (hash, deadline) = (KeyHash(0), NOW.monotonic);
+        let get = Get { key: key("k"), consistency: Consistency::One };
+        Event::Get { request: RequestToken(request), hash, get, deadline }
+    };
+    step(&mut shard, get(1));
+    let [(scan, partition)] = scans(&step(&mut shard, Event::Tick))[..] else { panic!() };
+    let names = names(64);
+    let page_names: Vec<_> = names.iter().map(String::as_str).collect();
+    let begun = forgets(&page(&mut shard, scan, &page_names));
+    assert_eq!(begun.len(), 4);
+    let done = |operation| Event::Forgotten { operation, answer: Ok(()) };
+    assert_eq!(forgets(&step(&mut shard, done(begun[0]))).len(), 1);
+
+    let later = Now { monotonic: NOW.monotonic + Duration::from_millis(100), ..NOW };
+    let effects = step_at(&mut shard, later, done(begun[1]));
+    assert_eq!(forgets(&effects).len(), 64 - 5, "all of the page, since it is quiet");
+    let others = scans(&step_at(&mut shard, later, Event::Tick));
+    assert!(others.len() == 7 && others.iter().all(|(_, other)| *other != partition));
+    let effects = page(&mut shard, others[0].0, &page_names);
+    assert_eq!(forgets(&effects).len(), 1, "of eight partitions at once");
+}
+
+#[test]
+fn of_very_many_partitions_some_are_looked_at_in_each_step() {
+    let mut document = (**stable(&[1, 2, 3, 4, 5, 6], 2).document()).clone();
+    document.shift = 16;
+    let layout = Arc::new(Layout::of(Arc::new(document)));
+    let stores = layout.partitions().filter(|p| layout.sets(*p).contains(Ordinal(1))).count();
+    let mut shard = shard(1, &layout, Admission::Stored);
+    let (mut scanned, mut steps) = (0, 0);
+    let mut effects = step(&mut shard, Event::Tick);
+    while shard.cleaning_wake().is_some() || !scans(&effects).is_empty() {
+        let scans = scans(&effects);
+        assert!(scans.len() <= 16);
+        scanned += scans.len();
+        effects.clear();
+        for (scan, _) in scans {
+            effects.extend(page(&mut shard, scan, &[]));
+        }
+        effects.extend(step(&mut shard, Event::Tick));
+        steps += 1;
+    }
+    assert_eq!(scanned + stores, 1 << 16);
+    assert!(steps > (1 << 16) / 4096, "{steps}");
+}
+
+#[test]
+fn a_step_finds_nothing_to_clean_and_goes_on_at_the_next() {
+    let mut document = (**stable(&[1, 2, 3], 2).document()).clone();
+    document.shift = 14;
+    let layout = Arc::new(Layout::of(Arc::new(document)));
+    let mut shard = shard(1, &layout, Admission::Stored);
+    let mut ticks = 0;
+    while shard.cleaning_wake().is_some() {
+        assert_eq!(scans(&step(&mut shard, Event::Tick)), []);
+        ticks += 1;
+    }
+    assert_eq!(ticks, 1 + (1 << 14) / 4096, "the last one finds the end");
 }

@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use paravon_model::{
-    Delete, Document, Failure, Fence, Get, Hlc, Key, Merged, Ordinal, Progress, Put, Reading,
-    Record, ReplicaReply, ReplicaRequest, Version, Written,
+    Command, Delete, Document, Failure, Fence, Get, Hlc, Key, Merged, Ordinal, Progress, Purpose,
+    Put, Reading, Record, ReplicaReply, ReplicaRequest, Version, Written,
 };
 use paravon_ring::{KeyHash, Layout, Partition};
 
@@ -149,7 +149,7 @@ pub enum Event {
         operation: OperationId,
         /// What is stored durably behind the effect's place, in the order of (hash, key); nothing
         /// where the partition ends.
-        page: Result<Vec<(KeyHash, Key, Record)>, Failure>,
+        page: Result<Vec<Entry>, ScanFailure>,
     },
     /// The store of this node has answered an [`Effect::Forget`].
     Forgotten {
@@ -179,6 +179,34 @@ pub enum Event {
     Tick,
     /// The node is about to stop: what answered writes lack is to be kept as hints now.
     Stop,
+}
+
+impl Event {
+    /// Whether a client may wait for what it asks.
+    pub(crate) fn is_foreground(&self) -> bool {
+        match self {
+            Self::Put { .. } | Self::Get { .. } | Self::Delete { .. } => true,
+            Self::Asked { request, .. } => match &request.command {
+                Command::Store { purpose, .. } => *purpose != Purpose::Hint,
+                Command::Read { .. } => true,
+                Command::Pull { .. } => false,
+            },
+            _ => false,
+        }
+    }
+}
+
+/// A durable record with its place.
+pub type Entry = (KeyHash, Key, Record);
+
+/// Why a page of the store has no records. Never to be taken for the end of the partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScanFailure {
+    /// What is wrong.
+    pub failure: Failure,
+    /// The one record that cannot be read, where it is no more than that: the scan can go on behind it
+    /// (`NO_SILENT_ROT`).
+    pub at: Option<(KeyHash, Key)>,
 }
 
 /// A write kept for a replica that could not be reached.

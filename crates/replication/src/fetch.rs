@@ -11,6 +11,7 @@ use paravon_model::{Command, Failure, Key, Merged, Ordinal, Record, Version};
 use paravon_ring::{KeyHash, Partition};
 
 use crate::event::{Effect, Now};
+use crate::heal::{Damage, Waits};
 use crate::operations::OperationId;
 use crate::pace::Pause;
 use crate::pull::PATIENCE;
@@ -76,6 +77,10 @@ impl Shard {
                 let fetch = Fetch { partition, source, hash, key, version, weight, stage };
                 self.store_fetched(now, fetch, record, out);
             }
+            Told::Damage => {
+                let (at, waits) = (source, Waits::Pass { weight });
+                self.heal(now, Damage { partition, at, hash, key, waits }, out);
+            }
         }
     }
 
@@ -88,7 +93,13 @@ impl Shard {
         out: &mut Vec<Effect>,
     ) {
         let Some(Operation::Fetch(mut fetch)) = self.operations.remove(id) else { return };
-        // A record that cannot be read is brought over like one that is missing.
+        if let Err(Failure::Damaged { .. }) = held {
+            let Fetch { partition, hash, key, weight, .. } = fetch;
+            let (at, waits) = (self.ordinal, Waits::Pass { weight });
+            self.heal(now, Damage { partition, at, hash, key, waits }, out);
+            return self.advance_transfer(now, out);
+        }
+        // What the store cannot tell for another reason is brought over like what it lacks.
         let held = held.ok().flatten();
         if held.is_some_and(|held| held.version >= fetch.version) {
             self.transfer.pace.ended(fetch.weight);

@@ -358,11 +358,7 @@ fn weight(hint: &Hint) -> usize {
 
 /// What a hint takes in memory and on the wire, in bytes.
 fn weight_of(key: &Key, record: &Record) -> usize {
-    let value = match &record.body {
-        paravon_model::Body::Live(value) => value.bytes.len(),
-        paravon_model::Body::Tombstone => 0,
-    };
-    64 + key.encoded().len() + value
+    64 + key.encoded().len() + record.body.value_bytes()
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ mod event;
 mod fetch;
 mod get;
 mod handoff;
+mod heal;
 mod hedge;
 #[cfg(test)]
 mod joint_tests;
@@ -69,7 +70,7 @@ mod write_tally;
 
 pub use admission::Admission;
 pub use clock::{Clock, ClockSettings, Hold, Permit};
-pub use event::{Effect, Event, Hint, Now, PeerToken, Reply, RequestToken};
+pub use event::{Effect, Entry, Event, Hint, Now, PeerToken, Reply, RequestToken, ScanFailure};
 pub use operations::OperationId;
 pub use remembered::{Begin, KEEP, MAX_REMEMBERED, MIN_REQUEST_ID_BYTES, Remembered, RequestKey};
 pub use shard::{Settings, Shard};

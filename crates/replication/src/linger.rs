@@ -51,11 +51,7 @@ impl Lingerers {
 
 /// What an operation on this record takes while it lingers, in bytes.
 pub(crate) fn weight(key: &Key, body: &Body) -> usize {
-    let value = match body {
-        Body::Live(value) => value.bytes.len(),
-        Body::Tombstone => 0,
-    };
-    size_of::<Operation>() + key.encoded().len() + value
+    size_of::<Operation>() + key.encoded().len() + body.value_bytes()
 }
 
 #[cfg(test)]

@@ -6,10 +6,11 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use paravon_model::{Command, Failure, Key, Ordinal, Pull, Pulled, Record};
-use paravon_ring::{KeyHash, Partition};
+use paravon_model::{Command, Failure, Key, Ordinal, Pull, Pulled, Version};
+use paravon_ring::Partition;
 
-use crate::event::{Effect, Now};
+use crate::event::{Effect, Entry, Now, ScanFailure};
+use crate::heal::{Damage, Waits};
 use crate::operations::OperationId;
 use crate::pace::Pause;
 use crate::pulled::scan;
@@ -61,7 +62,7 @@ impl Shard {
         Some(())
     }
 
-    /// Sums up what the own store holds of a partition.
+    /// Sums up what the own store holds of a partition; what cannot be read is brought back first.
     pub(crate) fn sum_up(&mut self, partition: Partition, out: &mut Vec<Effect>) {
         let summing = Summing::new(self.layout.document().hash_seed);
         let operation = self.begin(Operation::OwnSum(OwnSum { partition, summing }));
@@ -73,12 +74,20 @@ impl Shard {
         &mut self,
         now: Now,
         id: OperationId,
-        page: Result<Vec<(KeyHash, Key, Record)>, Failure>,
+        page: Result<Vec<Entry>, ScanFailure>,
         out: &mut Vec<Effect>,
     ) {
         let Some(Operation::OwnSum(own)) = self.operations.get_mut(id) else { return };
         let partition = own.partition;
-        let Ok(page) = page else { return self.store_failed(now, partition, out) };
+        let page = match page {
+            Ok(page) => page,
+            Err(ScanFailure { at: Some((hash, key)), .. }) => {
+                let (at, waits) = (self.ordinal, Waits::Sum(id));
+                self.heal(now, Damage { partition, at, hash, key, waits }, out);
+                return self.advance_transfer(now, out);
+            }
+            Err(_) => return self.store_failed(now, partition, out),
+        };
         if let Some(after) = own.summing.add_page(&page) {
             return scan(id, partition, Some(after), out);
         }
@@ -113,6 +122,12 @@ impl Shard {
                 self.transfer.ask_again(partition);
                 return self.advance_transfer(now, out);
             }
+            // Page by page it can say what it cannot read.
+            Err(Failure::Damaged { .. }) if self.transfer.lists_instead(partition) => {
+                self.operations.remove(id);
+                self.transfer.source(source).ended(0);
+                return self.advance_transfer(now, out);
+            }
             Err(_) => return self.transfer_failed(now, id, Pause::Long, out),
         };
         let layout = self.layout.clone();
@@ -132,7 +147,7 @@ impl Shard {
     pub(crate) fn transfer_late(&mut self, now: Now, id: OperationId, out: &mut Vec<Effect>) {
         if let Some(Operation::Pull(pull)) = self.operations.get(id) {
             let (partition, source) = (pull.partition, pull.source);
-            if self.transfer.takeover(partition).is_some_and(Takeover::list_instead) {
+            if self.transfer.lists_instead(partition) {
                 self.operations.remove(id);
                 self.transfer.source(source).failed(now.monotonic, 0, Pause::Long);
                 return self.advance_transfer(now, out);
@@ -156,6 +171,7 @@ impl Shard {
                 let partition = fetch.partition;
                 (partition, self.transfer.pass(partition).map(|pass| pass.source))
             }
+            Some(Operation::Heal(heal)) => (heal.partition, None),
             _ => return,
         };
         if let Some(source) = source {
@@ -173,7 +189,19 @@ impl Shard {
     }
 }
 
+impl OwnSum {
+    /// The store cannot read the next record; brought back, it has this version.
+    pub(crate) fn passed(&mut self, key: &Key, version: Option<Version>) {
+        version.into_iter().for_each(|version| self.summing.add(key, version));
+    }
+}
+
 impl Transfer {
+    /// No sum comes of the source: the partition is gone through page by page, if it was waiting for one.
+    fn lists_instead(&mut self, partition: Partition) -> bool {
+        self.takeover(partition).is_some_and(Takeover::list_instead)
+    }
+
     /// What the source was asked for is to be asked for again.
     fn ask_again(&mut self, partition: Partition) {
         let Some(takeover) = self.takeover(partition) else { return };

@@ -2,15 +2,16 @@
 //!
 //! A member of one of the sets in force is told, under the fence that this node uses and has stored:
 //! what was admitted under earlier ones is durable then. **Never:** before that (`EPOCH_FENCE`), and
-//! never with more pages under way than a limit, each of which is read into memory.
+//! never with more pages under way than a limit, each of which is read into memory. A record that cannot
+//! be read is told as that, never left out.
 
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use paravon_model::{Failure, Fence, Key, Ordinal, Pull, Pulled, Record, ReplicaReply, Rest};
+use paravon_model::{Failure, Fence, Key, Ordinal, Outcome, Pull, Pulled, ReplicaReply, Rest};
 use paravon_ring::{KeyHash, Partition};
 
-use crate::event::{Effect, Now, PeerToken};
+use crate::event::{Effect, Entry, Now, PeerToken, ScanFailure};
 use crate::operations::OperationId;
 use crate::shard::{Operation, Shard};
 use crate::sums::Summing;
@@ -92,7 +93,7 @@ impl Shard {
         &mut self,
         now: Now,
         id: OperationId,
-        page: Result<Vec<(KeyHash, Key, Record)>, Failure>,
+        page: Result<Vec<Entry>, ScanFailure>,
         out: &mut Vec<Effect>,
     ) {
         let Some(Operation::AskedPull(asked)) = self.operations.get_mut(id) else { return };
@@ -102,7 +103,17 @@ impl Shard {
             Some(self.stale(now, from))
         } else {
             match (page, &mut asked.wanted) {
-                (Err(failure), _) => Some(ReplicaReply::Pulled { answer: Err(failure) }),
+                // For that key another replica must be asked; of the sum it makes nothing.
+                (Err(ScanFailure { at: Some(_), .. }), Wanted::Sum(_)) => {
+                    let failure = Failure::Damaged { outcome: Outcome::Refused };
+                    Some(ReplicaReply::Pulled { answer: Err(failure) })
+                }
+                (Err(ScanFailure { at: Some((_, key)), .. }), _) => {
+                    Some(told(Pulled::Damaged { key }))
+                }
+                (Err(ScanFailure { failure, .. }), _) => {
+                    Some(ReplicaReply::Pulled { answer: Err(failure) })
+                }
                 (Ok(_), _) if now.monotonic >= asked.deadline => None,
                 (Ok(page), Wanted::Sum(summing)) => match summing.add_page(&page) {
                     Some(after) => return scan(id, partition, Some(after), out),
@@ -138,7 +149,7 @@ pub(crate) fn scan(
 }
 
 /// Only an empty page is known to be the last one.
-fn rest_of(page: &[(KeyHash, Key, Record)]) -> Rest {
+fn rest_of(page: &[Entry]) -> Rest {
     if page.is_empty() { Rest::End } else { Rest::More }
 }
 

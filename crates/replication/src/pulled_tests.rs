@@ -12,7 +12,7 @@ use paravon_ring::{KeyHash, Partition};
 
 use super::MAX_ASKED_PULLS;
 use crate::admission::Admission;
-use crate::event::{Effect, Event, Now, PeerToken};
+use crate::event::{Effect, Event, Now, PeerToken, ScanFailure};
 use crate::operations::OperationId;
 use crate::shard::Shard;
 use crate::test_cluster::{START_MS, key, record, shard};
@@ -169,7 +169,30 @@ fn a_store_that_cannot_read_is_told_as_a_failure() {
     let (mut shard, partition) = source();
     let (operation, _) = scan_of(&ask(&mut shard, 4, partition, Pull::Sum));
     let failure = Failure::Damaged { outcome: Outcome::Refused };
-    let page = Err(failure.clone());
+    let page = Err(ScanFailure { failure: failure.clone(), at: None });
     let effects = step(&mut shard, NOW, Event::Scanned { operation, page });
     assert_eq!(answer(&effects), &Err(failure));
+}
+
+#[test]
+fn a_record_that_cannot_be_read_spoils_a_sum_and_is_named_on_its_page() {
+    let (mut shard, partition) = source();
+    let damaged = keys(&shard, partition)[1].clone();
+    let failure = Failure::Damaged { outcome: Outcome::Refused };
+    let page = || {
+        let at = Some((KeyHash::of(&damaged, 0), damaged.clone()));
+        Err(ScanFailure { failure: failure.clone(), at })
+    };
+    let versions = Pull::Versions { after: None };
+    let cases = [
+        (Pull::Sum, Err(failure.clone())),
+        (versions, Ok(Pulled::Damaged { key: damaged.clone() })),
+        (Pull::Records { after: None }, Ok(Pulled::Damaged { key: damaged.clone() })),
+    ];
+    for (pull, expected) in cases {
+        let (operation, _) = scan_of(&ask(&mut shard, 4, partition, pull));
+        let effects = step(&mut shard, NOW, Event::Scanned { operation, page: page() });
+        assert_eq!(answer(&effects), &expected);
+    }
+    assert_eq!(shard.under_way(), 0);
 }

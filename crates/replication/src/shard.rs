@@ -9,8 +9,8 @@ use core::cell::Cell;
 use core::time::Duration;
 
 use paravon_model::{
-    Body, Consistency, Document, Failure, Fence, Hlc, Key, Merged, Ordinal, Record, ReplicaReply,
-    Revision, Version,
+    Body, Consistency, Document, Failure, Fence, Hlc, Merged, Ordinal, ReplicaReply, Revision,
+    Version,
 };
 use paravon_ring::{KeyHash, Layout, Partition, Sets};
 
@@ -18,10 +18,11 @@ use crate::admission::{Admission, Gate, Opens};
 use crate::clearing::Clearing;
 use crate::clock::{Clock, ClockSettings};
 use crate::emptying::Emptying;
-use crate::event::{Effect, Event, Now};
+use crate::event::{Effect, Entry, Event, Now, ScanFailure};
 use crate::fetch::Fetch;
 use crate::get::Read;
 use crate::handoff::{HandOver, Handoffs};
+use crate::heal::Heal;
 use crate::hedge::Hedge;
 use crate::linger::{Lingerers, Lingering};
 use crate::mutants::{self, Mutant};
@@ -91,6 +92,8 @@ pub struct Shard {
     pub(crate) rotation: usize,
     /// When operations are to ask again whoever knew another layout.
     pub(crate) ask_again: Option<Duration>,
+    /// When somebody last asked something for which a client may wait.
+    pub(crate) served: Option<Duration>,
     /// When the last tick came, and the last one that looked at deadlines.
     ticked: Duration,
     looked: Option<Duration>,
@@ -113,6 +116,7 @@ pub(crate) enum Operation {
     AskedPull(AskedPull),
     Pull(PullAsked),
     Fetch(Fetch),
+    Heal(Heal),
     OwnSum(OwnSum),
     Clearing(Clearing),
 }
@@ -152,6 +156,7 @@ impl Shard {
             waiting_for_ceiling: VecDeque::new(),
             rotation: 0,
             ask_again: None,
+            served: None,
             ticked: Duration::ZERO,
             looked: None,
             earliest: None,
@@ -166,6 +171,9 @@ impl Shard {
 
     /// Takes one event and appends what is to be done to `out`. Never blocks, never fails.
     pub fn step(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {
+        if event.is_foreground() {
+            self.served = Some(now.monotonic);
+        }
         match event {
             Event::Put { request, hash, put, deadline } => {
                 let (key, body) = (put.key, Body::Live(put.value));
@@ -194,6 +202,9 @@ impl Shard {
             Event::Read { operation, answer } => match self.operations.get(operation) {
                 Some(Operation::Asked(_)) => self.asked_read(operation, answer, out),
                 Some(Operation::Fetch(_)) => self.fetch_looked(now, operation, answer, out),
+                Some(Operation::Heal(_)) => {
+                    self.heal_told(now, operation, self.ordinal, answer, out);
+                }
                 _ => self.read_answered(now, operation, self.ordinal, answer, out),
             },
             Event::Hints { target, hints } => self.hints_read(now, target, hints, out),
@@ -254,7 +265,8 @@ impl Shard {
             self.handoff_wake(),
             self.ask_again,
             self.transfer_wake(),
-            self.clearing_wake(),
+            self.emptying.resume_at,
+            self.cleaning_wake(),
         ];
         wakes.into_iter().flatten().min()
     }
@@ -287,6 +299,9 @@ impl Shard {
             }
             (Operation::Fetch(_), ReplicaReply::Found { answer }) => {
                 self.fetch_found(now, id, from, answer, out);
+            }
+            (Operation::Heal(_), ReplicaReply::Found { answer }) => {
+                self.heal_told(now, id, from, answer, out);
             }
             (operation, _) if operation.is_at_home() => {}
             (_, ReplicaReply::Stored { .. })
@@ -356,6 +371,7 @@ impl Shard {
             Waiter::Peer(token) => tell_stored(token, stamp, answer, out),
             Waiter::PeerHint(token, stamp) => tell_stored(token, stamp, answer, out),
             Waiter::Pulled(id) => self.fetch_stored(now, id, &answer, out),
+            Waiter::Healed(id) => self.heal_stored(now, id, &answer, out),
             Waiter::Forget(_) => {}
         }
         if settled == Settled::Now {
@@ -368,7 +384,7 @@ impl Shard {
         &mut self,
         now: Now,
         id: OperationId,
-        page: Result<Vec<(KeyHash, Key, Record)>, Failure>,
+        page: Result<Vec<Entry>, ScanFailure>,
         out: &mut Vec<Effect>,
     ) {
         match self.operations.get(id) {
@@ -457,7 +473,7 @@ impl Shard {
             return;
         }
         self.resume_clearing(now, out);
-        self.advance_emptying(out);
+        self.advance_emptying(now, out);
         if self.gate.is_settling() && self.emptying.is_done() {
             self.gate.settle();
             let (fence, progress) = (self.layout.fence(), self.transfer.progress());
@@ -474,7 +490,7 @@ impl Shard {
         self.reachable(now, self.ordinal, out);
         self.advance_handoffs(now, out);
         self.begin_cleaning();
-        self.advance_cleaning(out);
+        self.advance_cleaning(now, out);
         self.advance_transfer(now, out);
     }
 
@@ -518,7 +534,7 @@ impl Shard {
         self.advance_handoffs(now, out);
         self.settle(now, out);
         self.resume_clearing(now, out);
-        self.advance_cleaning(out);
+        self.advance_cleaning(now, out);
         self.advance_transfer(now, out);
         // Among others the ceiling is renewed although nothing is written (`DISK_NOT_OLDER`).
         if self.layout.document().members().nth(1).is_some()
@@ -554,8 +570,7 @@ impl Shard {
                 Some(Operation::Write(_)) => self.expire_write(now, id, out),
                 Some(Operation::Read(_)) => self.expire_read(id, out),
                 Some(Operation::HandOver(_)) => self.hint_failed(now, id, Pause::Short, out),
-                Some(Operation::Pull(_) | Operation::Fetch(_)) => self.transfer_late(now, id, out),
-                _ => {}
+                _ => self.transfer_late(now, id, out),
             }
         }
         // While the log stands still nobody else takes them from the queue.
@@ -640,6 +655,7 @@ impl Operation {
             Self::HandOver(hint) => Some(hint.deadline),
             Self::Pull(pull) => Some(pull.deadline()),
             Self::Fetch(fetch) => fetch.deadline(),
+            Self::Heal(heal) => heal.deadline(),
             _ => None,
         }
     }

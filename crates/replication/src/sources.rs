@@ -18,6 +18,17 @@ pub(crate) struct Sources<'a> {
     /// By ordinal.
     lost: &'a [Ordinal],
     needed: usize,
+    enough_witnesses: Witnesses,
+}
+
+/// How many members must tell what they hold of a key that another one cannot read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Witnesses {
+    /// So many that every majority meets one of them.
+    AtLeast(usize),
+    /// After a rescue the best that is left is taken: whoever can be asked was, and those who cannot read
+    /// the key either have said so.
+    AllThatAreLeft,
 }
 
 /// Which members of the current set were merged, by their places there.
@@ -31,12 +42,24 @@ impl<'a> Sources<'a> {
         let sets = layout.sets(partition);
         let next = sets.next.filter(|next| next.contains(&own))?;
         let lost = &joint.lost;
-        let needed = if layout.document().phase.majorities_hold_all() {
-            needed(sets.current, lost)
+        let (needed, enough_witnesses) = if layout.document().phase.majorities_hold_all() {
+            (needed(sets.current, lost), enough_witnesses(sets.current))
         } else {
-            sets.current.len()
+            (sets.current.len(), Witnesses::AllThatAreLeft)
         };
-        Some(Self { own, current: sets.current, next, lost, needed })
+        Some(Self { own, current: sets.current, next, lost, needed, enough_witnesses })
+    }
+
+    /// Who can tell what a key held that `damaged` cannot read: every other member of the current set
+    /// but the lost, this one included.
+    pub(crate) fn witnesses(&self, damaged: Ordinal) -> impl Iterator<Item = Ordinal> + use<'a> {
+        let lost = self.lost;
+        let tells = move |member: &Ordinal| *member != damaged && !lost.contains(member);
+        self.current.iter().copied().filter(tells)
+    }
+
+    pub(crate) fn enough_witnesses(&self) -> Witnesses {
+        self.enough_witnesses
     }
 
     /// `merged`, and this member besides.
@@ -96,6 +119,11 @@ fn needed(current: &[Ordinal], lost: &[Ordinal]) -> usize {
     majority(replicas).min(left.max(replicas.div_ceil(2)))
 }
 
+/// So many of a set that every majority of it meets one of them.
+fn enough_witnesses(current: &[Ordinal]) -> Witnesses {
+    Witnesses::AtLeast(current.len().div_ceil(2))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,7 +136,8 @@ mod tests {
         next: &'a [Ordinal],
         lost: &'a [Ordinal],
     ) -> Sources<'a> {
-        Sources { own: Ordinal(own), current, next, lost, needed: needed(current, lost) }
+        let (needed, enough_witnesses) = (needed(current, lost), enough_witnesses(current));
+        Sources { own: Ordinal(own), current, next, lost, needed, enough_witnesses }
     }
 
     /// Merges whoever is chosen until the partition is complete; gives them in order.
@@ -172,6 +201,30 @@ mod tests {
                     assert!(apart < count / 2 + 1, "{count} {lost:?} {met:?}");
                     let stays = |member: &Ordinal| next.contains(member) || lost.contains(member);
                     assert!(current.iter().all(|member| stays(member) || met.contains(member)));
+                }
+            }
+        }
+    }
+
+    /// In every small world, enough witnesses of a damaged key meet every majority, the damaged member's
+    /// own part in which counts for nothing.
+    #[test]
+    fn every_majority_meets_enough_witnesses() {
+        for count in 1..=7_usize {
+            let current = replicas(count);
+            let sources = sources(9, &current, &current, &[]);
+            let Witnesses::AtLeast(enough) = sources.enough_witnesses() else { panic!() };
+            let place = |bits: u8, member: &Ordinal| bits & (1 << (member.0 - 1)) != 0;
+            for damaged in current.iter().copied() {
+                let others: Vec<_> = sources.witnesses(damaged).collect();
+                assert!(others.len() == count - 1 && !others.contains(&damaged));
+                for bits in 0..1_u8 << count {
+                    let asked = others.iter().filter(|member| place(bits, member)).count();
+                    for holders in 0..1_u8 << count {
+                        let is_majority = holders.count_ones() as usize > count / 2;
+                        let met = others.iter().any(|member| place(bits & holders, member));
+                        assert!(met || asked < enough || !is_majority, "{count} {bits:b}");
+                    }
                 }
             }
         }

@@ -26,6 +26,8 @@ pub(crate) enum Waiter {
     PeerHint(PeerToken, Version),
     /// A partition that this shard takes over.
     Pulled(OperationId),
+    /// A damaged key that this shard brings back.
+    Healed(OperationId),
     /// A partition that this shard clears.
     Forget(OperationId),
 }
@@ -33,7 +35,7 @@ pub(crate) enum Waiter {
 impl Waiter {
     /// Whether everything else goes first.
     fn yields(self) -> bool {
-        matches!(self, Self::PeerHint(..) | Self::Pulled(_) | Self::Forget(_))
+        matches!(self, Self::PeerHint(..) | Self::Pulled(_) | Self::Healed(_) | Self::Forget(_))
     }
 }
 

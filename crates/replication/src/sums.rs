@@ -6,9 +6,11 @@
 
 use alloc::vec::Vec;
 
-use paravon_model::{Key, PartitionSum, Record, Version};
+use paravon_model::{Key, PartitionSum, Version};
 use paravon_ring::KeyHash;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
+
+use crate::event::Entry;
 
 /// A sum on its way through the pages of a partition.
 #[derive(Clone, Debug)]
@@ -36,7 +38,7 @@ impl Summing {
     }
 
     /// Adds a page; gives the place behind which the next one begins, none at the end of the partition.
-    pub(crate) fn add_page(&mut self, page: &[(KeyHash, Key, Record)]) -> Option<(KeyHash, Key)> {
+    pub(crate) fn add_page(&mut self, page: &[Entry]) -> Option<(KeyHash, Key)> {
         page.iter().for_each(|(_, key, record)| self.add(key, record.version));
         page.last().map(|(hash, key, _)| (*hash, key.clone()))
     }

@@ -8,7 +8,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use paravon_model::{Body, Key, Ordinal, PartitionSum, Pull, Pulled, Record, Rest, Version};
+use paravon_model::{Key, Ordinal, PartitionSum, Pull, Pulled, Record, Rest, Version};
 use paravon_ring::{KeyHash, Layout, Partition};
 
 /// A partition to take over, on its way.
@@ -78,6 +78,8 @@ pub(crate) struct Item {
 pub(crate) enum Told {
     Version(Version),
     Record(Record),
+    /// That it cannot read it.
+    Damage,
 }
 
 /// What an answer means.
@@ -134,12 +136,16 @@ impl Takeover {
                 let items = records.into_iter().map(|(key, record)| (key, Told::Record(record)));
                 pass.take(partition, items, rest, layout)
             }
+            (Stage::Passing(pass), Pulled::Damaged { key }) => {
+                let items = [(key, Told::Damage)].into_iter();
+                pass.take(partition, items, Rest::More, layout)
+            }
             _ => Taken::Nonsense,
         }
     }
 
-    /// The source gave no sum in time: a partition that is too large for that is gone through page by
-    /// page. Says whether there was a sum to wait for.
+    /// The source gives no sum, in time or at all: the partition is gone through page by page. Says
+    /// whether there was a sum to wait for.
     pub(crate) fn list_instead(&mut self) -> bool {
         let Stage::Comparing(source) = self.stage else { return false };
         self.stage = Stage::Passing(Pass::new(source, Listing::Versions));
@@ -220,7 +226,7 @@ impl Item {
     /// What it takes in memory on its way to the store, in bytes.
     pub(crate) fn weight(&self) -> usize {
         match &self.told {
-            Told::Version(_) => UNKNOWN_BYTES,
+            Told::Version(_) | Told::Damage => UNKNOWN_BYTES,
             Told::Record(record) => size_of::<Self>() + payload(&self.key, record),
         }
     }
@@ -228,11 +234,7 @@ impl Item {
 
 /// The bytes of a key and its value.
 pub(crate) fn payload(key: &Key, record: &Record) -> usize {
-    let value = match &record.body {
-        Body::Live(value) => value.bytes.len(),
-        Body::Tombstone => 0,
-    };
-    key.bytes().len() + value
+    key.bytes().len() + record.body.value_bytes()
 }
 
 #[cfg(test)]

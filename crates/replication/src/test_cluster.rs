@@ -1,6 +1,6 @@
 //! A cluster of shards in memory, for tests: messages and merges wait until the test lets them go.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec;
@@ -17,7 +17,7 @@ use paravon_ring::{KeyHash, Layout, Partition};
 
 use crate::admission::Admission;
 use crate::clock::{ClockSettings, Permit};
-use crate::event::{Effect, Event, Hint, Now, PeerToken, Reply, RequestToken};
+use crate::event::{Effect, Entry, Event, Hint, Now, PeerToken, Reply, RequestToken, ScanFailure};
 use crate::operations::OperationId;
 use crate::shard::{Settings, Shard};
 
@@ -60,6 +60,10 @@ pub(crate) struct Node {
     pub(crate) unstored: bool,
     /// What its store answers to every merge, where it fails.
     pub(crate) broken: Option<Failure>,
+    /// Keys whose records its store cannot read.
+    pub(crate) damaged: BTreeSet<Key>,
+    /// Pages that were read.
+    pub(crate) scanned: usize,
     /// Wall clock less true time, in milliseconds.
     pub(crate) skew_ms: i64,
     tokens: Vec<(u32, OperationId)>,
@@ -235,10 +239,15 @@ impl Cluster {
                 node.queued.push_back(Queued { operation, key, record });
             }
             Effect::Read { operation, key, .. } => {
-                let answer = Ok(self.node(number).stored.get(&key).cloned());
+                let node = self.node(number);
+                let answer = match node.damaged.contains(&key) {
+                    true => Err(Failure::Damaged { outcome: Outcome::Refused }),
+                    false => Ok(node.stored.get(&key).cloned()),
+                };
                 return Some(Event::Read { operation, answer });
             }
             Effect::Scan { operation, partition, after, limit, bytes } => {
+                self.node(number).scanned += 1;
                 let page = self.node(number).scan(partition, after, limit, bytes);
                 return Some(Event::Scanned { operation, page });
             }
@@ -247,6 +256,7 @@ impl Cluster {
                 let answer = node.broken.clone().map_or(Ok(()), Err);
                 if answer.is_ok() {
                     node.stored.remove(&key);
+                    node.damaged.remove(&key);
                 }
                 return Some(Event::Forgotten { operation, answer });
             }
@@ -326,8 +336,14 @@ impl Cluster {
     pub(crate) fn sync(&mut self, number: u32) {
         while let Some(Queued { operation, key, record }) = self.node(number).queued.pop_front() {
             let stamp = record.version;
-            let merged = self.node(number).merge(key, record);
-            self.step(number, Event::Stored { operation, stamp, answer: Ok(merged) });
+            let node = self.node(number);
+            let answer = if node.damaged.remove(&key) {
+                node.stored.insert(key, record);
+                Err(Failure::Damaged { outcome: Outcome::Unknown })
+            } else {
+                Ok(node.merge(key, record))
+            };
+            self.step(number, Event::Stored { operation, stamp, answer });
         }
     }
 
@@ -473,6 +489,8 @@ impl Node {
             log_stalled: false,
             unstored: false,
             broken: None,
+            damaged: BTreeSet::new(),
+            scanned: 0,
             skew_ms: 0,
             tokens: Vec::new(),
         }
@@ -484,9 +502,9 @@ impl Node {
         after: Option<(KeyHash, Key)>,
         limit: usize,
         bytes: usize,
-    ) -> Result<Vec<(KeyHash, Key, Record)>, Failure> {
-        if let Some(failure) = &self.broken {
-            return Err(failure.clone());
+    ) -> Result<Vec<Entry>, ScanFailure> {
+        if let Some(failure) = self.broken.clone() {
+            return Err(ScanFailure { failure, at: None });
         }
         let shift = self.shard.layout.shift();
         let places = self.stored.keys().map(|key| (KeyHash::of(key, 0), key));
@@ -496,13 +514,18 @@ impl Node {
         };
         let mut found: Vec<_> = of_partition.filter(behind).collect();
         found.sort();
+        if let Some((hash, key)) = found.first().filter(|(_, key)| self.damaged.contains(*key)) {
+            let failure = Failure::Damaged { outcome: Outcome::Refused };
+            return Err(ScanFailure { failure, at: Some((*hash, (*key).clone())) });
+        }
         let mut taken = 0;
         let room = |place: &(KeyHash, &Key)| {
             let fits = taken < bytes;
             taken += place.1.encoded().len();
             fits
         };
-        let page = found.into_iter().take(limit).take_while(room);
+        let readable = |place: &(KeyHash, &Key)| !self.damaged.contains(place.1);
+        let page = found.into_iter().take(limit).take_while(readable).take_while(room);
         Ok(page.map(|(hash, key)| (hash, key.clone(), self.stored[key].clone())).collect())
     }
 

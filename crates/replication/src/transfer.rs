@@ -22,6 +22,7 @@ use paravon_model::{Ordinal, Progress, Pull};
 use paravon_ring::{Layout, Partition};
 
 use crate::event::{Effect, Now};
+use crate::heal::{Heal, Waits};
 use crate::mutants::{self, Mutant};
 use crate::pace::{Pace, Pause};
 use crate::peers::Reach;
@@ -198,7 +199,13 @@ impl Shard {
     /// A layout of a higher fence is in use: nothing that was merged under another counts.
     pub(crate) fn relayout_transfer(&mut self) {
         let ours = |operation: &Operation| {
-            matches!(operation, Operation::Pull(_) | Operation::Fetch(_) | Operation::OwnSum(_))
+            matches!(
+                operation,
+                Operation::Pull(_)
+                    | Operation::Fetch(_)
+                    | Operation::Heal(_)
+                    | Operation::OwnSum(_)
+            )
         };
         for id in self.operations.select(ours) {
             self.operations.remove(id);
@@ -363,7 +370,14 @@ impl Shard {
     pub(crate) fn transfer_unlinked(&mut self, now: Now, peer: Ordinal, out: &mut Vec<Effect>) {
         let takeovers = self.transfer.takeovers.iter();
         let of_peer = takeovers.filter(|takeover| takeover.source() == Some(peer));
-        let partitions: Vec<_> = of_peer.map(|takeover| takeover.partition).collect();
+        let mut partitions: Vec<_> = of_peer.map(|takeover| takeover.partition).collect();
+        let asked = self.operations.iter().filter_map(|operation| match operation {
+            Operation::Heal(heal) if heal.asks(peer) => Some(heal.partition),
+            _ => None,
+        });
+        partitions.extend(asked);
+        partitions.sort_unstable();
+        partitions.dedup();
         for partition in partitions {
             self.give_up_takeover(now, partition);
         }
@@ -383,6 +397,7 @@ impl Shard {
         let of_partition = |operation: &Operation| match operation {
             Operation::Pull(pull) => pull.partition == partition,
             Operation::Fetch(fetch) => fetch.partition == partition,
+            Operation::Heal(heal) => heal.partition == partition,
             Operation::OwnSum(own) => own.partition == partition,
             _ => false,
         };
@@ -390,6 +405,9 @@ impl Shard {
             match self.operations.remove(id) {
                 Some(Operation::Pull(pull)) => self.transfer.source(pull.source).ended(0),
                 Some(Operation::Fetch(fetch)) => self.transfer.pace.ended(fetch.weight),
+                Some(Operation::Heal(Heal { waits: Waits::Pass { weight }, .. })) => {
+                    self.transfer.pace.ended(weight);
+                }
                 _ => {}
             }
         }

@@ -21,13 +21,13 @@ use crate::test_cluster::{Cluster, Message, START_MS, document, key, record, ver
 /// Eight partitions.
 const SHIFT: u8 = 3;
 
-fn roster(members: &[u32]) -> Roster {
+pub(crate) fn roster(members: &[u32]) -> Roster {
     let mut roster = document(members.iter().copied().max().unwrap(), 1).current.clone();
     roster.members.retain(|member| members.contains(&member.ordinal.0));
     roster
 }
 
-fn of(current: &[u32], phase: Phase, fence: u64) -> Arc<Layout> {
+pub(crate) fn of(current: &[u32], phase: Phase, fence: u64) -> Arc<Layout> {
     let document = (*document(1, fence)).clone();
     let current = roster(current);
     Arc::new(Layout::of(Arc::new(Document { shift: SHIFT, current, phase, ..document })))
@@ -43,7 +43,7 @@ pub(crate) fn joint(current: &[u32], next: &[u32], lost: &[u32], fence: u64) -> 
 }
 
 /// So many nodes under the layout of `members`, which hold so many records.
-fn with_records(nodes: u32, members: &[u32], records: usize) -> Cluster {
+pub(crate) fn with_records(nodes: u32, members: &[u32], records: usize) -> Cluster {
     let mut cluster = Cluster::of(nodes, &stable(members, 1));
     for number in 0..records {
         write(&mut cluster, &name(number), record(START_MS, "v"));
@@ -51,12 +51,12 @@ fn with_records(nodes: u32, members: &[u32], records: usize) -> Cluster {
     cluster
 }
 
-fn name(number: usize) -> String {
+pub(crate) fn name(number: usize) -> String {
     format!("key-{number}")
 }
 
 /// Every replica of the current sets holds the record.
-fn write(cluster: &mut Cluster, name: &str, record: Record) {
+pub(crate) fn write(cluster: &mut Cluster, name: &str, record: Record) {
     let layout = cluster.node(1).shard.layout.clone();
     let partition = KeyHash::of(&key(name), 0).partition(layout.shift());
     for replica in layout.sets(partition).current {
@@ -65,13 +65,13 @@ fn write(cluster: &mut Cluster, name: &str, record: Record) {
 }
 
 /// A node learns the layout; from then on its disk says what it says.
-fn learn(cluster: &mut Cluster, node: u32, layout: &Arc<Layout>) {
+pub(crate) fn learn(cluster: &mut Cluster, node: u32, layout: &Arc<Layout>) {
     let since = cluster.node(node).shard.layout.fence();
     let new = layout.made_new(Ordinal(node), Some(since)).into();
     cluster.step(node, Event::Layout { layout: layout.clone(), new });
 }
 
-fn spread(cluster: &mut Cluster, layout: &Arc<Layout>) {
+pub(crate) fn spread(cluster: &mut Cluster, layout: &Arc<Layout>) {
     for node in 1..=u32::try_from(cluster.nodes.len()).unwrap() {
         learn(cluster, node, layout);
     }
@@ -90,12 +90,12 @@ fn told(cluster: &Cluster, node: u32) -> Option<Progress> {
     })
 }
 
-fn is_complete(cluster: &mut Cluster, nodes: &[u32]) -> bool {
+pub(crate) fn is_complete(cluster: &mut Cluster, nodes: &[u32]) -> bool {
     nodes.iter().all(|&node| progress(cluster, node).is_complete())
 }
 
 /// Every one of these holds every record of its next sets, at this version or newer.
-fn assert_level(cluster: &mut Cluster, layout: &Layout, nodes: &[u32], records: usize) {
+pub(crate) fn assert_level(cluster: &mut Cluster, layout: &Layout, nodes: &[u32], records: usize) {
     for number in 0..records {
         let name = name(number);
         let partition = KeyHash::of(&key(&name), 0).partition(layout.shift());

@@ -4,7 +4,7 @@ use paravon_model::{
     ClusterMessage, Command, Failure, Merged, Ordinal, ReplicaReply, ReplicaRequest,
 };
 use paravon_replication::cluster::ClusterEvent;
-use paravon_replication::{Effect, Event, Hint, OperationId, PeerToken};
+use paravon_replication::{Effect, Event, Hint, OperationId, PeerToken, ScanFailure};
 use paravon_ring::Partition;
 use paravon_storage::PageLimit;
 
@@ -68,7 +68,8 @@ impl World {
                 let limit = PageLimit { count: limit, bytes: bytes as u64 };
                 let arc = partition.arc(self.shift());
                 let page = if self.random.chance(self.plan.disks.refusal) {
-                    Err(Failure::Overloaded { retry_after_ms: 10 })
+                    let failure = Failure::Overloaded { retry_after_ms: 10 };
+                    Err(ScanFailure { failure, at: None })
                 } else {
                     self.nodes[node].engine.scan(shard, arc, after.as_ref(), limit)
                 };

@@ -88,12 +88,8 @@ fn encode(out: &mut Vec<u8>, seed: u64, record: &Record) {
 
 /// How many bytes [`encode_record`] and [`encode_hint`] append.
 pub(crate) fn encoded_len(record: &Record) -> usize {
-    let value = match &record.body {
-        Body::Live(value) => value.bytes.len(),
-        Body::Tombstone => 0,
-    };
     let expiry = if record.expires_ms.is_some() { 8 } else { 0 };
-    FIXED_BYTES + expiry + value + CHECKSUM_BYTES
+    FIXED_BYTES + expiry + record.body.value_bytes() + CHECKSUM_BYTES
 }
 
 /// The record that `bytes` hold under `key`.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::ops::Bound;
 
-use paravon_model::{Body, Ordinal, Record, Version};
+use paravon_model::{Ordinal, Record, Version};
 
 use crate::hint::{self, DirtyMark, HintSlot};
 use crate::overlay::overlaid;
@@ -209,10 +209,7 @@ const MARK_WEIGHT: usize = 64;
 fn weight(slot: &HintSlot, state: &HintState) -> usize {
     /// Two allocations with their padding, and a map slot at the usual load.
     const OVERHEAD: usize = 192;
-    let value = match state.as_ref().map(|record| &record.body) {
-        Some(Body::Live(value)) => value.bytes.len(),
-        Some(Body::Tombstone) | None => 0,
-    };
+    let value = state.as_ref().map_or(0, |record| record.body.value_bytes());
     OVERHEAD + slot.as_bytes().len() + value
 }
 

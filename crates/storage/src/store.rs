@@ -6,7 +6,7 @@
 
 use std::cmp::Ordering;
 
-use paravon_model::{Body, Hlc, Key, Ordinal, Record, Version};
+use paravon_model::{Hlc, Key, Ordinal, Record, Version};
 use paravon_ring::{HashArc, KeyHash, Shift};
 
 use crate::hint::{HintTotals, KeptHint};
@@ -367,9 +367,6 @@ pub(crate) fn decide(record: &Record, present: Option<&Record>) -> Decision {
 pub(crate) fn weight(key: &Key, record: Option<&Record>) -> usize {
     /// Two counted allocations with their padding, and a map slot at the usual load.
     const OVERHEAD: usize = 192;
-    let value = match record.map(|record| &record.body) {
-        Some(Body::Live(value)) => value.bytes.len(),
-        Some(Body::Tombstone) | None => 0,
-    };
+    let value = record.map_or(0, |record| record.body.value_bytes());
     OVERHEAD + key.encoded().len() + value
 }

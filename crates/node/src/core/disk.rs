@@ -91,7 +91,7 @@ impl Core {
             let Some(layout) = &self.layout else { return self.has_scans() };
             let arc = partition.arc(layout.shift());
             let scanned = self.shards[local].store.scan(arc, after.as_ref(), limit);
-            let page = scanned.map_err(|failed| failure::of_read(failed.error));
+            let page = scanned.map_err(failure::of_scan);
             self.step(now, local, Event::Scanned { operation, page });
         }
         self.has_scans()

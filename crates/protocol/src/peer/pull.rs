@@ -23,6 +23,7 @@ pub(super) const PULL_ITEMS: u32 = 3;
 const SUM: u64 = 0;
 const VERSIONS: u64 = 1;
 const RECORDS: u64 = 2;
+const DAMAGED: u64 = 3;
 
 /// The partition, how much of it, and the key behind which to go on or nil.
 pub(super) fn write_pull(out: &mut Vec<u8>, partition: u32, pull: &Pull) {
@@ -45,7 +46,7 @@ pub(super) fn read_pull(items: &mut Items<'_, '_>) -> Read<(u32, Pull)> {
     if partition >= 1 << MAX_SHIFT {
         return reader.error(Problem::OutOfRange { expected: "a number below 2^24" });
     }
-    let kind = read_kind(items.at("pull")?)?;
+    let kind = read_kind(items.at("pull")?, RECORDS, "0, 1 or 2")?;
     let after = items.at("after")?;
     let after = if after.nil()? { None } else { Some(read_key(after)?) };
     let pull = match kind {
@@ -59,7 +60,8 @@ pub(super) fn read_pull(items: &mut Items<'_, '_>) -> Read<(u32, Pull)> {
 /// How many items [`write_pulled`] appends.
 pub(super) const PULLED_ITEMS: u32 = 3;
 
-/// The kind; then the sum's two, or the page and whether more may follow.
+/// The kind; then the sum's two, or the page and whether more may follow, or the key that cannot be read
+/// and true.
 pub(super) fn write_pulled(out: &mut Vec<u8>, pulled: &Pulled) {
     match pulled {
         Pulled::Sum(PartitionSum { records, sum }) => {
@@ -83,11 +85,16 @@ pub(super) fn write_pulled(out: &mut Vec<u8>, pulled: &Pulled) {
             });
             write_rest(out, *rest);
         }
+        Pulled::Damaged { key } => {
+            writer::unsigned(out, DAMAGED);
+            writer::binary(out, key.encoded());
+            write_rest(out, Rest::More);
+        }
     }
 }
 
 pub(super) fn read_pulled(items: &mut Items<'_, '_>, max_value_bytes: usize) -> Read<Pulled> {
-    Ok(match read_kind(items.at("pulled")?)? {
+    Ok(match read_kind(items.at("pulled")?, DAMAGED, "0 to 3")? {
         SUM => {
             let records = items.at("records")?.unsigned()?;
             Pulled::Sum(PartitionSum { records, sum: read_id(items.at("sum")?)? })
@@ -95,6 +102,12 @@ pub(super) fn read_pulled(items: &mut Items<'_, '_>, max_value_bytes: usize) -> 
         VERSIONS => {
             let versions = read_page(items.at("versions")?, read_version)?;
             Pulled::Versions { versions, rest: read_rest(items.at("more")?)? }
+        }
+        DAMAGED => {
+            let key = read_key(items.at("key")?)?;
+            // Whether more follows is for the next page to say.
+            read_rest(items.at("more")?)?;
+            Pulled::Damaged { key }
         }
         _ => {
             let record = |items: &mut Items<'_, '_>| read_record(items, max_value_bytes);
@@ -104,10 +117,11 @@ pub(super) fn read_pulled(items: &mut Items<'_, '_>, max_value_bytes: usize) -> 
     })
 }
 
-fn read_kind(reader: &mut Reader<'_>) -> Read<u64> {
+/// A kind up to `last`.
+fn read_kind(reader: &mut Reader<'_>, last: u64, expected: &'static str) -> Read<u64> {
     match reader.unsigned()? {
-        kind @ SUM..=RECORDS => Ok(kind),
-        _ => reader.error(Problem::OutOfRange { expected: "0, 1 or 2" }),
+        kind if kind <= last => Ok(kind),
+        _ => reader.error(Problem::OutOfRange { expected }),
     }
 }
 

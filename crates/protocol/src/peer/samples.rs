@@ -208,6 +208,7 @@ fn transfer_samples() -> Vec<(&'static str, PeerFrame)> {
         ("pulled records", pulled(Ok(Pulled::Records { records, rest: more }))),
         ("pulled the end", pulled(Ok(Pulled::Records { records: Vec::new(), rest: end }))),
         ("pulled nothing", pulled(Err(Failure::NotReady))),
+        ("pulled what cannot be read", pulled(Ok(Pulled::Damaged { key: key("k1") }))),
     ]
 }
 

@@ -103,7 +103,7 @@ fn every_way_to_be_wrong_names_its_field() {
     long_key.extend(key_bytes.to_be_bytes());
     long_key.extend(b"\x07default");
     long_key.resize(long_key.len() + MAX_KEY_BYTES + 1, b'k');
-    let cases: [(&[u8], &str); 24] = [
+    let cases: [(&[u8], &str); 25] = [
         (b"", "message"),
         (b"\x80", "message"),
         (b"\x90", "tag"),
@@ -124,7 +124,8 @@ fn every_way_to_be_wrong_names_its_field() {
         (b"\x99\x07\x00\x00\x00\x01\x00\x00\x03\xc0", "pull"),
         (b"\x99\x07\x00\x00\x00\x01\x00\x00\x01\xc4\x01\x05", "after"),
         (b"\x95\x08\x00\x00\x00\xc0", "answer"),
-        (b"\x97\x08\x00\x00\x01\x03\x90\xc2", "pulled"),
+        (b"\x97\x08\x00\x00\x01\x04\x90\xc2", "pulled"),
+        (b"\x97\x08\x00\x00\x01\x03\x90\xc2", "key"),
         (b"\x97\x08\x00\x00\x01\x01\xdc\x02\x01\xc2", "versions"),
         (b"\x97\x08\x00\x00\x01\x02\xdd\xff\xff\xff\xff\xc2", "records"),
         (b"\x97\x08\x00\x00\x01\x02\x90\x00", "more"),
@@ -328,6 +329,7 @@ fn any_pulled() -> impl Strategy<Value = Pulled> {
         any::<(u64, u128)>().prop_map(|(records, sum)| Pulled::Sum(PartitionSum { records, sum })),
         (versions, rest()).prop_map(|(versions, rest)| Pulled::Versions { versions, rest }),
         (records, rest()).prop_map(|(records, rest)| Pulled::Records { records, rest }),
+        any_key().prop_map(|key| Pulled::Damaged { key }),
     ]
 }
 

@@ -8,10 +8,10 @@ mod disk;
 mod memory;
 
 use paravon_model::{Failure, Hlc, Key, Merged, Ordinal, Outcome, Record, Version};
-use paravon_replication::{Hint, OperationId};
+use paravon_replication::{Entry, Hint, OperationId, ScanFailure};
 use paravon_ring::{HashArc, KeyHash, Shift};
 use paravon_storage::crash_disk::Image;
-use paravon_storage::{PageLimit, ReadError, Refusal, Store, WriteError};
+use paravon_storage::{PageLimit, ReadError, Refusal, ScanError, Store, WriteError};
 
 use crate::plan::{EngineKind, Plan};
 use crate::random::Random;
@@ -170,9 +170,13 @@ impl Engine {
         arc: HashArc,
         after: Option<&(KeyHash, Key)>,
         limit: PageLimit,
-    ) -> Result<Vec<(KeyHash, Key, Record)>, Failure> {
+    ) -> Result<Vec<Entry>, ScanFailure> {
         let store = self.store(shard);
-        let page = store.scan(arc, after, limit).map_err(|failed| read_failure(failed.error));
+        let failure = |failed: ScanError| {
+            let (failure, at) = (read_failure(failed.error), failed.at);
+            ScanFailure { failure, at }
+        };
+        let page = store.scan(arc, after, limit).map_err(failure);
         store.end_batch();
         page
     }
