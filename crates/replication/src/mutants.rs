@@ -55,11 +55,13 @@ pub enum Mutant {
     LeavesEarly,
     /// While `joint` members of both layouts decide (`LAYOUT_AGREES`).
     AcceptorsOfBothSets,
+    /// A rescue counts copies that are lost for good, as any other change does.
+    RescueCountsTheLost,
 }
 
 impl Mutant {
     /// All of them with their names.
-    pub const ALL: [(&'static str, Self); 24] = [
+    pub const ALL: [(&'static str, Self); 25] = [
         ("ack-before-sync", Self::AckBeforeSync),
         ("count-messages", Self::CountMessages),
         ("first-superseded-counts", Self::FirstSupersededCounts),
@@ -84,6 +86,7 @@ impl Mutant {
         ("finish-without-completeness", Self::FinishWithoutCompleteness),
         ("leaves-early", Self::LeavesEarly),
         ("acceptors-of-both-sets", Self::AcceptorsOfBothSets),
+        ("rescue-counts-the-lost", Self::RescueCountsTheLost),
     ];
 
     /// The mutant of this name.

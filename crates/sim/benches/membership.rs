@@ -232,6 +232,9 @@ impl World {
                 self.death.entry(node).or_insert(self.now);
                 None
             }
+            ClusterEffect::Admin { answer: Err(refusal), .. } => {
+                panic!("the operator is refused: {refusal:?}")
+            }
             _ => None,
         }
     }
@@ -319,13 +322,14 @@ impl World {
         print_times("a death is known", &mut times, last);
     }
 
-    /// An operator wants another number of copies.
+    /// An operator wants another number of copies: so many that a set can do without the one that is
+    /// down.
     fn print_spread(&mut self) {
         let living = self.nodes.len() - 1;
         let began = self.now;
         self.layout.clear();
         self.traffic.clear();
-        let request = OperatorRequest::SetReplication { factor: 2 };
+        let request = OperatorRequest::SetReplication { factor: 5 };
         let mode = OperateMode::Do;
         self.step(living / 2, ClusterEvent::Operate { token: AdminToken(1), request, mode });
         let has_layout = |world: &Self| world.layout.values().filter(|known| known.1 > 1).count();

@@ -276,7 +276,8 @@ impl World {
             holding: small(set.iter().filter(holds).count()),
         };
         let sets = layout.sets(self.partition_of(key));
-        Holders { current: held(sets.current), next: sets.next.map(held) }
+        let fence = layout.fence();
+        Holders { fence, current: held(sets.current), next: sets.next.map(held) }
     }
 
     /// Under what a coordinator remembers a request; none where its id is too short for that.

@@ -189,6 +189,9 @@ impl World {
         link.state = LinkState::Up;
         link.incarnation = incarnation;
         self.emit(Fact::Linked { from: small(from), to: small(to) });
+        if self.are_parted(from, to) {
+            self.emit(Fact::HelloAdmitted { by: small(to), of: small(from), impostor: true });
+        }
         let Some(hello) = self.nodes[to].process.as_ref().map(|process| process.cluster.hello())
         else {
             return;

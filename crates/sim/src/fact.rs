@@ -125,6 +125,8 @@ pub(crate) struct Held {
 /// answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Holders {
+    /// Of that layout.
+    pub(crate) fence: Fence,
     pub(crate) current: Held,
     /// While `joint`, where the sets differ.
     pub(crate) next: Option<Held>,
@@ -178,8 +180,15 @@ pub(crate) enum Fact {
     Advised { errand: u8, answer: Advice, why: &'static str },
     /// A disk is gone, or put back to an old copy.
     DiskLost { node: u8 },
+    /// A node that is no member any more starts anew: nothing was promised of what its disk held.
+    DiskCleared { node: u8 },
     /// A node never starts again.
     Killed { node: u8 },
+    /// A node was rescued, after others were; whether it is one that was given up then.
+    Rescued { node: u8, generation: u64, is_stray: bool },
+    /// A majority of the copies of a key is lost for good, and what earlier generations than this one
+    /// acknowledged with it; what is left of it is this or newer.
+    Bereft { key: u8, generation: u64, left: Version },
     /// A node's failure detector changed its mind.
     Believed { node: u8, of: u8, alive: bool },
     /// A node may stamp, or not: by how much its wall clock was ahead of its monotonic one then, or of

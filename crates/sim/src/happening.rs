@@ -63,6 +63,8 @@ pub(crate) enum Happening {
     Act { act: usize },
     /// The operator asks, or asks again.
     Errand { errand: usize, attempt: u8 },
+    /// The operator looks whether it can rescue what is left.
+    Rescue,
     /// A stranger tries its luck.
     Intrusion,
     /// The world looks at itself.

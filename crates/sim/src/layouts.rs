@@ -65,6 +65,9 @@ impl World {
 
     /// The table of a document, made once for all nodes.
     fn layout_of(&mut self, node: usize, document: Arc<Document>) -> Arc<Layout> {
+        if self.is_of_stray(&document) {
+            return Arc::new(Layout::of(document));
+        }
         let (revision, fence) = (document.revision(), document.fence());
         let known = self.layouts.iter().find(|layout| layout.document().revision() == revision);
         if let Some(layout) = known.cloned() {

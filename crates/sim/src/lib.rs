@@ -18,6 +18,7 @@
 mod client;
 mod clock;
 mod council;
+mod disaster;
 mod engine;
 mod fact;
 mod faults;

@@ -2,7 +2,7 @@
 //! told to, and in the end looks after members that are gone for good.
 //!
 //! It takes no second copy away before the first is replaced: what it kills counts as lost, and no
-//! cluster promises to survive more than its copies.
+//! cluster promises to survive more than its copies. Only a disaster does (`disaster.rs`).
 
 use paravon_model::OperationRefusal;
 use paravon_model::OperationState;
@@ -98,6 +98,9 @@ impl World {
             }
             Act::SetReplication(factor) => self.wish(Wish::SetReplication(factor)),
             Act::Cancel => self.wish(Wish::Cancel),
+            Act::LoseMajority { left, number } => self.lose_majority(left, number),
+            Act::Revive(revival) => self.revive(revival),
+            Act::ComeEmpty(who) => self.come_empty(who),
         }
     }
 
@@ -112,7 +115,11 @@ impl World {
     }
 
     /// One of the nodes for whom an act makes sense; now and then any.
-    fn pick(&mut self, who: Who, makes_sense: impl Fn(&Self, usize) -> bool) -> Option<usize> {
+    pub(crate) fn pick(
+        &mut self,
+        who: Who,
+        makes_sense: impl Fn(&Self, usize) -> bool,
+    ) -> Option<usize> {
         let Who::Any(number) = who else {
             let Who::Node(node) = who else { return None };
             return makes_sense(self, node).then_some(node);
@@ -163,7 +170,7 @@ impl World {
         is_waited_for && document.is_leaving(lost) && self.ordinal_of(node) != Some(lost)
     }
 
-    fn any_is_lost(&self) -> bool {
+    pub(crate) fn any_is_lost(&self) -> bool {
         (0..self.nodes.len()).any(|node| self.is_lost_member(node))
     }
 
@@ -194,7 +201,7 @@ impl World {
         !is_current && !self.nodes[node].killed && !self.any_is_lost()
     }
 
-    fn kill(&mut self, node: usize) {
+    pub(crate) fn kill(&mut self, node: usize) {
         let ordinal = self.ordinal_of(node);
         self.crash(node, None);
         let sim = &mut self.nodes[node];
@@ -204,7 +211,7 @@ impl World {
     }
 
     /// The operator sets out; sometimes it does so twice.
-    fn wish(&mut self, wish: Wish) {
+    pub(crate) fn wish(&mut self, wish: Wish) {
         self.set_out(wish, Insistence::Wish);
         if self.random.below(6) == 0 {
             self.set_out(wish, Insistence::Wish);
@@ -287,6 +294,10 @@ impl World {
     /// Sees to it that members that are gone for good are done without, as soon as everything else is
     /// mended.
     pub(crate) fn look_after_the_lost(&mut self, rested: Nanos) {
+        if self.is_rescuing() {
+            return;
+        }
+        self.clear_strays();
         for node in 0..self.nodes.len() {
             let number = small(node);
             if !self.is_lost_member(node) {

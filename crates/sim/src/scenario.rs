@@ -50,11 +50,13 @@ pub enum Scenario {
     StaleCoordinator,
     /// The number of copies goes down and up again while writes are under way.
     CopiesDownAndUp,
+    /// A majority is lost for good, and one of those that are left is rescued.
+    Rescue,
 }
 
 impl Scenario {
     /// All of them with their names.
-    pub const ALL: [(&'static str, Self); 20] = [
+    pub const ALL: [(&'static str, Self); 21] = [
         ("far-coordinator", Self::FarCoordinator),
         ("restart-within-block", Self::RestartWithinBlock),
         ("ahead-replica", Self::AheadReplica),
@@ -75,6 +77,7 @@ impl Scenario {
         ("old-disk-replace", Self::OldDiskReplace),
         ("stale-coordinator", Self::StaleCoordinator),
         ("copies-down-and-up", Self::CopiesDownAndUp),
+        ("rescue", Self::Rescue),
     ];
 
     /// The scenario of this name.
@@ -140,6 +143,7 @@ impl Scenario {
             Self::OldDiskReplace => changes::old_disk_replace(&mut plan),
             Self::StaleCoordinator => changes::stale_coordinator(&mut plan),
             Self::CopiesDownAndUp => changes::copies_down_and_up(&mut plan),
+            Self::Rescue => changes::rescue(&mut plan),
         }
         plan
     }

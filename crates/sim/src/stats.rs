@@ -45,6 +45,7 @@ counters! {
     messages, lost, doubled, voided,
     links, unlinks, deaths, returns, holds,
     layouts, joint_layouts, layouts_stored, fence_refusals, strangers_refused,
+    rescues, stray_rescues, bereft, cleared,
     wishes, killed, lost_disks, pulls, forgotten,
     joined, drained, removed, replaced, factors_set, cancelled,
 }
@@ -84,6 +85,10 @@ impl Stats {
             Fact::Asked { .. } => &mut self.wishes,
             Fact::Killed { .. } => &mut self.killed,
             Fact::DiskLost { .. } => &mut self.lost_disks,
+            Fact::Rescued { is_stray: false, .. } => &mut self.rescues,
+            Fact::Rescued { is_stray: true, .. } => &mut self.stray_rescues,
+            Fact::Bereft { .. } => &mut self.bereft,
+            Fact::DiskCleared { .. } => &mut self.cleared,
             Fact::Forgotten { .. } => &mut self.forgotten,
             Fact::Believed { alive: true, .. } => &mut self.returns,
             Fact::Believed { alive: false, .. } => &mut self.deaths,

@@ -38,6 +38,22 @@ pub(crate) enum Act {
     SetReplication(u8),
     /// The change under way is given up.
     Cancel,
+    /// Members die for good, so many that the others, at most so many, cannot decide; one of those is
+    /// rescued. Who it is follows from the number.
+    LoseMajority { left: u8, number: u64 },
+    /// A member that a rescue has given up runs again.
+    Revive(Revival),
+    /// A member that a rescue has given up comes again with an empty disk.
+    ComeEmpty(Who),
+}
+
+/// How a member that was given up comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Revival {
+    /// As it was.
+    AsItWas,
+    /// Rescued as well, which makes another cluster of it.
+    Rescued,
 }
 
 /// When, after the clients have begun.

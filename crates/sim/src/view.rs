@@ -52,6 +52,8 @@ pub(crate) struct View {
     seen: [Version; MAX_KEYS],
     /// Keys of which a write used a level that may be below a majority.
     weak: [bool; MAX_KEYS],
+    /// Of every key, the generation before which what was acknowledged and seen is excused.
+    bereft: [u64; MAX_KEYS],
     /// Disks that were lost, or put back to an old copy: their acknowledgements went with them.
     pub(crate) lost_disks: u8,
     /// Hints on disks, by holder, target and key.
@@ -69,6 +71,7 @@ impl View {
             acked: [NOTHING; MAX_KEYS],
             seen: [NOTHING; MAX_KEYS],
             weak: [false; MAX_KEYS],
+            bereft: [0; MAX_KEYS],
             lost_disks: 0,
             hints: BTreeMap::new(),
         }
@@ -136,7 +139,12 @@ impl View {
                 self.durable[usize::from(node)][usize::from(key)] = NOTHING;
                 self.given_up[usize::from(node)][usize::from(key)] = (fence, before);
             }
-            Fact::DiskLost { node } => self.lost_disk(node),
+            Fact::DiskLost { node } => {
+                self.lost_disks += 1;
+                self.clear_disk(node);
+            }
+            Fact::DiskCleared { node } => self.clear_disk(node),
+            Fact::Bereft { key, generation, left } => self.bereave(key, generation, left),
             Fact::HintKept { node, target, key, version } => {
                 let slot = self.hints.entry((node, target, key)).or_insert(version);
                 *slot = version.max(*slot);
@@ -156,9 +164,22 @@ impl View {
         }
     }
 
-    /// A disk is gone, and nothing is promised of it any more.
-    fn lost_disk(&mut self, node: u8) {
-        self.lost_disks += 1;
+    /// A majority of the copies of a key is gone: what was promised of it is promised of what is left.
+    fn bereave(&mut self, key: u8, generation: u64, left: Version) {
+        let index = usize::from(key);
+        self.bereft[index] = generation;
+        self.acked[index] = left.min(self.acked[index]);
+        self.seen[index] = left.min(self.seen[index]);
+        let under_way =
+            |operation: &&mut Operation| operation.key == key && operation.end.is_none();
+        for operation in self.operations.iter_mut().flatten().filter(under_way) {
+            operation.acked_before = left.min(operation.acked_before);
+            operation.seen_before = left.min(operation.seen_before);
+        }
+    }
+
+    /// A disk is empty, and nothing is promised of what it held.
+    fn clear_disk(&mut self, node: u8) {
         self.durable[usize::from(node)] = [NOTHING; MAX_KEYS];
         self.given_up[usize::from(node)] = [(Fence::default(), NOTHING); MAX_KEYS];
         self.hints.retain(|(holder, _, _), _| *holder != node);
@@ -193,7 +214,8 @@ impl View {
     fn ended(&mut self, number: OperationNumber, end: End, holders: Holders) {
         let Some(operation) = self.operation(number).copied() else { return };
         let (key, index) = (operation.key, usize::from(operation.key));
-        if is_strong(operation.level, holders) {
+        let counts = holders.fence.generation >= self.bereft[index];
+        if counts && is_strong(operation.level, holders) {
             match end {
                 End::Written { version, .. } => self.acked[index] = self.acked[index].max(version),
                 End::Found { version, .. } => self.seen[index] = self.seen[index].max(version),

@@ -11,6 +11,7 @@ use paravon_replication::{Effect, Event, Now};
 use paravon_ring::{KeyHash, Layout, Partition, Shift, shard_of};
 
 use crate::client::{Client, Request};
+use crate::disaster::Disasters;
 use crate::engine::Done;
 use crate::fact::Fact;
 use crate::faults::Fault;
@@ -50,9 +51,10 @@ pub(crate) struct World {
     pub(crate) clients: Vec<Client>,
     pub(crate) requests: Vec<Request>,
     pub(crate) keys: Vec<(Key, KeyHash)>,
-    /// Of every document that any node has used.
+    /// Of every document that any node has used, but for those of rescues that nobody may follow.
     pub(crate) layouts: Vec<Arc<Layout>>,
     pub(crate) operator: Operator,
+    pub(crate) disasters: Disasters,
     pub(crate) oracle: Oracle,
     pub(crate) stats: Stats,
     pub(crate) trace: Trace,
@@ -84,6 +86,7 @@ impl World {
             keys: (0..plan.keys).map(key).collect(),
             layouts: Vec::new(),
             operator: Operator::default(),
+            disasters: Disasters::default(),
             oracle: Oracle::new(),
             stats: Stats::default(),
             trace: Trace::new(printing),
@@ -159,6 +162,7 @@ impl World {
             Happening::Relief { node, back_ms } => self.relief(node, back_ms),
             Happening::Act { act } => self.act(act),
             Happening::Errand { errand, attempt } => self.run_errand(errand, attempt),
+            Happening::Rescue => self.try_rescue(),
             Happening::Intrusion => self.intrude(),
             Happening::Check => self.check(),
         }

@@ -38,6 +38,7 @@ fn expected(mutant: Mutant) -> (&'static [&'static str], Option<Scenario>) {
         Mutant::NewNotEmptied => (&["NO_RESURRECTION"], None),
         Mutant::JointReadBackToOneSet => (&["READS_MONOTONIC"], None),
         Mutant::AcceptorsOfBothSets => (&["COMES_TO_REST"], Some(Scenario::JoinerKilledOneToTwo)),
+        Mutant::RescueCountsTheLost => (&["COMES_TO_REST", "ACK_NOT_LOST"], Some(Scenario::Rescue)),
         Mutant::LeavesEarly => (&["COMES_TO_REST"], None),
         Mutant::AdmitsBeforeStored => (&["EPOCH_FENCE"], None),
     }

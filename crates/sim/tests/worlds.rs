@@ -4,10 +4,15 @@ use paravon_sim::{Options, Printing, Scenario, run_scenario, run_seed, run_seeds
 
 #[test]
 fn two_hundred_worlds_keep_every_promise_and_see_everything_happen() {
-    let summary = run_seeds(0..200, Options { twice_every: 0, ..Options::default() }, 1);
+    let mut summary = run_seeds(0..200, Options { twice_every: 0, ..Options::default() }, 1);
     if let Some(outcome) = summary.violated.first() {
         panic!("seed {}: {:?}", outcome.seed, outcome.violation);
     }
+    // No drawn world loses a majority for good: one scenario does.
+    let rescue = Options { scenario: Some(Scenario::Rescue), twice_every: 0, ..Options::default() };
+    let rescued = run_seeds(0..40, rescue, 1);
+    assert_eq!(rescued.violated, []);
+    summary.stats.add(&rescued.stats);
     let unseen = |(_, count): &(&str, u64)| *count == 0;
     let unseen: Vec<_> = summary.stats.entries().into_iter().filter(unseen).collect();
     assert!(unseen.is_empty(), "never seen: {unseen:?}");

@@ -16,6 +16,7 @@ use paravon_model::{
 
 use super::change::council_of;
 use super::view::may_miss;
+use crate::mutants::{self, Mutant};
 
 /// So many numbers are not given after a rescue: the lost may have decided about newcomers of whom no
 /// survivor knows.
@@ -140,7 +141,12 @@ pub fn rescue(
     }
     let next = Roster { members: left, replication_factor: roster.replication_factor };
     let lost = lost.into_iter().map(|member| member.ordinal).collect();
-    document.phase = Phase::Rescue(Joint { next, lost });
+    let joint = Joint { next, lost };
+    document.phase = if mutants::is(Mutant::RescueCountsTheLost) {
+        Phase::Joint(joint)
+    } else {
+        Phase::Rescue(joint)
+    };
     let document = Some(Arc::new(document));
     Ok(ClusterState { document, vote: VoteSlot::default(), joining: None, ..state.clone() })
 }

@@ -4,7 +4,7 @@ use crate::faults::{Fault, TimedFault};
 use crate::plan::{EngineKind, Plan};
 use crate::queue::{MILLISECOND, Nanos, SECOND};
 use crate::random::Random;
-use crate::topology::{Act, TimedAct, Who};
+use crate::topology::{Act, Revival, TimedAct, Who};
 
 /// Clients and keys for changes that take this long altogether.
 fn under_load(plan: &mut Plan, lasting: Nanos) -> Random {
@@ -161,5 +161,45 @@ pub(super) fn copies_down_and_up(plan: &mut Plan) {
     for round in 0..16 {
         when += random.between(700 * MILLISECOND, 1200 * MILLISECOND);
         at(plan, when, Act::SetReplication(if round % 2 == 0 { 1 } else { 3 }));
+    }
+}
+
+/// Sometimes in the middle of a change, which is given up then; and the members change afterwards.
+pub(super) fn rescue(plan: &mut Plan) {
+    let nodes = usize::try_from(plan.seed % 5).unwrap_or(0) + 3;
+    plan.form(nodes + 1, nodes);
+    let mut random = under_load(plan, 30 * SECOND);
+    plan.replication_factor = *random.pick(&[3, 3, 3, 2, 5]);
+    if random.below(2) == 0 {
+        let act = match random.below(3) {
+            0 => Act::Join(Who::Node(nodes)),
+            1 => Act::Drain(Who::Any(random.next())),
+            _ => Act::SetReplication(u8::try_from(random.between(2, 5)).unwrap_or(3)),
+        };
+        at(plan, random.below(2 * SECOND), act);
+    }
+    let lost = random.between(SECOND, 3 * SECOND);
+    // As many as can be, or fewer.
+    let most = nodes as u64 - 1;
+    let left = if random.below(3) > 0 { most } else { random.between(1, most) };
+    let left = u8::try_from(left).unwrap_or(1);
+    at(plan, lost, Act::LoseMajority { left, number: random.next() });
+    crashes(plan, &mut random, 12 * SECOND);
+    if random.below(2) == 0 {
+        // One or two miss what is written before, so that copies differ when the others die.
+        let side = 1 << random.index(nodes) | 1 << random.index(nodes);
+        let split = Fault::Split { side, lasting: lost + SECOND };
+        plan.faults.push(TimedFault { at: random.below(SECOND), fault: split });
+    }
+    for _ in 0..3 {
+        let when = random.between(lost + 8 * SECOND, lost + 20 * SECOND);
+        let who = Who::Any(random.next());
+        let act = match random.below(5) {
+            0 => Act::Revive(Revival::AsItWas),
+            1 => Act::Revive(Revival::Rescued),
+            2 | 3 => Act::ComeEmpty(who),
+            _ => Act::Join(who),
+        };
+        at(plan, when, act);
     }
 }
