@@ -179,7 +179,10 @@ impl Layout {
         let differs = |next: &&[Ordinal]| {
             next.len() != current.len() || next.iter().any(|member| !current.contains(member))
         };
-        Sets { current, next: next.filter(differs) }
+        // After a rescue a set of the same members is one all the same that has lost copies: its members
+        // take over from each other what only one of them holds.
+        let is_rescue = !self.document.given_up().is_empty();
+        Sets { current, next: next.filter(|next| is_rescue || differs(next)) }
     }
 
     /// Partitions that the changes begun after fence `since` have made `own` new to, the one under way
