@@ -90,7 +90,8 @@ pub(crate) fn may_be_full(world: &World, state: &State, node: Node) -> bool {
     missing.remove(node);
     let most = u32::from(world.is(Mutant::FullWithMemberNotPulled));
     let Replica { marks, told_closed, is_ready, .. } = *replica;
-    is_ready && marks.closed > marks.full && told_closed == marks.closed && missing.len() <= most
+    let own_ended = told_closed == marks.closed || world.is(Mutant::FullBeforeOwnStoresEnd);
+    is_ready && marks.closed > marks.full && own_ended && missing.len() <= most
 }
 
 pub(crate) fn be_full(state: &mut State, node: Node) {

@@ -28,6 +28,8 @@ pub(crate) enum Mutant {
     HintBelowClosed,
     /// `closed` is told while a store admitted below it may land.
     ClosedToldBeforeStoresEnd,
+    /// A sole member is full while a store admitted below `closed` may land.
+    FullBeforeOwnStoresEnd,
     /// Marks told under another fence are believed.
     MarksAcrossFences,
     /// A pull answered under one fence lands under the next.
@@ -104,6 +106,7 @@ pub(crate) fn table() -> Vec<(Mutant, Promise, World)> {
             ConvergesAfterHeal,
             World::new("AB", "pd").slow_stores(),
         ),
+        (Mutant::FullBeforeOwnStoresEnd, ConvergesAfterHeal, grow().slow_stores()),
         (Mutant::MarksAcrossFences, FullIsClosed, back()),
         (Mutant::PullAcrossFences, ConvergesAfterHeal, back()),
         (Mutant::OldSetNotWaitedFor, FullIsClosed, swap()),
