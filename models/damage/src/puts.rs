@@ -3,7 +3,7 @@
 //! **Never:** `below_floor` counts as an acknowledgement, but to a second stamp that the replica
 //! supersedes.
 
-use explorer::{Node, NodeSet};
+use explorer::Node;
 
 use crate::mutants::Mutant;
 use crate::properties;
@@ -118,7 +118,9 @@ pub(crate) fn may_send(world: &World, state: &State, node: Node, stamp: Stamp) -
     let replica = state.replica(node);
     version_of(world, state, stamp).is_some_and(|version| {
         let enters = replica.record(0) < version && version > replica.marks.closed;
-        let answers = counts && NodeSet::from_iter([node]).minus(put.acknowledged).len() == 1;
+        // Sent again, a replica that acknowledged may answer that it is superseded by now.
+        let is_news = !put.acknowledged.contains(node) || replica.record(0) > version;
+        let answers = counts && is_news;
         replica.returning.is_none() && (enters || answers)
     })
 }

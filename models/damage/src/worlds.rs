@@ -60,7 +60,7 @@ fn rounds() -> World {
 
 /// A delete of one key and a put of another, which share the marks: scans can be torn.
 fn keys() -> World {
-    let first = World::new(3, &[3]).held(put(1), "A").held(delete(2), "BC");
+    let first = World::new(3, &[3]).late(put(1)).held(delete(2), "BC");
     first.late(put(3).of_second_key())
 }
 
@@ -138,6 +138,7 @@ fn large() -> Vec<World> {
         rounds().damages(1),
         keys().reads(2).slow_pullers("A"),
         files().slow_pullers("A"),
+        keys().reads(1).damages(1),
         files().reads(1),
         expiring().reads(1),
         expiring().damages(1),
