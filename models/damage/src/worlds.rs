@@ -147,8 +147,6 @@ fn large() -> Vec<World> {
         stamping(Clocks::Any).late(put(5)).damages(1),
         stamping(Clocks::WithinSkew).late(delete(3)).reads(1),
         held_by_one(4).damages(1),
-        held_by_one(5).damages(1),
-        World::new(5, &[2]).held(put(1), "BCD").held(delete(2), "A").closed(2).damages(1),
     ]
 }
 
@@ -165,6 +163,8 @@ fn walks() -> Vec<World> {
         all_at_once(two_keys().reads(2).damages(2).damaging(Extent::File)),
         all_at_once(expiring().late(delete(4)).reads(3).damages(2)),
         losing_marks().late(put(1)).late(delete(2)).reads(2).slow_pullers("ABC"),
+        held_by_one(5).damages(1),
+        World::new(5, &[2]).held(put(1), "BCD").held(delete(2), "A").closed(2).damages(1),
         tiny(5).reads(2).damages(2).slow_pullers("ABCDE"),
     ]
 }
