@@ -371,7 +371,7 @@ fn help_names_every_command() {
         assert!(help.contains(word), "{word} is not in: {help}");
     }
     let help = folder.paractl(&["admin", "--help"]).done();
-    for word in ["node-status", "cluster-status", "join", "reload"] {
+    for word in ["node-status", "cluster-status", "join", "partitions", "accept-loss", "reload"] {
         assert!(help.contains(word), "{word} is not in: {help}");
     }
     let help = folder.paractl(&["admin", "join", "--help"]).done();

@@ -9,6 +9,7 @@ mod support;
 mod certificates;
 mod cluster;
 mod commands;
+mod copies;
 mod files;
 mod growing;
 mod protocol_bytes;

@@ -5,18 +5,22 @@
 //! the fault, from the same run.
 //!
 //! `cargo bench --bench cluster -- [--seconds S] [--keys K] [--hints H] [PHASE...]`
-//! where a phase is `rate`, `stop`, `kill`, `hints` or `grow`; all of them where none is named.
+//! where a phase is `rate`, `stop`, `kill`, `hints`, `mend`, `away`, `grow`, or `join`, which is `grow`
+//! without load; all of them but the last where none is named.
 
 #![forbid(unsafe_code)]
 
+mod heal;
 mod load;
 mod nodes;
+mod plant;
 mod report;
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::load::{Load, Operation};
-use crate::nodes::Cluster;
+use crate::nodes::{Cluster, Moved};
 use crate::report::Report;
 
 /// What the command line says.
@@ -51,7 +55,7 @@ fn main() {
     let wanted = |phase: &str| plan.phases.is_empty() || plan.phases.iter().any(|p| p == phase);
     let mut cluster = Cluster::start();
     println!("filling {} keys", plan.keys);
-    load(&cluster, Operation::Fill { from: 0, keys: plan.keys }, Duration::MAX);
+    load(&cluster.addresses(), &cluster, Operation::Fill { from: 0, keys: plan.keys });
     if wanted("rate") {
         rate(&cluster, &plan);
     }
@@ -64,14 +68,25 @@ fn main() {
     if wanted("hints") {
         hints(&mut cluster, &plan);
     }
-    if wanted("grow") {
-        let hints = if wanted("hints") { plan.hints } else { 0 };
-        grow(&mut cluster, &plan, plan.keys + hints);
+    if wanted("mend") {
+        heal::mend(&mut cluster, plan.keys);
+    }
+    if wanted("away") {
+        heal::away(&mut cluster, &plan);
+    }
+    let hints = if wanted("hints") { plan.hints } else { 0 };
+    let records = plan.keys + hints;
+    if plan.phases.iter().any(|phase| phase == "join") {
+        join(&mut cluster, records);
+    } else if wanted("grow") {
+        grow(&mut cluster, &plan, records);
     }
 }
 
-fn load(cluster: &Cluster, operation: Operation, span: Duration) -> Report {
-    Load { addresses: cluster.addresses(), operation, connections: CONNECTIONS, span }.run(cluster)
+/// Until it is done.
+fn load(addresses: &[SocketAddr], cluster: &Cluster, operation: Operation) -> Report {
+    let addresses = addresses.to_vec();
+    Load { addresses, operation, connections: CONNECTIONS, span: Duration::MAX }.run(cluster)
 }
 
 /// Puts and gets over all three nodes.
@@ -80,7 +95,9 @@ fn rate(cluster: &Cluster, plan: &Plan) {
     for _ in 0..3 {
         for operation in [Operation::Put { keys: plan.keys }, Operation::Get { keys: plan.keys }] {
             let before = cluster.cpu_seconds();
-            let report = load(cluster, operation, plan.span);
+            let addresses = cluster.addresses();
+            let (connections, span) = (CONNECTIONS, plan.span);
+            let report = Load { addresses, operation, connections, span }.run(cluster);
             let cpu = cluster.cpu_seconds() - before;
             println!(
                 "{operation:>4}  {report}  {:.1} µs of CPU in the nodes",
@@ -100,14 +117,14 @@ fn fault(
 ) {
     for operation in [Operation::Put { keys: plan.keys }, Operation::Get { keys: plan.keys }] {
         println!("\n{name} of one of three nodes, {operation} through the two others");
-        let survivors = || cluster.addresses()[..2].to_vec();
+        let survivors = || cluster.but_the_last();
         let run = |addresses, span| Load { addresses, operation, connections: CONNECTIONS, span };
         let before = run(survivors(), plan.span).run(cluster);
         println!("before                {before}");
         begin(cluster);
-        let first = run(cluster.addresses()[..2].to_vec(), DETECTION).run(cluster);
+        let first = run(cluster.but_the_last(), DETECTION).run(cluster);
         println!("first three seconds   {first}");
-        let after = run(cluster.addresses()[..2].to_vec(), plan.span).run(cluster);
+        let after = run(cluster.but_the_last(), plan.span).run(cluster);
         println!("afterwards            {after}  p99 {:.2} x", after.p99() / before.p99());
         end(cluster);
         cluster.wait_until_drained();
@@ -119,7 +136,7 @@ fn hints(cluster: &mut Cluster, plan: &Plan) {
     println!("\n{} hints", plan.hints);
     let foreground = Operation::Put { keys: plan.keys };
     let run = |cluster: &Cluster, operation, span| {
-        let addresses = cluster.addresses()[..2].to_vec();
+        let addresses = cluster.but_the_last();
         Load { addresses, operation, connections: CONNECTIONS, span }.run(cluster)
     };
     let before = run(cluster, foreground, plan.span);
@@ -142,8 +159,7 @@ fn hints(cluster: &mut Cluster, plan: &Plan) {
     println!("drained after         {:.1} s", draining.as_secs_f64());
 }
 
-/// A fourth node joins under load, and takes its share of the records that there are. What it has taken
-/// is what was told last before the change ended.
+/// A fourth node joins under load.
 fn grow(cluster: &mut Cluster, plan: &Plan, records: u64) {
     println!("\na fourth node joins under puts and gets through the first three");
     let addresses = cluster.addresses();
@@ -168,6 +184,21 @@ fn grow(cluster: &mut Cluster, plan: &Plan, records: u64) {
     });
     let after = run(cluster, plan.span);
     println!("afterwards            {after}  p99 {:.2} x", after.p99() / before.p99());
+    say_joined(records, &moved, taken);
+}
+
+/// A fourth node joins while nobody asks for anything.
+fn join(cluster: &mut Cluster, records: u64) {
+    println!("\na fourth node joins without load");
+    cluster.start_fourth();
+    let start = Instant::now();
+    let moved = cluster.join_fourth();
+    say_joined(records, &moved, start.elapsed());
+}
+
+/// How much of its share of these records a fourth node has taken: what was told last before the change
+/// ended.
+fn say_joined(records: u64, moved: &Moved, taken: Duration) {
     // Four equal nodes: the newcomer holds three quarters of all keys.
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     let needed = records as f64 * 0.75;

@@ -1,7 +1,7 @@
 //! Three nodes as processes of their own, joined to one cluster, and a fourth that may join later.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,7 +17,7 @@ const NODES: usize = 3;
 const MOST: usize = NODES + 1;
 
 /// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The nodes and their folder; ended and removed when dropped.
 pub(crate) struct Cluster {
@@ -104,6 +104,11 @@ impl Cluster {
         self.nodes.iter().map(|node| SocketAddr::from(([127, 0, 0, 1], node.api))).collect()
     }
 
+    /// Where clients connect, but for the last of the first three nodes.
+    pub(crate) fn but_the_last(&self) -> Vec<SocketAddr> {
+        self.addresses()[..NODES - 1].to_vec()
+    }
+
     pub(crate) fn credentials(&self) -> Credentials {
         let file = |name| self.folder.path().join("admin").join(name);
         let files = TlsFiles {
@@ -128,6 +133,17 @@ impl Cluster {
         self.nodes[NODES - 1].signal("CONT");
     }
 
+    /// Ends it as an operator would.
+    pub(crate) fn stop_last(&mut self) {
+        self.nodes[NODES - 1].signal("TERM");
+        self.nodes[NODES - 1].child.wait().expect("our child");
+    }
+
+    /// The data directory of the last one.
+    pub(crate) fn data_of_last(&self) -> PathBuf {
+        self.folder.path().join(format!("node-{NODES}/data"))
+    }
+
     pub(crate) fn kill_last(&mut self) {
         let child = &mut self.nodes[NODES - 1].child;
         child.kill().expect("our child");
@@ -146,6 +162,59 @@ impl Cluster {
         self.wait("the node is back and has what it missed", || {
             self.alive() == NODES && self.hints() == 0
         });
+    }
+
+    /// Waits until the last node has summed up all that it holds.
+    pub(crate) fn wait_until_summed(&self) {
+        self.wait("the last node has summed up what it holds", || {
+            self.repair(NODES - 1).is_some_and(|status| status["scrub"]["unsummed"] == 0)
+        });
+    }
+
+    /// Waits until the last node has pulled so many records and agrees with the others again.
+    pub(crate) fn wait_until_mended(&self, records: u64) {
+        let since = Instant::now();
+        self.wait("the last node has what it lacked", || {
+            self.repair(NODES - 1).is_some_and(|status| {
+                status["anti_entropy"]["pulled_records"].as_u64() >= Some(records)
+            })
+        });
+        println!("pulled after           {:.1} s", since.elapsed().as_secs_f64());
+        self.wait_until_agreed(Instant::now());
+    }
+
+    /// Waits until every node was seen to agree with all others after this moment.
+    pub(crate) fn wait_until_agreed(&self, since: Instant) {
+        let agrees = |index| {
+            let age = since.elapsed().as_secs();
+            self.repair(index).is_some_and(|status| {
+                let status = &status["anti_entropy"];
+                let oldest = status["oldest_agreement_seconds"].as_u64();
+                status["agreed"] == status["partitions"]
+                    && oldest.is_some_and(|oldest| oldest < age)
+            })
+        };
+        self.wait("all agree", || (0..NODES).all(agrees));
+    }
+
+    fn repair(&self, index: usize) -> Option<Value> {
+        self.paractl(index, &["admin", "node-status"])
+    }
+
+    /// What the kernel has sent over the connections between nodes that are open now, in bytes.
+    pub(crate) fn bytes_between_nodes(&self) -> u64 {
+        let output = Command::new("ss").args(["-tinOH", "state", "established"]).output();
+        let output = output.expect("`ss` of iproute2 is there").stdout;
+        let peers: Vec<String> = self.nodes.iter().map(|node| format!(":{}", node.peer)).collect();
+        let of_nodes = |line: &&str| {
+            let mut ends = line.split_whitespace().skip(2).take(2);
+            ends.any(|end| peers.iter().any(|peer| end.ends_with(peer)))
+        };
+        let sent = |line: &str| {
+            let field = line.split_whitespace().find_map(|word| word.strip_prefix("bytes_sent:"));
+            field.and_then(|bytes| bytes.parse::<u64>().ok()).unwrap_or(0)
+        };
+        String::from_utf8_lossy(&output).lines().filter(of_nodes).map(sent).sum()
     }
 
     /// Hints that wait in the first two nodes.

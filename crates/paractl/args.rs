@@ -153,6 +153,15 @@ pub(crate) enum AdminCommand {
     Cancel,
     /// How far a change of the members is
     Operation(OperationArgs),
+    /// The partitions that a node stores: when each was last seen to agree with the other replicas, and
+    /// what is damaged; -o table has a row for each
+    Partitions(PartitionsArgs),
+    /// Take the best that is left of what is damaged at a node; needs an administrator's certificate
+    ///
+    /// A damaged key heals by itself once every other replica has answered. This is for one that cannot,
+    /// because another replica has it damaged too, or is gone for good. A newer write may be lost. Name the
+    /// node's peer port with --server. It asks for confirmation.
+    AcceptLoss(LossArgs),
     /// Make a node read its certificates anew; needs an administrator's certificate
     Reload,
 }
@@ -216,6 +225,35 @@ pub(crate) struct OperationArgs {
     /// Wait until it is done, and show how far it is
     #[arg(long)]
     pub(crate) wait: bool,
+}
+
+/// `admin partitions`.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct PartitionsArgs {
+    /// Only those that are damaged, or were not seen to agree for so long
+    #[arg(
+        long,
+        value_name = "TIME",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "5m",
+        value_parser = time
+    )]
+    pub(crate) behind: Option<Duration>,
+}
+
+/// `admin accept-loss`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct LossArgs {
+    /// The damaged key
+    #[arg(required_unless_present = "partition")]
+    pub(crate) key: Option<String>,
+    /// All that is damaged in this partition, instead of a key
+    #[arg(long, value_name = "NUMBER", conflicts_with = "key")]
+    pub(crate) partition: Option<u32>,
+    /// Do not ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
 }
 
 /// `config`.
@@ -313,6 +351,28 @@ mod tests {
             assert!(Cli::try_parse_from(wrong).is_err(), "{wrong:?}");
         }
         assert!(Cli::try_parse_from(["paractl", "put", "k", "--file", "-"]).is_ok());
+    }
+
+    #[test]
+    fn a_loss_is_of_a_key_or_of_a_partition() {
+        let parse = |line: &str| Cli::try_parse_from(line.split(' '));
+        assert!(parse("paractl admin accept-loss k --yes").is_ok());
+        assert!(parse("paractl admin accept-loss --partition 7").is_ok());
+        for wrong in ["", " k --partition 7", " --partition k", " --partition -1"] {
+            assert!(parse(&format!("paractl admin accept-loss{wrong}")).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_behind_may_be_given_a_time() {
+        let behind = |line: &str| match Cli::try_parse_from(line.split(' ')).unwrap().command {
+            Some(Command::Admin { command: AdminCommand::Partitions(args) }) => args.behind,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(behind("paractl admin partitions"), None);
+        let five_minutes = Duration::from_secs(300);
+        assert_eq!(behind("paractl admin partitions --behind"), Some(five_minutes));
+        assert_eq!(behind("paractl admin partitions --behind=1h"), Some(12 * five_minutes));
     }
 
     #[test]

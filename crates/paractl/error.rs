@@ -114,20 +114,23 @@ pub(crate) enum Error {
         /// How long it was waited for.
         after: Duration,
     },
-    /// A removal that nobody has confirmed; nothing was done.
-    #[error(
-        "removing {node} loses what only it has, and there is no terminal to ask at; give --yes if you mean it"
-    )]
+    /// Something that loses data and that nobody has confirmed; nothing was done.
+    #[error("{loses}, and there is no terminal to ask at; give --yes if you mean it")]
     Unconfirmed {
-        /// The node.
-        node: String,
+        /// What is lost.
+        loses: String,
     },
     /// Whoever was asked did not say yes; nothing was done.
-    #[error("{node} is not removed: its name was not typed")]
+    #[error("nothing is done: {word} was not typed")]
     Declined {
-        /// The node.
-        node: String,
+        /// What would have been a yes.
+        word: String,
     },
+    /// There is nothing to give up; nothing was done.
+    #[error(
+        "none of the nodes that were asked has damage there; `admin node-status` shows what a node has"
+    )]
+    NothingDamaged,
     /// One node takes another's place, and several were named; nothing was done.
     #[error("one node takes a member's place: name its peer port alone with --server")]
     SeveralNewcomers,
@@ -178,7 +181,7 @@ impl Error {
             Self::Absent { .. } => Exit::Absent,
             Self::Client(error) => client_exit(error),
             Self::NotSettled { .. } => Exit::Unknown,
-            Self::Cancelled { .. } => Exit::Refused,
+            Self::Cancelled { .. } | Self::NothingDamaged => Exit::Refused,
             _ => Exit::Usage,
         }
     }

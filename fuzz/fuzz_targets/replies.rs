@@ -3,8 +3,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use paravon_protocol::{
-    ClusterStatus, Envelope, NodeStatus, OperationReply, OperationStatus, PlanReply, Welcome,
-    decode_reply,
+    ClusterStatus, Envelope, LossReply, NodeStatus, OperationReply, OperationStatus,
+    PartitionsReply, PlanReply, Welcome, decode_reply,
 };
 
 fuzz_target!(|payload: &[u8]| {
@@ -16,5 +16,7 @@ fuzz_target!(|payload: &[u8]| {
         let _ = OperationReply::decode(envelope.data);
         let _ = OperationStatus::decode(envelope.data);
         let _ = PlanReply::decode(envelope.data);
+        let _ = PartitionsReply::decode(envelope.data);
+        let _ = LossReply::decode(envelope.data);
     }
 });

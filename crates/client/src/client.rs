@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use paravon_model::{ChangeId, Delete, Get, Key, Outcome, Put, Value};
 use paravon_protocol::{
-    AdminRequest, ClientMessage, ClusterStatus, Hello, NodeStatus, OperationReply, OperationStatus,
-    PROTOCOL_VERSION, PlanReply, Replied, decode_reply,
+    AdminRequest, ClientMessage, ClusterStatus, Hello, Loss, LossReply, MAX_LISTED_PARTITIONS,
+    NodeStatus, OperationReply, OperationStatus, PROTOCOL_VERSION, PartitionsReply, PlanReply,
+    Replied, decode_reply,
 };
 use paravon_transport::{Credentials, TlsError, TlsWarning};
 use tokio_rustls::TlsConnector;
@@ -248,6 +249,31 @@ impl Client {
         let (index, data) = self.call(Message::Admin(request), None).await?;
         OperationStatus::decode(&data)
             .map_err(|_| self.garbage(index, Outcome::Refused, Violation::Incomplete))
+    }
+
+    /// How the partitions fare that the node stores: those behind `after`, up to a page of them. For a peer
+    /// port.
+    ///
+    /// # Errors
+    /// No server answered.
+    pub async fn partitions(&self, after: Option<u32>) -> Result<PartitionsReply, ClientError> {
+        let request = AdminRequest::Partitions { after, limit: MAX_LISTED_PARTITIONS };
+        let (index, data) = self.call(Message::Admin(request), None).await?;
+        PartitionsReply::decode(&data)
+            .map_err(|_| self.garbage(index, Outcome::Refused, Violation::Incomplete))
+    }
+
+    /// Makes the node take the best that is left of what is damaged there, although a newer write may be
+    /// lost. For a peer port, with an administrator's certificate. The node goes on by itself:
+    /// [`node_status`](Self::node_status) says what is damaged still.
+    ///
+    /// # Errors
+    /// The node refused; or its answer was lost, and it may be doing so.
+    pub async fn accept_loss(&self, loss: &Loss) -> Result<LossReply, ClientError> {
+        let request = AdminRequest::AcceptLoss(loss.clone());
+        let (index, data) = self.call(Message::Admin(request), None).await?;
+        LossReply::decode(&data)
+            .map_err(|_| self.garbage(index, Outcome::Unknown, Violation::Incomplete))
     }
 
     /// Makes the node read its certificates, key and authorities anew. For a peer port, with an

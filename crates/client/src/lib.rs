@@ -44,8 +44,10 @@ pub use paravon_model::{
     limits,
 };
 pub use paravon_protocol::{
-    ClusterStatus, Code, ListenerStatus, MAX_VALUE_DEPTH, MemberStatus, NodeStatus, OperationReply,
-    OperationStatus, OperationSummary, PeerStatus, PlanReply, PlannedNode, ReportStatus,
+    AntiEntropyStatus, ClusterStatus, Code, DamageStatus, ListenerStatus, Loss, LossReply,
+    MAX_VALUE_DEPTH, MemberStatus, NodeStatus, OperationReply, OperationStatus, OperationSummary,
+    PartitionStatus, PartitionsReply, PeerStatus, PlanReply, PlannedNode, ReportStatus,
+    ScrubStatus,
 };
 pub use paravon_transport::{TlsError, TlsFiles, TlsWarning};
 pub use result::{Found, Version, Written};

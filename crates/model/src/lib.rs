@@ -13,12 +13,14 @@ extern crate alloc;
 
 mod cluster;
 mod consistency;
+mod digest;
 mod document;
 mod failure;
 mod hlc;
 mod identity;
 mod key;
 pub mod limits;
+mod marks;
 mod member;
 mod record;
 mod replica;
@@ -30,6 +32,7 @@ pub use cluster::{
     PeerHello, Progress, RememberedDisk, Report, VoteSlot,
 };
 pub use consistency::{Consistency, majority};
+pub use digest::{Class, Compare, Compared, Digest, Moment, PARTS, Part};
 pub use document::{
     ChangeId, ClusterId, Document, Fence, Joint, Newcomer, Operation, OperationKind,
     OperationState, PastChange, Phase, Revision, Roster,
@@ -38,10 +41,11 @@ pub use failure::{Failure, Outcome};
 pub use hlc::{Hlc, Version};
 pub use identity::{InvalidNodeId, NodeId, Ordinal};
 pub use key::{InvalidKey, Key};
+pub use marks::{Damage, Marks};
 pub use member::{Address, Member, Size};
 pub use record::{Body, Record};
 pub use replica::{
-    Command, Merged, PartitionSum, Pull, Pulled, Purpose, ReplicaReply, ReplicaRequest, Rest,
+    Command, Detail, Listed, Merged, Pull, Pulled, Purpose, ReplicaReply, ReplicaRequest, Rest,
 };
 pub use request::{Delete, Found, Get, Put, Reading, Request, Written};
 pub use value::{Kind, Value};

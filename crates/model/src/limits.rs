@@ -68,3 +68,9 @@ pub const MAX_PAGE_RECORDS: usize = 512;
 /// Most bytes of keys and values on such a page. It ends before the record that would pass this; only a
 /// record that is longer by itself has a page to itself, so that every page fits into a frame.
 pub const MAX_PAGE_BYTES: usize = 256 * 1024;
+
+/// Most folds of sums in one answer.
+pub const MAX_FOLDS: u16 = 1024;
+
+/// Most partitions in one answer of marks.
+pub const MAX_MARKS: usize = 1024;

@@ -1,13 +1,14 @@
-//! What coordinators and replicas say to each other about one key. Every request carries the fence it
+//! What replicas are asked for, about one key or about a partition. Every request carries the fence it
 //! was made under (`EPOCH_FENCE`) and the time that is left for it.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::digest::{Compare, Compared, Part};
 use crate::document::{Document, Fence};
 use crate::failure::Failure;
-use crate::hlc::Version;
+use crate::hlc::{Hlc, Version};
 use crate::key::Key;
 use crate::record::Record;
 
@@ -40,41 +41,44 @@ pub enum Command {
         key: Key,
     },
     /// Tell what is durable of a partition; answered by [`ReplicaReply::Pulled`]. A replica that is to
-    /// become complete asks those that were there before.
+    /// become complete asks those that were there before, and every replica those that it differs from.
     Pull {
         /// Its number in the document's `2^shift`.
         partition: u32,
         /// How much to tell.
         pull: Pull,
     },
+    /// Tell the sums over what is durable; answered by [`ReplicaReply::Compared`].
+    Compare(Compare),
 }
 
-/// How much of a partition is pulled. Pages follow the order of (hash, key).
+/// A page of a partition that is pulled, in the order of (hash, key).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pull {
-    /// A sum over all of it, to compare.
-    Sum,
-    /// A page of keys and versions.
-    Versions {
-        /// Only those behind this key.
-        after: Option<Key>,
-    },
-    /// A page of records.
-    Records {
-        /// Only those behind this key.
-        after: Option<Key>,
-    },
+pub struct Pull {
+    /// How much of the partition.
+    pub part: Part,
+    /// What of each record.
+    pub detail: Detail,
+    /// Only those behind this key.
+    pub after: Option<Key>,
+}
+
+/// What of a record is pulled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Enough to tell whether one's own is newer.
+    Listing,
+    /// All of it.
+    Record,
 }
 
 /// What was pulled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pulled {
-    /// The sum over the partition.
-    Sum(PartitionSum),
-    /// Keys and versions.
-    Versions {
+    /// Keys, and what tells their records apart.
+    Listing {
         /// In order.
-        versions: Vec<(Key, Version)>,
+        listed: Vec<Listed>,
         /// Whether more follow.
         rest: Rest,
     },
@@ -103,13 +107,15 @@ pub enum Rest {
     End,
 }
 
-/// What two replicas of a partition compare: equal ones hold the same versions of the same keys.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PartitionSum {
-    /// Records, tombstones included.
-    pub records: u64,
-    /// The wrapping sum of a keyed 128-bit hash of (key, version).
-    pub sum: u128,
+/// A record in a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key.
+    pub key: Key,
+    /// Its version.
+    pub version: Version,
+    /// The lower half of its hash: at equal versions it tells whether the contents are equal too.
+    pub check: u64,
 }
 
 /// Why a record is sent to a replica.
@@ -133,6 +139,11 @@ pub enum Merged {
         /// That record's version.
         version: Version,
     },
+    /// Nothing was stored: the replica admits nothing so old any more (`FLOOR_SAFE`).
+    BelowFloor {
+        /// The larger of what it admits nothing up to and of the version that it holds.
+        version: Version,
+    },
 }
 
 /// A replica's answer.
@@ -145,15 +156,23 @@ pub enum ReplicaReply {
         /// What became of it; a failure's outcome tells a refusal from an unknown end.
         answer: Result<Merged, Failure>,
     },
-    /// To [`Command::Read`].
+    /// To [`Command::Read`]; and to a [`Purpose::Repair`] that was not stored, because the replica holds
+    /// all that any replica holds so far back.
     Found {
         /// What is durable; absence is an answer, a failure is none.
         answer: Result<Option<Record>, Failure>,
+        /// The replica's floor: up to it an absence stands against whatever another replica holds.
+        floor: Hlc,
     },
     /// To [`Command::Pull`].
     Pulled {
         /// What is durable; a failure is no answer.
         answer: Result<Pulled, Failure>,
+    },
+    /// To [`Command::Compare`].
+    Compared {
+        /// What was durable at one moment; a failure is no answer.
+        answer: Result<Compared, Failure>,
     },
     /// Nothing was done: the replica knows a later layout, this one.
     StaleLayout {

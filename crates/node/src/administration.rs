@@ -10,6 +10,7 @@ use paravon_replication::cluster::{ClusterStatus, OperateDone, OperateFailure};
 use paravon_ring::Shift;
 use paravon_storage::{HintTotals, Store};
 
+use crate::copies::{Copies, GivenUp, Listing};
 use crate::inbox::Asker;
 use crate::plan::{Plan, stored_bytes};
 
@@ -26,6 +27,8 @@ pub(crate) struct Question {
     pub(crate) hints: BTreeMap<Ordinal, HintTotals>,
     /// An estimate of what all loops so far store, for a plan.
     pub(crate) stored_bytes: f64,
+    /// How the copies of all loops so far fare, for `status/node`.
+    pub(crate) copies: Copies,
 }
 
 /// What is asked.
@@ -39,11 +42,22 @@ pub(crate) enum About {
     Operation(ChangeId),
     /// What a change of the layout would move.
     Plan(Plan),
+    /// `status/partitions`.
+    Partitions(Listing),
+    /// `accept_loss`: how much damage it concerns.
+    Loss(GivenUp),
 }
 
 impl Question {
     pub(crate) fn new(asker: Asker, about: About) -> Self {
-        Self { asker, about, cluster: None, hints: BTreeMap::new(), stored_bytes: 0.0 }
+        Self {
+            asker,
+            about,
+            cluster: None,
+            hints: BTreeMap::new(),
+            stored_bytes: 0.0,
+            copies: Copies::default(),
+        }
     }
 
     /// The document of the cluster machine.

@@ -10,6 +10,7 @@ mod layout;
 mod membership;
 mod peers;
 mod requests;
+mod scrub;
 mod steps;
 mod unsynced;
 #[cfg(test)]
@@ -24,7 +25,7 @@ use paravon_model::{Hlc, NodeId, Ordinal, Version};
 use paravon_protocol::{Code, Envelope, Hello, Refusal, Unreadable, is_peer_frame};
 use paravon_replication::cluster::{Cluster, ClusterEvent};
 use paravon_replication::{Effect, Event, Now, OperationId, Permit, Shard};
-use paravon_ring::Layout;
+use paravon_ring::{Layout, Shift};
 use paravon_storage::{Answer, Completion, Group, Store, WriteError};
 use slab::Slab;
 
@@ -34,6 +35,7 @@ use crate::inbox::{Greeting, Message};
 use crate::links::Links;
 use crate::outbox::Correlation;
 use crate::placed::Placed;
+use crate::scrubbing::Scrubbing;
 use crate::session::{Port, Session};
 use crate::shared::{Shared, WriteTrouble};
 use disk::Scan;
@@ -41,6 +43,7 @@ use inquiries::Inquirer;
 pub(crate) use membership::Membership;
 use peers::Admitting;
 use requests::{PendingRequest, ServerIds};
+use scrub::DamageFound;
 
 /// One per event loop.
 pub(crate) struct Core {
@@ -84,6 +87,12 @@ pub(crate) struct Core {
     /// Pages that shards want to see.
     scans: VecDeque<Scan>,
     answers: Vec<Answer>,
+    /// What stores have told of damage.
+    damage_found: DamageFound,
+    /// The shard of which a page was read last.
+    scrubbed_last: usize,
+    /// Counts frames of sessions and links, so that what can wait sees whether others are at work.
+    frames: u64,
     /// What waits for the next commit.
     uncommitted: Uncommitted,
     server_ids: ServerIds,
@@ -97,6 +106,9 @@ struct OwnedShard {
     ending: Vec<Ending>,
     store: Box<dyn Store>,
     tickets: Slab<Ticket>,
+    /// Of which cluster the store keeps sums, once it does.
+    sums: Option<(u64, Shift)>,
+    scrubbing: Scrubbing,
 }
 
 /// A shard that was given up: what it has under way ends at its deadline.
@@ -113,6 +125,10 @@ enum Ticket {
     Merge { operation: OperationId, stamp: Version },
     /// A removal.
     Forget { operation: OperationId },
+    /// The healing of a key.
+    Heal { operation: OperationId },
+    /// The marks of a partition.
+    SetMarks { operation: OperationId },
     /// Of a shard that was given up.
     Void,
 }
@@ -145,8 +161,14 @@ impl Core {
         ceiling: Hlc,
         cluster: Option<Cluster>,
     ) -> Self {
-        let owned =
-            |store| OwnedShard { shard: None, ending: Vec::new(), store, tickets: Slab::new() };
+        let owned = |store| OwnedShard {
+            shard: None,
+            ending: Vec::new(),
+            store,
+            tickets: Slab::new(),
+            sums: None,
+            scrubbing: Scrubbing::default(),
+        };
         let loops = shared.inboxes.loops();
         let shards = shared.shards;
         Self {
@@ -173,6 +195,9 @@ impl Core {
             stepped: Vec::new(),
             scans: VecDeque::new(),
             answers: Vec::new(),
+            damage_found: DamageFound::default(),
+            scrubbed_last: 0,
+            frames: 0,
             uncommitted: Uncommitted::default(),
             server_ids: ServerIds::new(),
         }
@@ -180,6 +205,7 @@ impl Core {
 
     /// Takes one frame of `session`.
     pub(crate) fn receive(&mut self, now: Now, session: &Rc<Session>, payload: &[u8]) {
+        self.frames += 1;
         if session.port == Port::Peer && is_peer_frame(payload) {
             return self.receive_from_peer(now, session, payload);
         }
@@ -250,7 +276,7 @@ impl Core {
                 self.greeting = greeting;
                 self.links.outdate();
             }
-            Message::Question(question) => self.pass_on(question),
+            Message::Question(question) => self.pass_on(now, question),
             Message::Answer { slot, answer } => self.answer_inquirer(slot, answer),
             Message::Connection { .. } | Message::Drain | Message::Abort => {
                 unreachable!("the event loop keeps these for itself")
@@ -307,6 +333,8 @@ impl Core {
         let mut answers = std::mem::take(&mut self.answers);
         let owned = &mut self.shards[local];
         owned.store.drain(&mut answers);
+        self.tell_damage(now, local);
+        self.follow(now, local);
         for (ticket, result) in answers.drain(..) {
             let ticket = usize::try_from(ticket).unwrap_or(usize::MAX);
             if result == Err(WriteError::ReadOnly) {
@@ -320,6 +348,15 @@ impl Core {
                 (Ticket::Forget { operation }, result) => {
                     let answer = result.map(|_| ()).map_err(failure::of_write);
                     Event::Forgotten { operation, answer }
+                }
+                (Ticket::Heal { operation }, result) => {
+                    self.count_damaged(local);
+                    let answer = result.map(|_| ()).map_err(failure::of_write);
+                    Event::Healed { operation, answer }
+                }
+                (Ticket::SetMarks { operation }, result) => {
+                    let answer = result.map(|_| ()).map_err(failure::of_write);
+                    Event::MarksSet { operation, answer }
                 }
                 (Ticket::Void, _) => continue,
             };
@@ -377,6 +414,11 @@ impl Core {
         for owned in &mut self.shards {
             owned.store.end_batch();
         }
+    }
+
+    /// Counts what sessions and links have brought.
+    pub(crate) fn frames(&self) -> u64 {
+        self.frames
     }
 
     /// Requests that the sessions of this loop still wait for.

@@ -2,8 +2,8 @@
 //! that were handed to it.
 //!
 //! Its tasks: one per connection, one per link to another node, one that keeps those links, one that
-//! commits, one that lets deadlines pass, one that scans, one that drops read views, one that sends old
-//! connections elsewhere, and the loop over the inbox that ends them all. On the first loop three more:
+//! commits, one that lets deadlines pass, one that scans, one that scrubs, one that drops read views, one
+//! that sends old connections elsewhere, and the loop over the inbox that ends them all. On the first loop three more:
 //! one saves the cluster's state, one makes layouts, one plans changes of them.
 
 use std::cell::{Cell, RefCell};
@@ -34,6 +34,7 @@ use crate::links::Link;
 use crate::peer_link;
 use crate::placed::Placed;
 use crate::plan::Plan;
+use crate::scrubbing::Want;
 use crate::session::{Port, Session, SessionTask};
 use crate::shared::Shared;
 
@@ -54,6 +55,17 @@ const VIEW_LIFETIME: Duration = Duration::from_millis(5);
 
 /// How long shards are shown pages of their stores before others get their turn.
 const SCANNING_TURN: Duration = Duration::from_micros(500);
+
+/// How long a shard that is to be read fast is read at once, with a turn for others after each page.
+const SCRUBBING_TURN: Duration = Duration::from_millis(2);
+
+/// The pause of a loop that scrubs for as long as it took before: while nobody else is at work it takes
+/// half of a core, else far less.
+const IDLE_PAUSE: u32 = 1;
+const BUSY_PAUSE: u32 = 10;
+
+/// The pause between two pages that are read at leisure, and between two looks whether any are wanted.
+const SCRUBBING_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often the ages of connections are looked at.
 const AGE_CHECK: Duration = Duration::from_secs(1);
@@ -200,6 +212,7 @@ async fn run(index: usize, local: Rc<Local>, documents: Option<Documents>) {
     tasks.spawn_local(tick_when_due(local.clone()));
     tasks.spawn_local(keep_links(local.clone()));
     tasks.spawn_local(scan_when_wanted(local.clone()));
+    tasks.spawn_local(scrub_when_idle(local.clone()));
     tasks.spawn_local(drop_views_soon(local.clone()));
     tasks.spawn_local(retire_old_connections(local.clone()));
     if let Some(documents) = documents {
@@ -469,6 +482,36 @@ async fn scan_when_wanted(local: Rc<Local>) {
             }
             yield_now().await;
         }
+    }
+}
+
+/// Reads all that the stores hold, again and again.
+async fn scrub_when_idle(local: Rc<Local>) {
+    loop {
+        let frames = local.core.borrow().frames();
+        let begun = local.shared.now().monotonic;
+        let mut took;
+        let want = loop {
+            let want = {
+                let mut core = local.core.borrow_mut();
+                let want = core.scrub_one(local.shared.now());
+                core.end_batch();
+                local.wake_after_batch(&core);
+                want
+            };
+            took = local.shared.now().monotonic.saturating_sub(begun);
+            yield_now().await;
+            if want != Want::Fast || took >= SCRUBBING_TURN {
+                break want;
+            }
+        };
+        let is_busy = local.core.borrow().frames() != frames;
+        sleep(match want {
+            Want::Fast if is_busy => took * BUSY_PAUSE,
+            Want::Fast => took * IDLE_PAUSE,
+            Want::Slow | Want::Rest => SCRUBBING_PAUSE,
+        })
+        .await;
     }
 }
 

@@ -116,6 +116,13 @@ impl Server {
         let inboxes = Inboxes::new(loops.max(1));
         let Storage { stores, journal, recovered, closer, documents } =
             open_storage(&config, cores, Arc::new(inboxes.clone()))?;
+        for path in &recovered.quarantined {
+            tracing::error!(
+                path = %path.display(),
+                "a shard's file cannot be used and was set aside; this node counts for nothing in its \
+                 partitions until other replicas have given it what it held"
+            );
+        }
         let advertised = config.server.peer.advertised(peer_address.port());
         let advertised = paravon_model::Address::new(&advertised.to_string());
         let state = match config.storage.engine {

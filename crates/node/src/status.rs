@@ -64,6 +64,9 @@ pub(crate) fn node_status(
         peers: peers(question),
         handoff,
         cluster_phase: cluster_phase(question, placed).to_owned(),
+        anti_entropy: question.copies.anti_entropy(),
+        damage: question.copies.damage(|ordinal| name_of(document, ordinal)),
+        scrub: question.copies.scrub(),
     }
 }
 

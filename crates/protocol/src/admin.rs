@@ -9,6 +9,9 @@ use crate::envelope::append_message;
 use crate::hello::append_serialized;
 use crate::operation_status::{OperationReply, OperationStatus};
 use crate::plan::PlanReply;
+use crate::repair_status::{
+    AntiEntropyStatus, DamageStatus, LossReply, PartitionsReply, ScrubStatus,
+};
 
 /// What a node answers to an admin message.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -34,6 +37,10 @@ pub enum AdminReply {
     Plan(Box<PlanReply>),
     /// To [`AdminRequest::OperationStatus`](crate::AdminRequest::OperationStatus).
     OperationStatus(Box<OperationStatus>),
+    /// To [`AdminRequest::Partitions`](crate::AdminRequest::Partitions).
+    Partitions(PartitionsReply),
+    /// To [`AdminRequest::AcceptLoss`](crate::AdminRequest::AcceptLoss).
+    Loss(LossReply),
 }
 
 impl AdminReply {
@@ -93,6 +100,12 @@ pub struct NodeStatus {
     /// How far it has come into its cluster: `founding`, `waiting`, `joining`, `starting`, `serving`,
     /// `old_disk`, `leaving` or `not_member`.
     pub cluster_phase: String,
+    /// How far its copies agree with the others'.
+    pub anti_entropy: AntiEntropyStatus,
+    /// What of its copies is damaged.
+    pub damage: DamageStatus,
+    /// How far it has read through its copies.
+    pub scrub: ScrubStatus,
 }
 
 /// What a node keeps for another one that could not be reached.
@@ -105,7 +118,7 @@ pub struct HandoffStatus {
     pub count: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Partitions with writes that the target may lack and no hint tells. Anti-entropy is to clear them.
+    /// Partitions with writes that the target may lack and no hint tells. Anti-entropy clears them.
     pub dirty: u64,
 }
 

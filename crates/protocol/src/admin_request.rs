@@ -3,17 +3,25 @@
 //! **Never:** takes a request that names no member, no number or no operation where it must: what is
 //! missing is not guessed.
 
-use paravon_model::limits::MAX_REPLICATION_FACTOR;
-use paravon_model::{ChangeId, NodeId};
+use paravon_model::{ChangeId, Key, NodeId};
 
+use crate::admin_fields::Fields;
 use crate::code::{Code, Refusal};
 use crate::envelope::{Envelope, append_message};
-use crate::maps::{keep, required, write_number};
-use crate::peer::fields::read_node_id;
-use crate::reader::{DecodeError, Problem, Reader};
+use crate::maps::write_number;
 use crate::writer;
 
-type Read<T> = Result<T, DecodeError>;
+/// Most partitions in one answer of a list.
+pub const MAX_LISTED_PARTITIONS: u16 = 1024;
+
+/// What an operator gives up for lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// What a damaged key held.
+    Key(Key),
+    /// What a partition held, as far as it is damaged.
+    Partition(u32),
+}
 
 /// What an administrator or a tool asks of one node. Those with a `dry_run` are answered with a
 /// [`PlanReply`](crate::PlanReply) where it is set, and with an
@@ -68,10 +76,21 @@ pub enum AdminRequest {
     },
     /// Give up the change under way; answered with an [`OperationReply`](crate::OperationReply).
     Cancel,
+    /// How the partitions fare that the node stores; answered with
+    /// [`PartitionsReply`](crate::PartitionsReply).
+    Partitions {
+        /// Only those behind this one.
+        after: Option<u32>,
+        /// At most so many, up to [`MAX_LISTED_PARTITIONS`].
+        limit: u16,
+    },
+    /// Take the best that is left of what is damaged at the node that is asked, although a newer write may
+    /// be lost; answered with [`LossReply`](crate::LossReply).
+    AcceptLoss(Loss),
 }
 
 /// Every message, as an unknown one is told them.
-const KINDS: [&str; 11] = [
+const KINDS: [&str; 13] = [
     NODE_STATUS,
     HEALTHZ,
     RELOAD,
@@ -83,6 +102,8 @@ const KINDS: [&str; 11] = [
     REMOVE,
     SET_REPLICATION,
     CANCEL,
+    PARTITIONS,
+    ACCEPT_LOSS,
 ];
 
 const NODE_STATUS: &str = "status/node";
@@ -96,6 +117,8 @@ const DRAIN: &str = "drain";
 const REMOVE: &str = "remove";
 const SET_REPLICATION: &str = "set_replication";
 const CANCEL: &str = "cancel";
+const PARTITIONS: &str = "status/partitions";
+const ACCEPT_LOSS: &str = "accept_loss";
 
 impl AdminRequest {
     /// Reads an admin message. The data of one that has no fields is not looked into.
@@ -109,28 +132,32 @@ impl AdminRequest {
             HEALTHZ => Self::Healthz,
             RELOAD => Self::Reload,
             CLUSTER_STATUS => Self::ClusterStatus,
-            OPERATION_STATUS => Self::OperationStatus { id: required(fields()?.id, "id")? },
+            OPERATION_STATUS => Self::OperationStatus { id: fields()?.id()? },
             JOIN => Self::Join { dry_run: fields()?.dry_run() },
             REPLACE => {
                 let fields = fields()?;
                 let dry_run = fields.dry_run();
-                Self::Replace { node: required(fields.node, "node")?, dry_run }
+                Self::Replace { node: fields.some_node()?, dry_run }
             }
             DRAIN => {
                 let fields = fields()?;
                 let dry_run = fields.dry_run();
-                Self::Drain { node: fields.node, dry_run }
+                Self::Drain { node: fields.node(), dry_run }
             }
             REMOVE => {
                 let fields = fields()?;
                 let dry_run = fields.dry_run();
-                Self::Remove { node: required(fields.node, "node")?, dry_run }
+                Self::Remove { node: fields.some_node()?, dry_run }
             }
             SET_REPLICATION => {
                 let fields = fields()?;
-                let dry_run = fields.dry_run();
-                Self::SetReplication { factor: required(fields.factor, "factor")?, dry_run }
+                Self::SetReplication { factor: fields.factor()?, dry_run: fields.dry_run() }
             }
+            PARTITIONS => {
+                let fields = fields()?;
+                Self::Partitions { after: fields.after(), limit: fields.limit() }
+            }
+            ACCEPT_LOSS => Self::AcceptLoss(fields()?.loss()?),
             CANCEL => Self::Cancel,
             unknown => {
                 let message = format!(
@@ -161,6 +188,8 @@ impl AdminRequest {
             Self::Remove { .. } => REMOVE,
             Self::SetReplication { .. } => SET_REPLICATION,
             Self::Cancel => CANCEL,
+            Self::Partitions { .. } => PARTITIONS,
+            Self::AcceptLoss(_) => ACCEPT_LOSS,
         }
     }
 
@@ -193,6 +222,24 @@ impl AdminRequest {
                 write_number(out, "factor", u64::from(*factor));
                 write_dry_run(out, *dry_run);
             }
+            Self::Partitions { after, limit } => {
+                writer::map(out, if after.is_some() { 2 } else { 1 });
+                if let Some(after) = after {
+                    write_number(out, "after", u64::from(*after));
+                }
+                write_number(out, "limit", u64::from(*limit));
+            }
+            Self::AcceptLoss(Loss::Partition(partition)) => {
+                writer::map(out, 1);
+                write_number(out, "partition", u64::from(*partition));
+            }
+            Self::AcceptLoss(Loss::Key(key)) => {
+                writer::map(out, 2);
+                writer::text(out, "namespace");
+                writer::text(out, key.namespace());
+                writer::text(out, "key");
+                writer::binary(out, key.bytes());
+            }
         }
     }
 
@@ -204,14 +251,16 @@ impl AdminRequest {
             Self::NodeStatus
             | Self::Healthz
             | Self::ClusterStatus
-            | Self::OperationStatus { .. } => false,
+            | Self::OperationStatus { .. }
+            | Self::Partitions { .. } => false,
             Self::Reload
             | Self::Join { .. }
             | Self::Replace { .. }
             | Self::Drain { .. }
             | Self::Remove { .. }
             | Self::SetReplication { .. }
-            | Self::Cancel => true,
+            | Self::Cancel
+            | Self::AcceptLoss(_) => true,
         }
     }
 }
@@ -219,51 +268,6 @@ impl AdminRequest {
 fn write_dry_run(out: &mut Vec<u8>, dry_run: bool) {
     writer::text(out, "dry_run");
     writer::boolean(out, dry_run);
-}
-
-/// The fields that a request may have. Unknown ones are passed over.
-#[derive(Default)]
-struct Fields {
-    id: Option<ChangeId>,
-    node: Option<NodeId>,
-    factor: Option<u8>,
-    dry_run: Option<bool>,
-}
-
-impl Fields {
-    fn read(data: &[u8]) -> Read<Self> {
-        let mut fields = Self::default();
-        let mut reader = Reader::new(data, "data");
-        for _ in 0..reader.map()? {
-            match reader.at("data").text()? {
-                "id" => keep(&mut fields.id, reader.at("id"), read_operation_id)?,
-                "node" => keep(&mut fields.node, reader.at("node"), read_node_id)?,
-                "factor" => keep(&mut fields.factor, reader.at("factor"), read_factor)?,
-                "dry_run" => keep(&mut fields.dry_run, reader.at("dry_run"), Reader::boolean)?,
-                _ => reader.skip()?,
-            }
-        }
-        Ok(fields)
-    }
-
-    /// What is asked is meant unless it says otherwise.
-    fn dry_run(&self) -> bool {
-        self.dry_run.unwrap_or(false)
-    }
-}
-
-fn read_operation_id(reader: &mut Reader<'_>) -> Read<ChangeId> {
-    match ChangeId::from_text(reader.text()?) {
-        Some(id) => Ok(id),
-        None => reader.error(Problem::OutOfRange { expected: "32 hexadecimal digits" }),
-    }
-}
-
-fn read_factor(reader: &mut Reader<'_>) -> Read<u8> {
-    match reader.unsigned().map(u8::try_from)? {
-        Ok(factor @ 1..=MAX_REPLICATION_FACTOR) => Ok(factor),
-        _ => reader.error(Problem::OutOfRange { expected: "1 to 7" }),
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use crate::frame::HEADER_BYTES;
 use crate::operation_status::OperationSummary;
 use crate::peer::samples::joint_document;
 use crate::plan::PlannedNode;
+use crate::repair_status::PartitionStatus;
 use crate::vectors;
 
 use paravon_model::{ChangeId, Fence, OperationState, Ordinal, Progress, Report};
@@ -74,6 +75,19 @@ fn operation_status() -> OperationStatus {
     OperationStatus::of(&joint_document(), ChangeId(2), &reports).expect("it is named")
 }
 
+fn partitions() -> PartitionsReply {
+    let agreed = PartitionStatus {
+        partition: 7,
+        agreed_seconds: Some(12),
+        floor_seconds: Some(300),
+        waits_for: "node-2".to_owned(),
+        ..PartitionStatus::default()
+    };
+    let (damaged_keys, lost) = (3, true);
+    let behind = PartitionStatus { partition: 9, damaged_keys, lost, ..PartitionStatus::default() };
+    PartitionsReply { partitions: vec![agreed, behind], next: Some(9) }
+}
+
 fn encoded(reply: &AdminReply) -> Vec<u8> {
     let mut frame = Vec::new();
     reply.encode(Some(1), &mut frame);
@@ -85,6 +99,7 @@ fn every_answer_to_an_operator_is_its_vector_and_is_read_again() {
     let accepted = OperationReply::accepted(ChangeId(7), OperationState::Pending);
     let (joined, cancelled) = (OperationReply::joined(Ordinal(4)), OperationReply::cancelled());
     let operation = |reply: &OperationReply| encoded(&AdminReply::Operation(reply.clone()));
+    let loss = LossReply { keys: 2, partitions: 1 };
     let frames = [
         ("accepted", operation(&accepted)),
         ("joined", operation(&joined)),
@@ -92,6 +107,8 @@ fn every_answer_to_an_operator_is_its_vector_and_is_read_again() {
         ("plan", encoded(&AdminReply::Plan(Box::new(plan())))),
         ("operation status", encoded(&AdminReply::OperationStatus(Box::new(operation_status())))),
         ("cluster status", encoded(&AdminReply::ClusterStatus(Box::new(cluster_status())))),
+        ("partitions", encoded(&AdminReply::Partitions(partitions()))),
+        ("accepted loss", encoded(&AdminReply::Loss(loss.clone()))),
     ];
     vectors::assert_same(VECTORS, &frames);
     let data = |at: usize| Envelope::decode(&frames[at].1[HEADER_BYTES..]).unwrap().data;
@@ -101,12 +118,16 @@ fn every_answer_to_an_operator_is_its_vector_and_is_read_again() {
     assert_eq!(PlanReply::decode(data(3)).unwrap(), plan());
     assert_eq!(OperationStatus::decode(data(4)).unwrap(), operation_status());
     assert_eq!(ClusterStatus::decode(data(5)).unwrap(), cluster_status());
+    assert_eq!(PartitionsReply::decode(data(6)).unwrap(), partitions());
+    assert_eq!(LossReply::decode(data(7)).unwrap(), loss);
 }
 
 #[test]
 fn what_another_version_sends_is_read() {
     assert_eq!(PlanReply::decode(b"\x80").unwrap(), PlanReply::default());
     assert_eq!(OperationStatus::decode(b"\x80").unwrap(), OperationStatus::default());
+    assert_eq!(PartitionsReply::decode(b"\x80").unwrap(), PartitionsReply::default());
+    assert_eq!(LossReply::decode(b"\x80").unwrap(), LossReply::default());
     let joined = OperationReply { state: "split".to_owned(), ..OperationReply::default() };
     let later = b"\x82\xa5state\xa5split\xa5later\x90";
     assert_eq!(OperationReply::decode(later).unwrap(), joined);

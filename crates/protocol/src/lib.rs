@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod admin_fields;
 mod admin_request;
 mod cluster_state;
 mod cluster_status;
@@ -23,6 +24,7 @@ mod operation_status;
 mod peer;
 mod plan;
 mod reader;
+mod repair_status;
 mod reply;
 mod request;
 #[cfg(test)]
@@ -30,7 +32,7 @@ mod vectors;
 mod writer;
 
 pub use admin::{AdminReply, HandoffStatus, ListenerStatus, NodeStatus, PeerStatus};
-pub use admin_request::AdminRequest;
+pub use admin_request::{AdminRequest, Loss, MAX_LISTED_PARTITIONS};
 pub use cluster_state::{StoredState, decode_cluster_state, encode_cluster_state};
 pub use cluster_status::{ClusterStatus, MemberStatus, ReportStatus};
 pub use code::{Code, Refusal};
@@ -47,6 +49,9 @@ pub use peer::{
 };
 pub use plan::{PlanReply, PlannedNode};
 pub use reader::{DecodeError, MAX_DEPTH, MAX_VALUE_DEPTH, Problem};
+pub use repair_status::{
+    AntiEntropyStatus, DamageStatus, LossReply, PartitionStatus, PartitionsReply, ScrubStatus,
+};
 pub use reply::{
     Entry, Refused, Replied, decode_reply, encode_reading, encode_refusal, encode_written,
 };

@@ -11,13 +11,14 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use paravon_model::{Failure, Key};
+use paravon_model::{Failure, Key, Part};
 use paravon_ring::{KeyHash, Partition};
 
 use crate::event::{Effect, Entry, Now, ScanFailure};
+use crate::operation::Operation;
 use crate::operations::OperationId;
 use crate::pulled::PAGE_BYTES;
-use crate::shard::{Operation, Shard};
+use crate::shard::Shard;
 use crate::stores::{Ended, Settled, Waiter};
 
 /// How long a store that failed is left alone.
@@ -75,6 +76,7 @@ impl Clearing {
 }
 
 impl Shard {
+    /// Begins to forget all of the partition. `cleared` is called once no key of it is left, durably.
     pub(crate) fn clear(
         &mut self,
         now: Now,
@@ -111,8 +113,9 @@ impl Shard {
             return self.advance_clearing(now, id, out);
         }
         if clearing.is_over() {
-            let reason = clearing.reason;
+            let (partition, reason) = (clearing.partition, clearing.reason);
             self.operations.remove(id);
+            self.damage.emptied(now.monotonic, partition, self.layout.shift());
             return self.cleared(now, reason, out);
         }
         clearing.begin_pass();
@@ -127,7 +130,7 @@ impl Shard {
         answer: &Result<(), Failure>,
         out: &mut Vec<Effect>,
     ) {
-        let Some(Ended { waiter, settled }) = self.stores.end(forget) else { return };
+        let Some(Ended { waiter, settled, .. }) = self.stores.end(forget) else { return };
         if let Waiter::Forget(id) = waiter {
             self.forgotten(now, id, answer, out);
         }
@@ -162,7 +165,7 @@ impl Shard {
             && let Some((hash, key)) = clearing.ready.pop_front()
         {
             clearing.under_way += 1;
-            let operation = stores.begin(Waiter::Forget(id));
+            let operation = stores.begin(Waiter::Forget(id), hash);
             out.push(Effect::Forget { operation, hash, key });
         }
         if clearing.under_way > 0 {
@@ -188,8 +191,8 @@ impl Shard {
             Reason::Foreign => room.page,
         };
         let (operation, after, bytes) = (id, clearing.after.clone(), PAGE_BYTES);
-        let partition = clearing.partition;
-        out.push(Effect::Scan { operation, partition, after, limit, bytes });
+        let (partition, part) = (clearing.partition, Part::Whole);
+        out.push(Effect::Scan { operation, partition, part, after, limit, bytes });
     }
 
     fn rest_clearing(&mut self, id: OperationId, until: Duration) {

@@ -1,7 +1,7 @@
 //! What this shard must not hold: partitions that a change makes this node new to are emptied before the
 //! node *has stored* the change's document (`EPOCH_FENCE`, `NO_RESURRECTION`), and what it stores no
-//! longer is cleaned up in its own time: fast while nobody asks anything of the node, and hardly
-//! noticeably while somebody does.
+//! longer is cleaned up in its own time: fast while nobody asks anything of this shard, and hardly
+//! noticeably while somebody does. What other shards of the node are asked does not count.
 //!
 //! **Never:** empties before every store that was admitted earlier has ended, or cleans up while a change
 //! is under way or before this node has stored the layout.
@@ -22,7 +22,7 @@ const MAX_EMPTYING: usize = 16;
 /// Partitions that one step looks at for something to clean.
 const MAX_LOOKED_AT: usize = 4096;
 
-/// How long nobody has asked anything of a node that is called quiet.
+/// How long nobody has asked anything of a shard that is called quiet.
 const CALM: Duration = Duration::from_millis(100);
 
 /// How much is cleaned at once.

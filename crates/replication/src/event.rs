@@ -1,12 +1,13 @@
 //! What goes into a shard and what comes out of it.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use paravon_model::{
-    Command, Delete, Document, Failure, Fence, Get, Hlc, Key, Merged, Ordinal, Progress, Purpose,
-    Put, Reading, Record, ReplicaReply, ReplicaRequest, Version, Written,
+    Command, Delete, Digest, Document, Failure, Fence, Get, Hlc, Key, Marks, Merged, Ordinal, Part,
+    Progress, Purpose, Put, Reading, Record, ReplicaReply, ReplicaRequest, Version, Written,
 };
 use paravon_ring::{KeyHash, Layout, Partition};
 
@@ -151,6 +152,53 @@ pub enum Event {
         /// where the partition ends.
         page: Result<Vec<Entry>, ScanFailure>,
     },
+    /// The store of this node has answered an [`Effect::Totals`].
+    Totals {
+        /// The effect's operation.
+        operation: OperationId,
+        /// The totals of the effect's partitions, in its order, as they were at one moment and durable;
+        /// none for a partition that is not summed up.
+        totals: Vec<Option<u128>>,
+        /// That moment, where something is dirty for the effect's peer: counts what the store was asked
+        /// to mark. See [`Effect::Clean`].
+        moment: Option<u64>,
+    },
+    /// The store of this node has answered an [`Effect::Digest`].
+    Digest {
+        /// The effect's operation.
+        operation: OperationId,
+        /// The sums, of what is durable; none where the partition is not summed up.
+        digest: Option<Box<Digest>>,
+    },
+    /// The store of this node has found a record that fails its checksum, and says so durably no later
+    /// than whatever is stored over it. Told once per start, and again at the start.
+    Damaged {
+        /// Where the key lies on the ring.
+        hash: KeyHash,
+        /// The key.
+        key: Key,
+    },
+    /// The store of this node has answered an [`Effect::Heal`].
+    Healed {
+        /// The effect's operation.
+        operation: OperationId,
+        /// Whether the key is whole again, durably.
+        answer: Result<(), Failure>,
+    },
+    /// The store of this node has answered an [`Effect::SetMarks`].
+    MarksSet {
+        /// The effect's operation.
+        operation: OperationId,
+        /// Whether they are durable.
+        answer: Result<(), Failure>,
+    },
+    /// An operator takes what is left of a damaged key, or of all in a partition where none is given.
+    AcceptLoss {
+        /// Where on the ring.
+        partition: Partition,
+        /// Of which key.
+        key: Option<(KeyHash, Key)>,
+    },
     /// The store of this node has answered an [`Effect::Forget`].
     Forgotten {
         /// The effect's operation.
@@ -189,7 +237,7 @@ impl Event {
             Self::Asked { request, .. } => match &request.command {
                 Command::Store { purpose, .. } => *purpose != Purpose::Hint,
                 Command::Read { .. } => true,
-                Command::Pull { .. } => false,
+                Command::Pull { .. } | Command::Compare(_) => false,
             },
             _ => false,
         }
@@ -273,12 +321,63 @@ pub enum Effect {
         operation: OperationId,
         /// Which partition.
         partition: Partition,
+        /// How much of it.
+        part: Part,
         /// Only what lies behind this place, in the order of (hash, key).
         after: Option<(KeyHash, Key)>,
         /// At most so many records.
         limit: usize,
         /// No more after the one that makes it so many bytes.
         bytes: usize,
+    },
+    /// Tell the totals of these partitions; answered by [`Event::Totals`] at once or soon.
+    Totals {
+        /// Goes back in the answer.
+        operation: OperationId,
+        /// Of this shard.
+        partitions: Arc<[Partition]>,
+        /// Who is compared with: [`Clean`](Effect::Clean) may follow for it.
+        peer: Ordinal,
+    },
+    /// Tell the sums of a partition; answered by [`Event::Digest`] at once or soon.
+    Digest {
+        /// Goes back in the answer.
+        operation: OperationId,
+        /// Of this shard.
+        partition: Partition,
+    },
+    /// Every other replica was asked, and this is the largest of what they hold: merge it into what the
+    /// store of this node can still read of the key, and call the key whole; answered by
+    /// [`Event::Healed`].
+    Heal {
+        /// Goes back in the answer. Numbered with those of [`Effect::Store`].
+        operation: OperationId,
+        /// Where the key lies on the ring.
+        hash: KeyHash,
+        /// The key.
+        key: Key,
+        /// What the others hold; nothing where they hold none.
+        record: Option<Record>,
+    },
+    /// Make the marks of a partition durable, whatever the durability of writes; answered by
+    /// [`Event::MarksSet`]. What was queued earlier is durable then, or has failed.
+    SetMarks {
+        /// Goes back in the answer. Numbered with those of [`Effect::Store`].
+        operation: OperationId,
+        /// Of this shard.
+        partition: Partition,
+        /// Its marks from now on.
+        marks: Marks,
+    },
+    /// The target agreed on the whole partition with what this node held at a moment: it lacks nothing
+    /// that was marked dirty until then.
+    Clean {
+        /// For whom it was marked.
+        target: Ordinal,
+        /// Which partition.
+        partition: Partition,
+        /// Of [`Event::Totals`].
+        moment: u64,
     },
     /// Remove the record of a key from the store of this node as if it had never been stored; answered
     /// by [`Event::Forgotten`]. Only where this node does not store the partition, or is about to be

@@ -7,17 +7,18 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use paravon_model::{Command, Failure, Key, Merged, Ordinal, Record, Version};
-use paravon_ring::{KeyHash, Partition};
+use paravon_model::{Command, Failure, Key, Merged, Ordinal, Record};
+use paravon_ring::{KeyHash, Partition, record_hash};
 
 use crate::event::{Effect, Now};
-use crate::heal::{Damage, Waits};
+use crate::healing::Unread;
+use crate::operation::Operation;
 use crate::operations::OperationId;
 use crate::pace::Pause;
-use crate::pull::PATIENCE;
-use crate::shard::{Operation, Shard};
+use crate::pass::{Held, Item, Told, payload};
+use crate::pull::SOURCE_PATIENCE;
+use crate::shard::Shard;
 use crate::stores::Waiter;
-use crate::takeover::{Item, Told, payload};
 
 /// A key on its way.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ pub(crate) struct Fetch {
     hash: KeyHash,
     key: Key,
     /// What the source held; it may hold a newer one by now.
-    version: Version,
+    told: Held,
     /// What the pace counts for it.
     pub(crate) weight: usize,
     stage: Stage,
@@ -66,20 +67,23 @@ impl Shard {
         let Item { hash, key, told } = item;
         let stage = Stage::Looking;
         match told {
-            Told::Version(version) => {
+            Told::Listed(told) => {
                 let wanted = key.clone();
-                let fetch = Fetch { partition, source, hash, key, version, weight, stage };
+                let fetch = Fetch { partition, source, hash, key, told, weight, stage };
                 let operation = self.begin(Operation::Fetch(fetch));
                 out.push(Effect::Read { operation, hash, key: wanted });
             }
             Told::Record(record) => {
-                let version = record.version;
-                let fetch = Fetch { partition, source, hash, key, version, weight, stage };
+                let told = self.held(&key, &record);
+                let fetch = Fetch { partition, source, hash, key, told, weight, stage };
                 self.store_fetched(now, fetch, record, out);
             }
+            Told::Damage if self.transfer.pass(partition).is_none() => {
+                self.restoring.source_is_damaged(partition);
+                self.leave_out(partition, weight);
+            }
             Told::Damage => {
-                let (at, waits) = (source, Waits::Pass { weight });
-                self.heal(now, Damage { partition, at, hash, key, waits }, out);
+                self.heal(now, Unread { partition, at: source, hash, key, weight }, out);
             }
         }
     }
@@ -93,19 +97,16 @@ impl Shard {
         out: &mut Vec<Effect>,
     ) {
         let Some(Operation::Fetch(mut fetch)) = self.operations.remove(id) else { return };
-        if let Err(Failure::Damaged { .. }) = held {
-            let Fetch { partition, hash, key, weight, .. } = fetch;
-            let (at, waits) = (self.ordinal, Waits::Pass { weight });
-            self.heal(now, Damage { partition, at, hash, key, waits }, out);
-            return self.advance_transfer(now, out);
-        }
-        // What the store cannot tell for another reason is brought over like what it lacks.
+        // What the store cannot tell is brought over like what it lacks. A damaged key is none the less
+        // damaged for that: this node counts nowhere for it before it was healed.
         let held = held.ok().flatten();
-        if held.is_some_and(|held| held.version >= fetch.version) {
+        let is_as_good = |held: Held| held.version > fetch.told.version || held == fetch.told;
+        if held.is_some_and(|held| is_as_good(self.held(&fetch.key, &held))) {
             self.transfer.pace.ended(fetch.weight);
             return self.fetched(now, fetch.partition, out);
         }
-        let (source, key, deadline) = (fetch.source, fetch.key.clone(), now.monotonic + PATIENCE);
+        let (source, key, deadline) =
+            (fetch.source, fetch.key.clone(), now.monotonic + SOURCE_PATIENCE);
         fetch.stage = Stage::Asking { deadline };
         let id = self.begin(Operation::Fetch(fetch));
         let (_, mut outgoing) = self.split(now, out);
@@ -126,7 +127,7 @@ impl Shard {
             return;
         }
         match answer {
-            Ok(Some(record)) if record.version >= fetch.version => {
+            Ok(Some(record)) if record.version >= fetch.told.version => {
                 let Some(Operation::Fetch(fetch)) = self.operations.remove(id) else { return };
                 self.store_fetched(now, fetch, record, out);
             }
@@ -134,6 +135,12 @@ impl Shard {
             // It held the key when it was asked for the page: begun anew, the pass finds out.
             _ => self.transfer_failed(now, id, Pause::Long, out),
         }
+    }
+
+    /// What a listing says of a record.
+    pub(crate) fn held(&self, key: &Key, record: &Record) -> Held {
+        let hash = record_hash(self.layout.document().hash_seed, key, record);
+        Held { version: record.version, check: check_of(hash) }
     }
 
     fn store_fetched(&mut self, now: Now, fetch: Fetch, record: Record, out: &mut Vec<Effect>) {
@@ -155,32 +162,58 @@ impl Shard {
         let Some(Operation::Fetch(fetch)) = self.operations.get(id) else { return };
         let (partition, weight) = (fetch.partition, fetch.weight);
         let Stage::Storing { since, bytes } = fetch.stage else { return };
-        if answer.is_err() {
+        if !matches!(answer, Ok(_) | Err(Failure::Damaged { .. })) {
             return self.store_failed(now, partition, out);
         }
         self.operations.remove(id);
         self.transfer.pace.delivered(weight, now.monotonic.saturating_sub(since));
-        self.transfer.brought(partition, bytes);
+        self.brought(partition, bytes);
         self.fetched(now, partition, out);
     }
 
     /// The source has too much to do: the key is asked for again after a pause.
     fn fetch_again(&mut self, now: Now, id: OperationId, out: &mut Vec<Effect>) {
         let Some(Operation::Fetch(fetch)) = self.operations.remove(id) else { return };
-        let Fetch { partition, source, hash, key, version, weight, .. } = fetch;
+        let Fetch { partition, source, hash, key, told, weight, .. } = fetch;
         self.transfer.pace.ended(weight);
         self.transfer.pause(now.monotonic, source, Pause::Short);
-        if let Some(pass) = self.transfer.pass(partition) {
+        if let Some(pass) = self.pass(partition) {
             pass.under_way -= 1;
-            pass.ready.push_front(Item { hash, key, told: Told::Version(version) });
+            pass.ready.push_front(Item { hash, key, told: Told::Listed(told) });
         }
         self.advance_transfer(now, out);
     }
 
+    /// The pass goes on without this key.
+    pub(crate) fn leave_out(&mut self, partition: Partition, weight: usize) {
+        self.transfer.pace.ended(weight);
+        if let Some(pass) = self.pass(partition) {
+            pass.under_way -= 1;
+        }
+    }
+
+    /// One more record of the partition is durable here.
+    pub(crate) fn brought(&mut self, partition: Partition, bytes: usize) {
+        if let Some(pass) = self.pass(partition) {
+            pass.stored += 1;
+        }
+        if self.entropy.mending.pass(partition).is_some() {
+            self.entropy.mending.brought(bytes);
+        } else if self.transfer.pass(partition).is_some() {
+            self.transfer.brought(bytes);
+        }
+    }
+
     fn fetched(&mut self, now: Now, partition: Partition, out: &mut Vec<Effect>) {
-        if let Some(pass) = self.transfer.pass(partition) {
+        if let Some(pass) = self.pass(partition) {
             pass.under_way -= 1;
         }
         self.advance_transfer(now, out);
     }
+}
+
+/// The lower half of a record's hash.
+#[expect(clippy::cast_possible_truncation, reason = "half of it is what is wanted")]
+fn check_of(hash: u128) -> u64 {
+    hash as u64
 }

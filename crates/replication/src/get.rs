@@ -19,11 +19,12 @@ use crate::event::{Effect, Now, Reply, RequestToken};
 use crate::hedge::{Late, Leave};
 use crate::linger::{self, Lingering};
 use crate::mutants::{self, Mutant};
+use crate::operation::Operation;
 use crate::operations::OperationId;
 use crate::outgoing::Outgoing;
 use crate::peers::Reach;
 use crate::read_tally::{Further, HeldVerdict, ReadTally, ReadVerdict};
-use crate::shard::{Operation, Shard};
+use crate::shard::Shard;
 use crate::slots::Slots;
 use crate::stores::Waiter;
 
@@ -36,7 +37,7 @@ const BOTH_SETS: u32 = 2;
 pub(crate) struct Read {
     request: RequestToken,
     pub(crate) deadline: Duration,
-    hash: KeyHash,
+    pub(crate) hash: KeyHash,
     key: Key,
     consistency: Consistency,
     tally: ReadTally,

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use paravon_model::{Command, Consistency, Failure, Ordinal, Outcome, ReplicaReply, Value};
+use paravon_model::{Command, Consistency, Failure, Hlc, Ordinal, Outcome, ReplicaReply, Value};
 
 use crate::event::Event;
 use crate::test_cluster::{Cluster, Message, TIMEOUT, key, layout, record, version};
@@ -149,7 +149,8 @@ fn another_replica_is_asked_at_once_when_one_is_lost() {
                 panic!("one is asked")
             };
             let answer = Err(Failure::Damaged { outcome: Outcome::Refused });
-            let (from, reply) = (Ordinal(peer), ReplicaReply::Found { answer });
+            let (from, reply) =
+                (Ordinal(peer), ReplicaReply::Found { answer, floor: Hlc::default() });
             cluster.step(1, Event::Answered { from, operation, reply });
         },
     ];

@@ -15,10 +15,11 @@ use paravon_ring::{KeyHash, Sets};
 use crate::answers::Answers;
 use crate::event::{Effect, Hint, Now};
 use crate::mutants::{self, Mutant};
+use crate::operation::Operation;
 use crate::operations::OperationId;
 use crate::pace::{MAX_BYTES, MAX_READ, Pace, Pause};
 use crate::peers::Reach;
-use crate::shard::{Operation, Shard};
+use crate::shard::Shard;
 use crate::stores::Waiter;
 
 /// How long an answer to a hint is waited for.

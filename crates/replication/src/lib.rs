@@ -9,6 +9,7 @@
 //!  peers   --> Event::Answered       -->  Shard   --> Effect::Send         --> peers
 //!  disk    --> Event::Stored/Read    -->  .step() --> Effect::Store/Read   --> storage
 //!  disk    --> Event::Scanned/..     -->          --> Effect::Scan/Forget  --> storage
+//!  disk    --> Event::Totals/Digest  -->          --> Effect::Totals/..    --> storage
 //!  log     --> Event::CeilingRaised  -->          --> Effect::RaiseCeiling --> log
 //!  cluster --> Event::Layout/Dead/.. -->          --> Effect::Learn/Teach  --> cluster
 //!  cluster --> Event::Admit          -->          --> Effect::Settled/..   --> cluster
@@ -26,24 +27,35 @@
 extern crate alloc;
 
 mod admission;
+mod agreement;
 mod answers;
 mod clearing;
 mod clock;
 pub mod cluster;
+mod compared;
+mod comparison;
+mod counterparts;
+mod damage;
+mod damaged;
 mod emptying;
+mod entropy;
 mod event;
 mod fetch;
+mod folds;
 mod get;
 mod handoff;
-mod heal;
+mod healing;
 mod hedge;
 #[cfg(test)]
 mod joint_tests;
 mod linger;
+mod mending;
 pub mod mutants;
+mod operation;
 mod operations;
 mod outgoing;
 mod pace;
+mod pass;
 mod peers;
 mod portion;
 mod pull;
@@ -53,23 +65,30 @@ mod quorum;
 mod read_tally;
 mod remembered;
 mod replica;
+mod restoring;
+mod round;
 mod shard;
+mod sixteenths;
 mod slots;
 #[cfg(test)]
 mod soak_tests;
 mod sources;
+mod store_answers;
 mod stores;
-mod sums;
+mod suspects;
 mod takeover;
 #[cfg(test)]
 mod test_cluster;
+mod testimony;
 mod transfer;
 #[cfg(test)]
 mod worlds;
 mod write_tally;
 
 pub use admission::Admission;
+pub use agreement::Agreement;
 pub use clock::{Clock, ClockSettings, Hold, Permit};
+pub use damage::Damages;
 pub use event::{Effect, Entry, Event, Hint, Now, PeerToken, Reply, RequestToken, ScanFailure};
 pub use operations::OperationId;
 pub use remembered::{Begin, KEEP, MAX_REMEMBERED, MIN_REQUEST_ID_BYTES, Remembered, RequestKey};

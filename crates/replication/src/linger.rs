@@ -3,7 +3,7 @@
 
 use paravon_model::{Body, Key};
 
-use crate::shard::Operation;
+use crate::operation::Operation;
 
 /// Most operations that linger.
 const MAX_LINGERING: usize = 65_536;

@@ -57,11 +57,22 @@ pub enum Mutant {
     AcceptorsOfBothSets,
     /// A rescue counts copies that are lost for good, as any other change does.
     RescueCountsTheLost,
+    /// What differs is listed after one comparison (`CONVERGES_AFTER_HEAL`).
+    ListedAtFirstSight,
+    /// Replicas count as agreed although their totals differ: a dirty partition is called clean
+    /// (`HINT_NOT_LOST`).
+    AgreedThoughDifferent,
+    /// What a replica holds of a damaged key counts in quorums (`NO_SILENT_ROT`).
+    DamageCounts,
+    /// A damaged key is healed while what the replica acknowledged before may count (`NO_SILENT_ROT`).
+    HealedEarly,
+    /// A damaged replica is pulled from, and compared with (`NO_SILENT_ROT`).
+    DamagePulledFrom,
 }
 
 impl Mutant {
     /// All of them with their names.
-    pub const ALL: [(&'static str, Self); 25] = [
+    pub const ALL: [(&'static str, Self); 30] = [
         ("ack-before-sync", Self::AckBeforeSync),
         ("count-messages", Self::CountMessages),
         ("first-superseded-counts", Self::FirstSupersededCounts),
@@ -87,6 +98,11 @@ impl Mutant {
         ("leaves-early", Self::LeavesEarly),
         ("acceptors-of-both-sets", Self::AcceptorsOfBothSets),
         ("rescue-counts-the-lost", Self::RescueCountsTheLost),
+        ("listed-at-first-sight", Self::ListedAtFirstSight),
+        ("agreed-though-different", Self::AgreedThoughDifferent),
+        ("damage-counts", Self::DamageCounts),
+        ("healed-early", Self::HealedEarly),
+        ("damage-pulled-from", Self::DamagePulledFrom),
     ];
 
     /// The mutant of this name.

@@ -38,7 +38,7 @@ impl<'a> Outgoing<'a> {
 
     /// Merges a record into the store of this node.
     pub(crate) fn store(&mut self, waiter: Waiter, hash: KeyHash, key: Key, record: Record) {
-        let operation = self.stores.begin(waiter);
+        let operation = self.stores.begin(waiter, hash);
         self.out.push(Effect::Store { operation, hash, key, record });
     }
 

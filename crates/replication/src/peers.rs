@@ -12,7 +12,10 @@ use paravon_model::{Fence, Ordinal};
 const FORGIVE: Duration = Duration::from_millis(100);
 
 /// How long a document may take to the other end before it is asked for or told again.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(50);
+pub(crate) const DOCUMENT_PATIENCE: Duration = Duration::from_millis(50);
+
+/// After this a document is told again at the latest, to one that goes on asking under an earlier fence.
+const TOLD_AGAIN: Duration = Duration::from_secs(5);
 
 /// Whether a request can be sent to a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +35,16 @@ struct Peer {
     alive: bool,
     /// Smoothed time from a read to its answer; zero where it is not known.
     latency_us: u32,
-    /// When it was last to be told the document, and of which fence.
-    taught: Option<(Duration, Fence)>,
+    /// Which document it was told last over this link.
+    taught: Option<Taught>,
+}
+
+#[derive(Clone, Debug)]
+struct Taught {
+    fence: Fence,
+    at: Duration,
+    /// How long later it is told again: each time twice as long.
+    again_after: Duration,
 }
 
 /// Whether to tell a member the document.
@@ -41,7 +52,7 @@ struct Peer {
 pub(crate) enum Teach {
     /// Now.
     Now,
-    /// It was told just now.
+    /// It was told a while ago, and can ask for it.
     NotAgain,
 }
 
@@ -90,7 +101,9 @@ impl Peers {
     }
 
     pub(crate) fn link_up(&mut self, ordinal: Ordinal) {
-        self.peer(ordinal).linked = true;
+        let peer = self.peer(ordinal);
+        // What was told over another link may have been lost with that.
+        (peer.linked, peer.taught) = (true, None);
     }
 
     pub(crate) fn link_down(&mut self, ordinal: Ordinal) {
@@ -118,14 +131,21 @@ impl Peers {
         };
     }
 
-    /// The member knows an earlier layout than that of this fence only. A document may be large: it is
-    /// told once, and again after a while.
+    /// The member knows an earlier layout than that of this fence only. A document may be large, and
+    /// every shard tells it: it is told once, and again after a while that grows. A member asks for the
+    /// document of a later fence that it hears of, so what was lost comes sooner than that.
     pub(crate) fn teach(&mut self, now: Duration, ordinal: Ordinal, fence: Fence) -> Teach {
         let peer = self.peer(ordinal);
-        if peer.taught.is_some_and(|(at, taught)| taught == fence && now < at + PATIENCE) {
-            return Teach::NotAgain;
-        }
-        peer.taught = Some((now, fence));
+        let again_after = match &peer.taught {
+            Some(taught) if taught.fence == fence => {
+                if now < taught.at + taught.again_after {
+                    return Teach::NotAgain;
+                }
+                (taught.again_after * 2).min(TOLD_AGAIN)
+            }
+            _ => DOCUMENT_PATIENCE,
+        };
+        peer.taught = Some(Taught { fence, at: now, again_after });
         Teach::Now
     }
 
@@ -179,6 +199,23 @@ mod tests {
         peers.link_down(Ordinal(2));
         peers.alive(Ordinal(2));
         assert_eq!(peers.reach(Ordinal(2)), Reach::Unlinked);
+    }
+
+    #[test]
+    fn a_document_is_told_again_more_and_more_rarely() {
+        let mut peers = Peers::new(Ordinal(1));
+        let fence = |number| Fence { generation: 0, number };
+        let mut told = |millis: core::ops::Range<u64>, number| {
+            let is_told = |ms: &u64| {
+                peers.teach(Duration::from_millis(*ms), Ordinal(2), fence(number)) == Teach::Now
+            };
+            millis.filter(is_told).collect::<Vec<_>>()
+        };
+        assert_eq!(told(0..1_000, 5), [0, 50, 150, 350, 750]);
+        assert_eq!(told(1_000..1_060, 6), [1_000, 1_050], "another document");
+        assert_eq!(told(1_060..60_000, 6).windows(2).map(|two| two[1] - two[0]).max(), Some(5_000));
+        peers.link_up(Ordinal(2));
+        assert_eq!(peers.teach(Duration::from_secs(60), Ordinal(2), fence(6)), Teach::Now);
     }
 
     #[test]

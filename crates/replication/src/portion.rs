@@ -16,6 +16,16 @@ impl Portion {
         Self { number, shards: shards.max(1) }
     }
 
+    /// Its number among the node's shards.
+    pub(crate) fn number(self) -> u32 {
+        self.number.into()
+    }
+
+    /// How many shards the node has, at least one.
+    pub(crate) fn shards(self) -> u32 {
+        self.shards.into()
+    }
+
     pub(crate) fn owns(self, partition: Partition) -> bool {
         shard_of(partition, self.shards) == self.number
     }

@@ -1,26 +1,26 @@
-//! Asking the sources of a partition, and summing up what the own store holds of it: the questions of a
-//! transfer, and what becomes of their answers.
+//! Asking the sources of a partition, and the own store for its sums: the questions of a transfer and of
+//! mending, and what becomes of their answers.
 //!
 //! **Never:** takes an answer from anybody but whom it asked.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use paravon_model::{Command, Failure, Key, Ordinal, Pull, Pulled, Version};
+use paravon_model::{Command, Compare, Compared, Digest, Failure, Ordinal, Pull, Pulled};
 use paravon_ring::Partition;
 
-use crate::event::{Effect, Entry, Now, ScanFailure};
-use crate::heal::{Damage, Waits};
+use crate::damage::Obstacles;
+use crate::event::{Effect, Now};
+use crate::operation::Operation;
 use crate::operations::OperationId;
 use crate::pace::Pause;
-use crate::pulled::scan;
-use crate::shard::{Operation, Shard};
-use crate::sums::Summing;
-use crate::takeover::{Stage, Taken, Takeover};
-use crate::transfer::Transfer;
+use crate::pass::Taken;
+use crate::shard::Shard;
+use crate::takeover::{Own, Stage};
 
 /// How long an answer of a source is waited for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const SOURCE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A question to a source.
 #[derive(Debug)]
@@ -32,25 +32,36 @@ pub(crate) struct PullAsked {
 
 impl PullAsked {
     pub(crate) fn deadline(&self) -> Duration {
-        self.since + PATIENCE
+        self.since + SOURCE_PATIENCE
     }
 }
 
-/// The sum of a partition of the own store on its way.
+/// The sums of a partition of the own store on their way.
 #[derive(Debug)]
-pub(crate) struct OwnSum {
+pub(crate) struct OwnDigest {
     pub(crate) partition: Partition,
-    summing: Summing,
+}
+
+/// What a source is asked for.
+pub(crate) enum Wanted {
+    Digest,
+    Page(Pull),
+}
+
+/// What it told.
+pub(crate) enum Told {
+    Sums(Compared),
+    Page(Pulled),
 }
 
 impl Shard {
-    /// Asks a source; none where its window is full.
+    /// Asks a source for a page or the sums of the partition; none where its window is full.
     pub(crate) fn pull(
         &mut self,
         now: Now,
         partition: Partition,
         source: Ordinal,
-        pull: Pull,
+        wanted: Wanted,
         out: &mut Vec<Effect>,
     ) -> Option<()> {
         self.transfer.source(source).send(0)?;
@@ -58,45 +69,49 @@ impl Shard {
         let deadline = asked.deadline();
         let id = self.begin(Operation::Pull(asked));
         let (_, mut outgoing) = self.split(now, out);
-        outgoing.ask(source, id, deadline, Command::Pull { partition: partition.0, pull });
+        let partition = partition.0;
+        let command = match wanted {
+            Wanted::Digest => Command::Compare(Compare::Digest { partition }),
+            Wanted::Page(pull) => Command::Pull { partition, pull },
+        };
+        outgoing.ask(source, id, deadline, command);
         Some(())
     }
 
-    /// Sums up what the own store holds of a partition; what cannot be read is brought back first.
-    pub(crate) fn sum_up(&mut self, partition: Partition, out: &mut Vec<Effect>) {
-        let summing = Summing::new(self.layout.document().hash_seed);
-        let operation = self.begin(Operation::OwnSum(OwnSum { partition, summing }));
-        scan(operation, partition, None, out);
+    /// Asks the own store for the sums of a partition.
+    pub(crate) fn ask_own_digest(&mut self, partition: Partition, out: &mut Vec<Effect>) {
+        let operation = self.begin(Operation::OwnDigest(OwnDigest { partition }));
+        out.push(Effect::Digest { operation, partition });
     }
 
-    /// The own store has read a page to sum up.
-    pub(crate) fn own_summed(
+    /// The own store has told them; none where it has not summed up the partition.
+    pub(crate) fn own_digest(
         &mut self,
         now: Now,
         id: OperationId,
-        page: Result<Vec<Entry>, ScanFailure>,
+        digest: Option<Box<Digest>>,
         out: &mut Vec<Effect>,
     ) {
-        let Some(Operation::OwnSum(own)) = self.operations.get_mut(id) else { return };
-        let partition = own.partition;
-        let page = match page {
-            Ok(page) => page,
-            Err(ScanFailure { at: Some((hash, key)), .. }) => {
-                let (at, waits) = (self.ordinal, Waits::Sum(id));
-                self.heal(now, Damage { partition, at, hash, key, waits }, out);
-                return self.advance_transfer(now, out);
-            }
-            Err(_) => return self.store_failed(now, partition, out),
+        let Some(Operation::OwnDigest(OwnDigest { partition })) = self.operations.remove(id) else {
+            return;
         };
-        if let Some(after) = own.summing.add_page(&page) {
-            return scan(id, partition, Some(after), out);
-        }
-        let sum = own.summing.sum();
-        self.operations.remove(id);
         if let Some(takeover) = self.transfer.takeover(partition) {
-            (takeover.own, takeover.stage) = (Some(sum), Stage::Idle);
+            (takeover.own, takeover.stage) = (Own::Told(digest), Stage::Idle);
         }
         self.advance_transfer(now, out);
+    }
+
+    /// A source has told its sums.
+    pub(crate) fn source_compared(
+        &mut self,
+        now: Now,
+        id: OperationId,
+        from: Ordinal,
+        answer: Result<Compared, Failure>,
+        out: &mut Vec<Effect>,
+    ) {
+        let answer = answer.map(Told::Sums);
+        self.source_answered(now, id, from, answer, out);
     }
 
     /// A source has answered a pull.
@@ -108,30 +123,45 @@ impl Shard {
         answer: Result<Pulled, Failure>,
         out: &mut Vec<Effect>,
     ) {
+        self.source_answered(now, id, from, answer.map(Told::Page), out);
+    }
+
+    fn source_answered(
+        &mut self,
+        now: Now,
+        id: OperationId,
+        from: Ordinal,
+        answer: Result<Told, Failure>,
+        out: &mut Vec<Effect>,
+    ) {
         let Some(Operation::Pull(pull)) = self.operations.get(id) else { return };
         let (partition, source) = (pull.partition, pull.source);
         if source != from {
             return;
         }
         let took = now.monotonic.saturating_sub(pull.since);
-        let pulled = match answer {
-            Ok(pulled) => pulled,
+        let told = match answer {
+            Ok(told) => told,
             Err(Failure::Overloaded { .. }) => {
                 self.operations.remove(id);
                 self.transfer.source(source).failed(now.monotonic, 0, Pause::Short);
-                self.transfer.ask_again(partition);
+                self.ask_again(partition);
                 return self.advance_transfer(now, out);
             }
-            // Page by page it can say what it cannot read.
-            Err(Failure::Damaged { .. }) if self.transfer.lists_instead(partition) => {
-                self.operations.remove(id);
-                self.transfer.source(source).ended(0);
-                return self.advance_transfer(now, out);
-            }
+            Err(Failure::Damaged { .. }) => return self.source_damaged(now, id, took, out),
             Err(_) => return self.transfer_failed(now, id, Pause::Long, out),
         };
         let layout = self.layout.clone();
-        let taken = self.transfer.takeover(partition).map(|t| t.take(pulled, &layout));
+        let Self { entropy, restoring, .. } = self;
+        let pass = restoring.pass(partition).or_else(|| entropy.mending.pass(partition));
+        let taken = match (pass, told) {
+            (Some(pass), Told::Page(pulled)) => Some(pass.take(pulled, &layout)),
+            (Some(_), Told::Sums(_)) => Some(Taken::Nonsense),
+            (None, told) => {
+                let takeover = self.transfer.takeover(partition);
+                takeover.map(|takeover| takeover.take(told, &layout))
+            }
+        };
         if taken == Some(Taken::Nonsense) {
             return self.transfer_failed(now, id, Pause::Long, out);
         }
@@ -143,17 +173,15 @@ impl Shard {
         self.advance_transfer(now, out);
     }
 
-    /// The source did not answer in time. A sum may take too long, a page should not.
-    pub(crate) fn transfer_late(&mut self, now: Now, id: OperationId, out: &mut Vec<Effect>) {
-        if let Some(Operation::Pull(pull)) = self.operations.get(id) {
-            let (partition, source) = (pull.partition, pull.source);
-            if self.transfer.lists_instead(partition) {
-                self.operations.remove(id);
-                self.transfer.source(source).failed(now.monotonic, 0, Pause::Long);
-                return self.advance_transfer(now, out);
-            }
-        }
-        self.transfer_failed(now, id, Pause::Long, out);
+    /// A source has lost what it held of the partition: another one is turned to.
+    fn source_damaged(&mut self, now: Now, id: OperationId, took: Duration, out: &mut Vec<Effect>) {
+        let Some(Operation::Pull(pull)) = self.operations.remove(id) else { return };
+        let PullAsked { partition, source, .. } = pull;
+        self.transfer.source(source).delivered(0, took);
+        self.transfer.leave_alone(now.monotonic, partition, source);
+        self.restoring.source_has_lost(partition);
+        self.give_up_pass(now, partition);
+        self.advance_transfer(now, out);
     }
 
     /// A source refused, or told nothing to be believed: the partition is tried again later, perhaps
@@ -169,45 +197,40 @@ impl Shard {
             Some(Operation::Pull(pull)) => (pull.partition, Some(pull.source)),
             Some(Operation::Fetch(fetch)) => {
                 let partition = fetch.partition;
-                (partition, self.transfer.pass(partition).map(|pass| pass.source))
+                (partition, self.pass(partition).map(|pass| pass.source))
             }
-            Some(Operation::Heal(heal)) => (heal.partition, None),
+            Some(Operation::Heal(heal)) => match heal.pass() {
+                Some((partition, _)) => (partition, None),
+                None => return,
+            },
             _ => return,
         };
         if let Some(source) = source {
             self.transfer.pause(now.monotonic, source, pause);
         }
-        self.give_up_takeover(now, partition);
+        self.give_up_pass(now, partition);
         self.advance_transfer(now, out);
     }
 
     /// The own store refuses: nothing is taken over for a while.
     pub(crate) fn store_failed(&mut self, now: Now, partition: Partition, out: &mut Vec<Effect>) {
         self.transfer.pace.pause(now.monotonic, Pause::Long);
-        self.give_up_takeover(now, partition);
+        if self.restoring.contains(partition) {
+            // No source is to be left out for it.
+            self.end_operations_of(partition);
+            self.rest_restore(now, partition, Obstacles::default());
+        } else {
+            self.give_up_pass(now, partition);
+        }
         self.advance_transfer(now, out);
-    }
-}
-
-impl OwnSum {
-    /// The store cannot read the next record; brought back, it has this version.
-    pub(crate) fn passed(&mut self, key: &Key, version: Option<Version>) {
-        version.into_iter().for_each(|version| self.summing.add(key, version));
-    }
-}
-
-impl Transfer {
-    /// No sum comes of the source: the partition is gone through page by page, if it was waiting for one.
-    fn lists_instead(&mut self, partition: Partition) -> bool {
-        self.takeover(partition).is_some_and(Takeover::list_instead)
     }
 
     /// What the source was asked for is to be asked for again.
     fn ask_again(&mut self, partition: Partition) {
-        let Some(takeover) = self.takeover(partition) else { return };
-        match &mut takeover.stage {
-            Stage::Passing(pass) => pass.unask(),
-            stage => *stage = Stage::Idle,
+        if let Some(pass) = self.pass(partition) {
+            pass.unask();
+        } else if let Some(takeover) = self.transfer.takeover(partition) {
+            takeover.stage = Stage::Idle;
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Being asked what a partition holds, by a member that is to become complete for it.
+//! Being asked what a partition holds, by a member that is to become complete for it, that mends where it
+//! differs, or that restores what it has lost.
 //!
 //! A member of one of the sets in force is told, under the fence that this node uses and has stored:
 //! what was admitted under earlier ones is durable then. **Never:** before that (`EPOCH_FENCE`), and
@@ -8,13 +9,16 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use paravon_model::{Failure, Fence, Key, Ordinal, Outcome, Pull, Pulled, ReplicaReply, Rest};
+use paravon_model::{
+    Detail, Failure, Fence, Key, Listed, Ordinal, Outcome, Part, Pull, Pulled, ReplicaReply, Rest,
+};
 use paravon_ring::{KeyHash, Partition};
 
 use crate::event::{Effect, Entry, Now, PeerToken, ScanFailure};
+use crate::operation::Operation;
 use crate::operations::OperationId;
-use crate::shard::{Operation, Shard};
-use crate::sums::Summing;
+use crate::pass::Held;
+use crate::shard::Shard;
 
 /// Pulls of other members under way, past which they are refused: 16 MiB of pages.
 const MAX_ASKED_PULLS: usize = 64;
@@ -35,15 +39,7 @@ pub(crate) struct AskedPull {
     fence: Fence,
     /// Nobody waits any longer.
     deadline: Duration,
-    partition: Partition,
-    wanted: Wanted,
-}
-
-#[derive(Debug)]
-enum Wanted {
-    Sum(Summing),
-    Versions,
-    Records,
+    detail: Detail,
 }
 
 /// A member's request for what a partition holds.
@@ -63,24 +59,24 @@ impl Shard {
         if !self.tells(from, partition) {
             return tell_pulled(token, Err(Failure::NotReady), out);
         }
+        if self.has_lost(partition) {
+            let failure = Failure::Damaged { outcome: Outcome::Refused };
+            return tell_pulled(token, Err(failure), out);
+        }
         if self.asked_pulls >= MAX_ASKED_PULLS {
             let failure = Failure::Overloaded { retry_after_ms: RETRY_AFTER_MS };
             return tell_pulled(token, Err(failure), out);
         }
-        let (wanted, after) = match pull {
-            Pull::Sum => (Wanted::Sum(Summing::new(self.layout.document().hash_seed)), None),
-            Pull::Versions { after } => (Wanted::Versions, after),
-            Pull::Records { after } => (Wanted::Records, after),
-        };
+        let Pull { part, detail, after } = pull;
         let after = after.map(|key| (self.layout.hash(&key), key));
         self.asked_pulls += 1;
-        let asked = AskedPull { from, token, fence, deadline, partition, wanted };
+        let asked = AskedPull { from, token, fence, deadline, detail };
         let operation = self.begin(Operation::AskedPull(asked));
-        scan(operation, partition, after, out);
+        scan(operation, partition, part, after, out);
     }
 
     /// Whether this shard has the partition and both are of its sets. The number is a stranger's.
-    fn tells(&self, to: Ordinal, partition: Partition) -> bool {
+    pub(crate) fn tells(&self, to: Ordinal, partition: Partition) -> bool {
         let exists = partition.0 < self.layout.shift().partitions();
         exists && self.portion.owns(partition) && {
             let sets = self.layout.sets(partition);
@@ -96,18 +92,18 @@ impl Shard {
         page: Result<Vec<Entry>, ScanFailure>,
         out: &mut Vec<Effect>,
     ) {
-        let Some(Operation::AskedPull(asked)) = self.operations.get_mut(id) else { return };
-        let (from, token, partition) = (asked.from, asked.token, asked.partition);
+        let Some(Operation::AskedPull(asked)) = self.operations.remove(id) else { return };
+        self.asked_pulls -= 1;
+        let (from, token) = (asked.from, asked.token);
         let answer = if asked.fence != self.layout.fence() {
             // What is stored now need not be what was asked for.
             Some(self.stale(now, from))
         } else {
-            match (page, &mut asked.wanted) {
-                // For that key another replica must be asked; of the sum it makes nothing.
-                (Err(ScanFailure { at: Some(_), .. }), Wanted::Sum(_)) => {
-                    let failure = Failure::Damaged { outcome: Outcome::Refused };
-                    Some(ReplicaReply::Pulled { answer: Err(failure) })
-                }
+            let failure = Failure::Damaged { outcome: Outcome::Refused };
+            let marked = |at| ScanFailure { failure, at: Some(at) };
+            let page = page.and_then(|page| self.tellable(page).map_err(marked));
+            match (page, asked.detail) {
+                // For that key another replica must be asked.
                 (Err(ScanFailure { at: Some((_, key)), .. }), _) => {
                     Some(told(Pulled::Damaged { key }))
                 }
@@ -115,37 +111,35 @@ impl Shard {
                     Some(ReplicaReply::Pulled { answer: Err(failure) })
                 }
                 (Ok(_), _) if now.monotonic >= asked.deadline => None,
-                (Ok(page), Wanted::Sum(summing)) => match summing.add_page(&page) {
-                    Some(after) => return scan(id, partition, Some(after), out),
-                    None => Some(told(Pulled::Sum(summing.sum()))),
-                },
-                (Ok(page), Wanted::Versions) => {
+                (Ok(page), Detail::Listing) => {
                     let rest = rest_of(&page);
-                    let versions = page.into_iter().map(|(_, key, record)| (key, record.version));
-                    Some(told(Pulled::Versions { versions: versions.collect(), rest }))
+                    let listed = page.into_iter().map(|(_, key, record)| {
+                        let Held { version, check } = self.held(&key, &record);
+                        Listed { key, version, check }
+                    });
+                    Some(told(Pulled::Listing { listed: listed.collect(), rest }))
                 }
-                (Ok(page), Wanted::Records) => {
+                (Ok(page), Detail::Record) => {
                     let rest = rest_of(&page);
                     let records = page.into_iter().map(|(_, key, record)| (key, record));
                     Some(told(Pulled::Records { records: records.collect(), rest }))
                 }
             }
         };
-        self.operations.remove(id);
-        self.asked_pulls -= 1;
         out.extend(answer.map(|reply| Effect::Answer { token, reply }));
     }
 }
 
-/// Reads the page of a partition behind a place.
-pub(crate) fn scan(
+/// Reads the page of a part of a partition behind a place.
+fn scan(
     operation: OperationId,
     partition: Partition,
+    part: Part,
     after: Option<(KeyHash, Key)>,
     out: &mut Vec<Effect>,
 ) {
     let (limit, bytes) = (PAGE_RECORDS, PAGE_BYTES);
-    out.push(Effect::Scan { operation, partition, after, limit, bytes });
+    out.push(Effect::Scan { operation, partition, part, after, limit, bytes });
 }
 
 /// Only an empty page is known to be the last one.

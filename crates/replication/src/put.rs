@@ -19,11 +19,12 @@ use crate::clock::Hold;
 use crate::event::{Effect, Hint, Now, Reply, RequestToken};
 use crate::linger::{self, Lingering};
 use crate::mutants::{self, Mutant};
+use crate::operation::Operation;
 use crate::operations::OperationId;
 use crate::outgoing::Outgoing;
 use crate::peers::Reach;
 use crate::quorum::needed;
-use crate::shard::{Operation, Shard};
+use crate::shard::Shard;
 use crate::stores::Waiter;
 use crate::write_tally::{WriteTally, WriteVerdict};
 

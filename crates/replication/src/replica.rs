@@ -16,10 +16,11 @@ use paravon_ring::{KeyHash, Partition};
 
 use crate::event::{Effect, Now, PeerToken};
 use crate::mutants::{self, Mutant};
+use crate::operation::Operation;
 use crate::operations::OperationId;
-use crate::peers::{PATIENCE, Teach};
+use crate::peers::{DOCUMENT_PATIENCE, Teach};
 use crate::pulled::NewPull;
-use crate::shard::{Operation, Shard};
+use crate::shard::Shard;
 use crate::stores::Waiter;
 
 /// Stores under way, past which hints are refused: they yield to everything else.
@@ -35,6 +36,7 @@ const RETRY_AFTER_MS: u64 = 20;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AskedRead {
     token: PeerToken,
+    pub(crate) hash: KeyHash,
 }
 
 /// A store for another coordinator.
@@ -84,6 +86,9 @@ impl Shard {
             let partition = Partition(partition);
             return self.asked_pull(NewPull { from, token, deadline, partition, pull }, out);
         }
+        if let Command::Compare(compare) = command {
+            return self.asked_compare(from, token, compare, out);
+        }
         let overloaded = Failure::Overloaded { retry_after_ms: RETRY_AFTER_MS };
         let refusal = if !self.sets(hash).contains(self.ordinal) {
             Some(Failure::NotReady)
@@ -92,11 +97,11 @@ impl Shard {
             (under_way >= MAX_REPLICA_OPERATIONS).then_some(overloaded)
         };
         match command {
-            Command::Pull { .. } => {}
+            Command::Pull { .. } | Command::Compare(_) => {}
             Command::Read { key } => match refusal {
                 Some(failure) => tell_found(token, Err(failure), out),
                 None => {
-                    let read = Operation::Asked(AskedRead { token });
+                    let read = Operation::Asked(AskedRead { token, hash });
                     let operation = self.begin(read);
                     self.asked_reads += 1;
                     out.push(Effect::Read { operation, hash, key });
@@ -125,7 +130,7 @@ impl Shard {
 
     /// Another node knows a later layout. Its document is on its way by then, more often than not.
     pub(crate) fn ask_document(&mut self, now: Now, peer: Ordinal, out: &mut Vec<Effect>) {
-        if self.asked_document.is_none_or(|asked| now.monotonic >= asked + PATIENCE) {
+        if self.asked_document.is_none_or(|asked| now.monotonic >= asked + DOCUMENT_PATIENCE) {
             self.asked_document = Some(now.monotonic);
             out.push(Effect::AskDocument { peer });
         }
@@ -133,7 +138,7 @@ impl Shard {
 
     /// Whether this may be done under the layout in use (`EPOCH_FENCE`).
     fn admits(&self, command: &Command) -> bool {
-        let pulls = matches!(command, Command::Pull { .. });
+        let pulls = matches!(command, Command::Pull { .. } | Command::Compare(_));
         self.gate.is_open() || (pulls && mutants::is(Mutant::PullBeforeSettled))
     }
 
@@ -173,7 +178,7 @@ impl Shard {
         answer: Result<Option<Record>, Failure>,
         out: &mut Vec<Effect>,
     ) {
-        let Some(Operation::Asked(AskedRead { token })) = self.operations.remove(id) else {
+        let Some(Operation::Asked(AskedRead { token, .. })) = self.operations.remove(id) else {
             return;
         };
         self.asked_reads -= 1;
@@ -192,7 +197,8 @@ pub(crate) fn tell_stored(
 }
 
 fn tell_found(token: PeerToken, answer: Result<Option<Record>, Failure>, out: &mut Vec<Effect>) {
-    out.push(Effect::Answer { token, reply: ReplicaReply::Found { answer } });
+    let floor = Hlc::default();
+    out.push(Effect::Answer { token, reply: ReplicaReply::Found { answer, floor } });
 }
 
 #[cfg(test)]

@@ -186,7 +186,7 @@ fn what_a_replica_has_under_way_is_bounded() {
     let refused = ask(&mut cluster, 2, fence(1), store(START_MS, Purpose::Write));
     assert!(matches!(stored(&refused), Err(Failure::Overloaded { .. })));
     let refused = ask(&mut cluster, 2, fence(1), read());
-    let [Effect::Answer { reply: ReplicaReply::Found { answer }, .. }] = &refused[..] else {
+    let [Effect::Answer { reply: ReplicaReply::Found { answer, .. }, .. }] = &refused[..] else {
         panic!("an answer: {refused:?}")
     };
     assert!(matches!(answer, Err(Failure::Overloaded { .. })));

@@ -9,34 +9,30 @@ use core::cell::Cell;
 use core::time::Duration;
 
 use paravon_model::{
-    Body, Consistency, Document, Failure, Fence, Hlc, Merged, Ordinal, ReplicaReply, Revision,
-    Version,
+    Body, Consistency, Document, Failure, Fence, Hlc, Key, Marks, Ordinal, ReplicaReply, Revision,
 };
 use paravon_ring::{KeyHash, Layout, Partition, Sets};
 
 use crate::admission::{Admission, Gate, Opens};
-use crate::clearing::Clearing;
 use crate::clock::{Clock, ClockSettings};
+use crate::damage::Damage;
 use crate::emptying::Emptying;
-use crate::event::{Effect, Entry, Event, Now, ScanFailure};
-use crate::fetch::Fetch;
-use crate::get::Read;
-use crate::handoff::{HandOver, Handoffs};
-use crate::heal::Heal;
+use crate::entropy::Entropy;
+use crate::event::{Effect, Event, Now};
+use crate::handoff::Handoffs;
 use crate::hedge::Hedge;
 use crate::linger::{Lingerers, Lingering};
 use crate::mutants::{self, Mutant};
+use crate::operation::Operation;
 use crate::operations::{OperationId, Operations};
 use crate::outgoing::Outgoing;
 use crate::pace::Pause;
-use crate::peers::{PATIENCE, Peers, Reach, Teach};
+use crate::peers::{DOCUMENT_PATIENCE, Peers, Reach, Teach};
 use crate::portion::Portion;
-use crate::pull::{OwnSum, PullAsked};
-use crate::pulled::AskedPull;
-use crate::put::{NewWrite, Write};
+use crate::put::NewWrite;
 use crate::quorum::needed;
-use crate::replica::{AskedRead, tell_stored};
-use crate::stores::{Ended, Settled, Stores, Waiter};
+use crate::restoring::Restoring;
+use crate::stores::{Settled, Stores};
 use crate::transfer::Transfer;
 
 /// The driver ticks at least so often while anything is under way, or while there are other members.
@@ -62,6 +58,10 @@ pub struct Settings {
     pub clock: ClockSettings,
     /// Members for whom the store of this shard keeps hints.
     pub hinted: Vec<Ordinal>,
+    /// Keys that the store of this shard has marked damaged.
+    pub damaged: Vec<(KeyHash, Key)>,
+    /// The marks of this shard's partitions, where there are any.
+    pub marks: Vec<(Partition, Marks)>,
 }
 
 /// The state machine of one shard.
@@ -82,8 +82,13 @@ pub struct Shard {
     pub(crate) asked_reads: usize,
     /// Pulls for other members that the store of this node has not answered.
     pub(crate) asked_pulls: usize,
+    /// Comparisons for other members that the store of this node has not answered.
+    pub(crate) asked_compares: usize,
     pub(crate) emptying: Emptying,
     pub(crate) transfer: Transfer,
+    pub(crate) damage: Damage,
+    pub(crate) restoring: Restoring,
+    pub(crate) entropy: Entropy,
     pub(crate) hedge: Hedge,
     pub(crate) lingering: Lingerers,
     /// Writes that the clock could not stamp yet, in the order in which they came.
@@ -105,22 +110,6 @@ pub struct Shard {
     pub(crate) asked_document: Option<Duration>,
 }
 
-/// What a shard has under way.
-#[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "slots are reused; a box would be made per read")]
-pub(crate) enum Operation {
-    Write(Write),
-    Read(Read),
-    Asked(AskedRead),
-    HandOver(HandOver),
-    AskedPull(AskedPull),
-    Pull(PullAsked),
-    Fetch(Fetch),
-    Heal(Heal),
-    OwnSum(OwnSum),
-    Clearing(Clearing),
-}
-
 impl Shard {
     /// A shard with nothing under way, without connections and without a permit to stamp.
     #[must_use]
@@ -136,7 +125,9 @@ impl Shard {
         }
         let portion = Portion::new(number, shards);
         let own = new.iter().copied().filter(|&partition| portion.owns(partition));
-        let transfer = Transfer::new(&layout, ordinal, portion);
+        let damage = Damage::new(settings.damaged, &settings.marks);
+        let transfer = Transfer::new(&layout, ordinal, portion, &damage);
+        let entropy = Entropy::new(&layout, ordinal, portion);
         let mut shard = Self {
             ordinal,
             portion,
@@ -149,8 +140,12 @@ impl Shard {
             handoffs: Handoffs::new(&settings.hinted),
             asked_reads: 0,
             asked_pulls: 0,
+            asked_compares: 0,
             emptying: Emptying::of(own),
             transfer,
+            damage,
+            restoring: Restoring::default(),
+            entropy,
             hedge: Hedge::new(),
             lingering: Lingerers::default(),
             waiting_for_ceiling: VecDeque::new(),
@@ -199,14 +194,7 @@ impl Shard {
             Event::Stored { operation, stamp, answer } => {
                 self.stored(now, operation, stamp, answer, out);
             }
-            Event::Read { operation, answer } => match self.operations.get(operation) {
-                Some(Operation::Asked(_)) => self.asked_read(operation, answer, out),
-                Some(Operation::Fetch(_)) => self.fetch_looked(now, operation, answer, out),
-                Some(Operation::Heal(_)) => {
-                    self.heal_told(now, operation, self.ordinal, answer, out);
-                }
-                _ => self.read_answered(now, operation, self.ordinal, answer, out),
-            },
+            Event::Read { operation, answer } => self.read(now, operation, answer, out),
             Event::Hints { target, hints } => self.hints_read(now, target, hints, out),
             Event::LinkUp { peer } => {
                 self.peers.link_up(peer);
@@ -221,6 +209,14 @@ impl Shard {
             Event::Layout { layout, new } => self.use_layout(now, layout, &new, out),
             Event::Admit { fence } => self.admit(now, fence, out),
             Event::Scanned { operation, page } => self.scanned(now, operation, page, out),
+            Event::Digest { operation, digest } => self.summed(now, operation, digest, out),
+            Event::Totals { operation, totals, moment } => {
+                self.totalled(now, operation, totals, moment, out);
+            }
+            Event::Damaged { hash, key } => self.damaged(now, hash, key),
+            Event::Healed { operation, answer } => self.heal_confirmed(now, operation, answer, out),
+            Event::MarksSet { operation, answer } => self.marks_set(now, operation, &answer, out),
+            Event::AcceptLoss { partition, key } => self.accept_loss(now, partition, key, out),
             Event::Forgotten { operation, answer } => {
                 self.forget_ended(now, operation, &answer, out);
             }
@@ -265,6 +261,8 @@ impl Shard {
             self.handoff_wake(),
             self.ask_again,
             self.transfer_wake(),
+            self.entropy_wake(),
+            self.healing_wake(),
             self.emptying.resume_at,
             self.cleaning_wake(),
         ];
@@ -285,7 +283,7 @@ impl Shard {
             (Operation::Write(_), ReplicaReply::Stored { stamp, answer }) => {
                 self.write_answered(now, id, from, stamp, answer, out);
             }
-            (Operation::Read(_), ReplicaReply::Found { answer }) => {
+            (Operation::Read(_), ReplicaReply::Found { answer, .. }) => {
                 self.read_answered(now, id, from, answer, out);
             }
             (Operation::Read(_), ReplicaReply::Stored { stamp, answer }) => {
@@ -297,16 +295,23 @@ impl Shard {
             (Operation::Pull(_), ReplicaReply::Pulled { answer }) => {
                 self.pull_answered(now, id, from, answer, out);
             }
-            (Operation::Fetch(_), ReplicaReply::Found { answer }) => {
+            (Operation::Pull(_), ReplicaReply::Compared { answer }) => {
+                self.source_compared(now, id, from, answer, out);
+            }
+            (Operation::Fetch(_), ReplicaReply::Found { answer, .. }) => {
                 self.fetch_found(now, id, from, answer, out);
             }
-            (Operation::Heal(_), ReplicaReply::Found { answer }) => {
-                self.heal_told(now, id, from, answer, out);
+            (Operation::Heal(_), ReplicaReply::Found { answer, floor }) => {
+                self.heal_told(now, id, from, answer, floor, out);
             }
             (operation, _) if operation.is_at_home() => {}
+            (Operation::Exchange(_), ReplicaReply::Compared { answer }) => {
+                self.exchange_answered(now, id, from, answer, out);
+            }
             (_, ReplicaReply::Stored { .. })
             | (_, ReplicaReply::Found { .. })
-            | (_, ReplicaReply::Pulled { .. }) => {}
+            | (_, ReplicaReply::Pulled { .. })
+            | (_, ReplicaReply::Compared { .. }) => {}
             (_, ReplicaReply::StaleLayout { document }) => {
                 self.learn(document, out);
                 self.postpone(now, id, from, out);
@@ -342,6 +347,8 @@ impl Shard {
             Some(Operation::Write(_)) => self.postpone_write(now, id, from),
             Some(Operation::Read(_)) => self.postpone_read(now, id, from, out),
             Some(Operation::HandOver(_)) => self.hint_failed(now, id, Pause::Long, out),
+            Some(Operation::Exchange(_)) => self.give_up_round(),
+            Some(Operation::Heal(_)) => self.heal_unasked(now, id, from, out),
             // Short, because it is about to have stored the layout.
             _ => self.transfer_failed(now, id, Pause::Short, out),
         }
@@ -350,48 +357,7 @@ impl Shard {
     /// Somebody did nothing and is to be asked again, in the time that a document takes to one that
     /// lacks it: ticks may follow one another at once. All who wait are asked together.
     pub(crate) fn ask_again_later(&mut self, now: Now) {
-        self.ask_again.get_or_insert(now.monotonic + PATIENCE);
-    }
-
-    /// The store of this node has answered: the only source of an acknowledgement
-    /// (`ACK_AFTER_STORE`).
-    fn stored(
-        &mut self,
-        now: Now,
-        store: OperationId,
-        stamp: Version,
-        answer: Result<Merged, Failure>,
-        out: &mut Vec<Effect>,
-    ) {
-        let Some(Ended { waiter, settled }) = self.stores.end(store) else { return };
-        match waiter {
-            Waiter::Write(id) => self.write_answered(now, id, self.ordinal, stamp, answer, out),
-            Waiter::Repair(id) => self.repair_answered(now, id, self.ordinal, stamp, &answer, out),
-            Waiter::Hint(id) => self.hint_answered(now, id, self.ordinal, stamp, &answer, out),
-            Waiter::Peer(token) => tell_stored(token, stamp, answer, out),
-            Waiter::PeerHint(token, stamp) => tell_stored(token, stamp, answer, out),
-            Waiter::Pulled(id) => self.fetch_stored(now, id, &answer, out),
-            Waiter::Healed(id) => self.heal_stored(now, id, &answer, out),
-            Waiter::Forget(_) => {}
-        }
-        if settled == Settled::Now {
-            self.settle(now, out);
-        }
-    }
-
-    /// The store of this node has read a page.
-    fn scanned(
-        &mut self,
-        now: Now,
-        id: OperationId,
-        page: Result<Vec<Entry>, ScanFailure>,
-        out: &mut Vec<Effect>,
-    ) {
-        match self.operations.get(id) {
-            Some(Operation::AskedPull(_)) => self.asked_pull_scanned(now, id, page, out),
-            Some(Operation::OwnSum(_)) => self.own_summed(now, id, page, out),
-            _ => self.clearing_scanned(now, id, page, out),
-        }
+        self.ask_again.get_or_insert(now.monotonic + DOCUMENT_PATIENCE);
     }
 
     fn reachable(&mut self, now: Now, peer: Ordinal, out: &mut Vec<Effect>) {
@@ -418,6 +384,7 @@ impl Shard {
         }
         self.give_up_handoff(peer);
         self.transfer_unlinked(now, peer, out);
+        self.entropy_unlinked(peer);
     }
 
     fn dead(&mut self, now: Now, peer: Ordinal, out: &mut Vec<Effect>) {
@@ -430,6 +397,7 @@ impl Shard {
         }
         self.give_up_handoff(peer);
         self.transfer_unlinked(now, peer, out);
+        self.entropy_unlinked(peer);
     }
 
     /// A document is durable. Under a higher fence all answers are void, and what was admitted before
@@ -451,7 +419,9 @@ impl Shard {
         }
         self.stores.relayout();
         self.relayout_emptying(new);
+        self.relayout_damage(now);
         self.relayout_transfer();
+        self.relayout_entropy(new);
         self.gate = Gate::closed();
         if !self.gate.is_open() {
             self.peers.hold_own();
@@ -536,6 +506,8 @@ impl Shard {
         self.resume_clearing(now, out);
         self.advance_cleaning(now, out);
         self.advance_transfer(now, out);
+        self.advance_healing(now, out);
+        self.advance_entropy(now, out);
         // Among others the ceiling is renewed although nothing is written (`DISK_NOT_OLDER`).
         if self.layout.document().members().nth(1).is_some()
             && let Some(ceiling) = self.clock.idle_ceiling(now)
@@ -570,7 +542,9 @@ impl Shard {
                 Some(Operation::Write(_)) => self.expire_write(now, id, out),
                 Some(Operation::Read(_)) => self.expire_read(id, out),
                 Some(Operation::HandOver(_)) => self.hint_failed(now, id, Pause::Short, out),
-                _ => self.transfer_late(now, id, out),
+                Some(Operation::Exchange(_)) => self.give_up_round(),
+                Some(Operation::Heal(_)) => self.expire_heal(now, id, out),
+                _ => self.transfer_failed(now, id, Pause::Long, out),
             }
         }
         // While the log stands still nobody else takes them from the queue.
@@ -644,35 +618,6 @@ impl Shard {
         let alive = set.len() - dead.len();
         let down = dead.iter().filter_map(|&dead| self.layout.node_id(dead).cloned()).collect();
         Failure::QuorumUnavailable { needed, alive, down }
-    }
-}
-
-impl Operation {
-    fn deadline(&self) -> Option<Duration> {
-        match self {
-            Self::Write(write) => Some(write.deadline),
-            Self::Read(read) => Some(read.deadline),
-            Self::HandOver(hint) => Some(hint.deadline),
-            Self::Pull(pull) => Some(pull.deadline()),
-            Self::Fetch(fetch) => fetch.deadline(),
-            Self::Heal(heal) => heal.deadline(),
-            _ => None,
-        }
-    }
-
-    /// Whether it asks the store of this node alone.
-    fn is_at_home(&self) -> bool {
-        matches!(self, Self::Asked(_) | Self::AskedPull(_) | Self::OwnSum(_) | Self::Clearing(_))
-    }
-
-    /// Whether it is a client's.
-    fn is_coordinated(&self) -> bool {
-        matches!(self, Self::Write(_) | Self::Read(_))
-    }
-
-    /// Whether it is a read whose client waits.
-    pub(crate) fn may_be_late(&self) -> bool {
-        matches!(self, Self::Read(read) if read.is_awaited())
     }
 }
 

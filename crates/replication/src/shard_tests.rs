@@ -58,6 +58,8 @@ impl World {
             admission: Admission::Stored,
             clock,
             hinted,
+            damaged: Vec::new(),
+            marks: Vec::new(),
         });
         let now = Now { monotonic: Duration::ZERO, wall_ms: 10_000 };
         let mut world = Self { shard, now };

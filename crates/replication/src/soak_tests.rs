@@ -10,11 +10,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use paravon_model::limits::MAX_REQUEST_TIMEOUT;
 use paravon_model::{Consistency, Document, Failure, Ordinal, Outcome, Version};
 use paravon_ring::Layout;
 
 use crate::event::{Effect, Event, Reply};
-use crate::test_cluster::{Cluster, document, joint_document};
+use crate::test_cluster::{Cluster, Node, document, joint_document, key};
 
 const NODES: u32 = 3;
 const KEYS: u64 = 3;
@@ -27,12 +28,14 @@ enum Course {
     /// Every other fence begins to put a fourth node in the place of the third, and the next one cancels
     /// it.
     Wavers,
+    /// As the first; records rot, never the same on two members before the first is whole again.
+    Rots,
 }
 
 impl Course {
     fn nodes(self) -> u32 {
         match self {
-            Self::Same => NODES,
+            Self::Same | Self::Rots => NODES,
             Self::Wavers => NODES + 1,
         }
     }
@@ -220,6 +223,30 @@ fn learn(cluster: &mut Cluster, node: u32, document: Arc<Document>) {
     cluster.learn(&[node], &layout);
 }
 
+/// A record rots unless another member lacks it already. Hours pass, too.
+fn rot(dice: &mut Dice, cluster: &mut Cluster) {
+    match dice.roll(40) {
+        0..=5 => {
+            let (node, key) = (dice.node(), key(&format!("key-{}", dice.roll(KEYS))));
+            let lacks = |node: &Node| node.damaged.contains(&key) || node.marked.contains(&key);
+            if !cluster.nodes.iter().any(lacks) && cluster.node(node).stored.contains_key(&key) {
+                cluster.node(node).damaged.insert(key);
+            }
+        }
+        6 => scrub(cluster, dice.node()),
+        7 => cluster.pass(Duration::from_secs(dice.roll(30))),
+        _ => {}
+    }
+}
+
+/// The store of a node finds what is damaged.
+fn scrub(cluster: &mut Cluster, node: u32) {
+    for key in cluster.node(node).damaged.clone() {
+        let found = cluster.node(node).mark(&key);
+        found.into_iter().for_each(|event| cluster.step(node, event));
+    }
+}
+
 fn heal(cluster: &mut Cluster, course: Course) {
     let all: Vec<u32> = (1..=course.nodes()).collect();
     let known = |&node: &u32| cluster.nodes[node as usize - 1].shard.layout.fence().number;
@@ -230,6 +257,7 @@ fn heal(cluster: &mut Cluster, course: Course) {
         let node = cluster.node(one);
         (node.stalled, node.broken) = (false, None);
         cluster.admit(one);
+        scrub(cluster, one);
         for &other in all.iter().filter(|&&other| other != one) {
             cluster.link(one, other);
             cluster.step(one, Event::Alive { peer: Ordinal(other) });
@@ -241,6 +269,9 @@ fn heal(cluster: &mut Cluster, course: Course) {
     all.iter().for_each(|&node| learn(cluster, node, course.document(even + 1)));
     cluster.run();
     cluster.pass(Duration::from_secs(20));
+    if course == Course::Rots {
+        cluster.pass(MAX_REQUEST_TIMEOUT);
+    }
 }
 
 /// How many writes were acknowledged.
@@ -268,6 +299,7 @@ fn run(course: Course, seed: u64) -> usize {
                     cluster.sync(node);
                 }
             }
+            9 if course == Course::Rots => rot(&mut dice, &mut cluster),
             _ => traffic(&mut dice, &mut cluster, doubled),
         }
         layouts(&mut dice, &mut cluster, course);
@@ -298,6 +330,7 @@ fn run(course: Course, seed: u64) -> usize {
     }
     for node in 1..=nodes {
         assert!(cluster.node(node).hints.is_empty(), "seed {seed}: hints are left");
+        assert!(cluster.node(node).marked.is_empty(), "seed {seed}: damage is left");
         assert_eq!(cluster.node(node).shard.under_way(), 0, "seed {seed}");
     }
     oracle.stamped.len()
@@ -313,4 +346,11 @@ fn promises_hold_under_faults_and_replicas_agree_after_them() {
 fn promises_hold_while_a_change_of_layout_begins_and_is_cancelled_again_and_again() {
     let acknowledged: usize = (0..200).map(|seed| run(Course::Wavers, seed)).sum();
     assert!(acknowledged > 1000, "{acknowledged} writes were acknowledged: the test tests little");
+}
+
+/// `NO_SILENT_ROT`
+#[test]
+fn promises_hold_while_records_rot_and_are_healed() {
+    let acknowledged: usize = (0..200).map(|seed| run(Course::Rots, seed)).sum();
+    assert!(acknowledged > 500, "{acknowledged} writes were acknowledged: the test tests little");
 }

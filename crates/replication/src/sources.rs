@@ -1,13 +1,16 @@
 //! Whom a member of a partition's next set must merge to be *complete* for it: a majority of the
 //! current set, itself counted where it is of it, and every member that leaves the set.
 //!
-//! Those that are named as lost are asked for nothing. Where they leave no majority, as one of two, it
-//! is enough to merge so many that every majority meets one of them: whatever was acknowledged at a
-//! majority is on one of those. After a rescue all that are left are merged: any of them may hold the
+//! Those that are named as lost are asked for nothing. A change that does without some merges no more
+//! than half of each set, rounded up, because another member may be down as well: every majority meets
+//! one of any such half, so whatever was acknowledged at a majority is on one of those. `View` lets a
+//! removal begin where so many are left (`lacks_sources`), and this lets it end. After a rescue all that are left are merged: any of them may hold the
 //! only copy. **Never:** fewer than that.
 
 use paravon_model::{Ordinal, majority};
 use paravon_ring::{Layout, Partition};
+
+use crate::testimony::Witnesses;
 
 /// The members that one takes a partition over from.
 #[derive(Clone, Copy, Debug)]
@@ -19,16 +22,6 @@ pub(crate) struct Sources<'a> {
     lost: &'a [Ordinal],
     needed: usize,
     enough_witnesses: Witnesses,
-}
-
-/// How many members must tell what they hold of a key that another one cannot read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Witnesses {
-    /// So many that every majority meets one of them.
-    AtLeast(usize),
-    /// After a rescue the best that is left is taken: whoever can be asked was, and those who cannot read
-    /// the key either have said so.
-    AllThatAreLeft,
 }
 
 /// Which members of the current set were merged, by their places there.
@@ -112,11 +105,9 @@ impl<'a> Sources<'a> {
     }
 }
 
-/// How many of a set must be merged.
+/// How many of a set must be merged: less than a majority only of an even number of copies.
 fn needed(current: &[Ordinal], lost: &[Ordinal]) -> usize {
-    let replicas = current.len();
-    let left = current.iter().filter(|member| !lost.contains(member)).count();
-    majority(replicas).min(left.max(replicas.div_ceil(2)))
+    if lost.is_empty() { majority(current.len()) } else { current.len().div_ceil(2) }
 }
 
 /// So many of a set that every majority of it meets one of them.
@@ -226,6 +217,29 @@ mod tests {
                         assert!(met || asked < enough || !is_majority, "{count} {bits:b}");
                     }
                 }
+            }
+        }
+    }
+
+    /// In every small world, a removal ends with any members down that leave it so many that it may begin.
+    #[test]
+    fn what_may_begin_without_the_lost_can_end() {
+        for count in 1..=7_usize {
+            let current = replicas(count);
+            let lost = current[count - 1..].to_vec();
+            let next = ordinals(&[8, 9]);
+            let next: Vec<_> = current.iter().chain(&next).copied().collect();
+            let sources = sources(9, &current, &next, &lost);
+            for down_bits in 0..1_u8 << (count - 1) {
+                let is_down = |member: Ordinal| down_bits & (1 << (member.0 - 1)) != 0;
+                let gone = down_bits.count_ones() as usize + lost.len();
+                let distance = |member: Ordinal| (!is_down(member)).then_some(1);
+                let mut merged = Merged::default();
+                while let Some(source) = sources.choose(merged, Partition(0), distance) {
+                    merged = sources.with(merged, source);
+                }
+                let may_begin = gone < majority(count);
+                assert_eq!(sources.is_complete(merged), may_begin, "{count} {down_bits:b}");
             }
         }
     }

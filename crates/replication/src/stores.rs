@@ -7,6 +7,7 @@
 //! its [`Event::Forgotten`](crate::Event::Forgotten), even when whoever asked for it has ended.
 
 use paravon_model::Version;
+use paravon_ring::{KeyHash, Partition};
 
 use crate::event::PeerToken;
 use crate::operations::{OperationId, Operations};
@@ -28,6 +29,8 @@ pub(crate) enum Waiter {
     Pulled(OperationId),
     /// A damaged key that this shard brings back.
     Healed(OperationId),
+    /// The mark of a lost partition that this shard has brought back.
+    Lifted(Partition),
     /// A partition that this shard clears.
     Forget(OperationId),
 }
@@ -35,13 +38,21 @@ pub(crate) enum Waiter {
 impl Waiter {
     /// Whether everything else goes first.
     fn yields(self) -> bool {
-        matches!(self, Self::PeerHint(..) | Self::Pulled(_) | Self::Healed(_) | Self::Forget(_))
+        match self {
+            Self::PeerHint(..)
+            | Self::Pulled(_)
+            | Self::Healed(_)
+            | Self::Lifted(_)
+            | Self::Forget(_) => true,
+            Self::Write(_) | Self::Repair(_) | Self::Hint(_) | Self::Peer(_) => false,
+        }
     }
 }
 
 #[derive(Debug)]
 struct PendingStore {
     waiter: Waiter,
+    hash: KeyHash,
     /// The layout that admitted it.
     epoch: u32,
 }
@@ -64,6 +75,8 @@ pub(crate) struct Stores {
 pub(crate) struct Ended {
     /// For whom it was.
     pub(crate) waiter: Waiter,
+    /// Where on the ring.
+    pub(crate) hash: KeyHash,
     /// Whether it was the last one that an earlier layout had admitted.
     pub(crate) settled: Settled,
 }
@@ -96,15 +109,15 @@ impl Stores {
         self.pending.len() - self.background
     }
 
-    pub(crate) fn begin(&mut self, waiter: Waiter) -> OperationId {
+    pub(crate) fn begin(&mut self, waiter: Waiter, hash: KeyHash) -> OperationId {
         self.asked += usize::from(matches!(waiter, Waiter::Peer(_) | Waiter::PeerHint(..)));
         self.background += usize::from(waiter.yields());
-        self.pending.insert(PendingStore { waiter, epoch: self.epoch })
+        self.pending.insert(PendingStore { waiter, hash, epoch: self.epoch })
     }
 
     /// The store has answered; none for one that has answered before.
     pub(crate) fn end(&mut self, id: OperationId) -> Option<Ended> {
-        let PendingStore { waiter, epoch } = self.pending.remove(id)?;
+        let PendingStore { waiter, hash, epoch } = self.pending.remove(id)?;
         self.asked -= usize::from(matches!(waiter, Waiter::Peer(_) | Waiter::PeerHint(..)));
         self.background -= usize::from(waiter.yields());
         let mut settled = Settled::No;
@@ -112,7 +125,7 @@ impl Stores {
             self.earlier -= 1;
             settled = if self.earlier == 0 { Settled::Now } else { Settled::No };
         }
-        Some(Ended { waiter, settled })
+        Some(Ended { waiter, hash, settled })
     }
 
     /// Another layout admits from now on. Says whether nothing of earlier ones is under way.
@@ -136,14 +149,15 @@ mod tests {
     #[test]
     fn a_layout_is_settled_when_the_last_store_of_all_earlier_ones_has_ended() {
         let mut stores = Stores::new();
+        let begin = |stores: &mut Stores, waiter| stores.begin(waiter, KeyHash(0));
         assert_eq!(stores.relayout(), Settled::Now);
         let version = Version { hlc: Hlc::ZERO, ordinal: Ordinal(1) };
-        let first = stores.begin(Waiter::Peer(PeerToken(1)));
+        let first = begin(&mut stores, Waiter::Peer(PeerToken(1)));
         assert_eq!(stores.relayout(), Settled::No);
-        let second = stores.begin(Waiter::PeerHint(PeerToken(2), version));
+        let second = begin(&mut stores, Waiter::PeerHint(PeerToken(2), version));
         assert_eq!((stores.asked(), stores.foreground()), (2, 1));
         assert_eq!(stores.relayout(), Settled::No);
-        let third = stores.begin(Waiter::Peer(PeerToken(3)));
+        let third = begin(&mut stores, Waiter::Peer(PeerToken(3)));
         assert_eq!(stores.end(third).unwrap().settled, Settled::No);
         assert_eq!(stores.end(second).unwrap().settled, Settled::No);
         assert_eq!(stores.end(first).unwrap().settled, Settled::Now);

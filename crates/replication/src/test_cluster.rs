@@ -1,5 +1,6 @@
 //! A cluster of shards in memory, for tests: messages and merges wait until the test lets them go.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::sync::Arc;
@@ -9,11 +10,11 @@ use core::cmp::Ordering;
 use core::time::Duration;
 
 use paravon_model::{
-    Address, ClusterId, Command, Consistency, Document, Failure, Get, Hlc, Joint, Key, Member,
-    Merged, NodeId, Ordinal, Outcome, Phase, Put, Record, ReplicaReply, ReplicaRequest, Roster,
-    Size, Value, Version,
+    Address, ClusterId, Command, Consistency, Digest, Document, Failure, Get, Hlc, Joint, Key,
+    Marks, Member, Merged, NodeId, Ordinal, Outcome, Phase, Put, Record, ReplicaReply,
+    ReplicaRequest, Roster, Size, Value, Version,
 };
-use paravon_ring::{KeyHash, Layout, Partition};
+use paravon_ring::{HashArc, KeyHash, Layout, Partition, record_hash};
 
 use crate::admission::Admission;
 use crate::clock::{ClockSettings, Permit};
@@ -39,12 +40,12 @@ impl Message {
     }
 }
 
-/// A merge that is queued and not yet durable.
+/// What is queued and not yet durable.
 #[derive(Clone, Debug)]
-struct Queued {
-    operation: OperationId,
-    key: Key,
-    record: Record,
+enum Queued {
+    Merge { operation: OperationId, key: Key, record: Record },
+    Heal { operation: OperationId, key: Key, record: Option<Record> },
+    Marks { operation: OperationId, partition: Partition, marks: Marks },
 }
 
 pub(crate) struct Node {
@@ -60,8 +61,16 @@ pub(crate) struct Node {
     pub(crate) unstored: bool,
     /// What its store answers to every merge, where it fails.
     pub(crate) broken: Option<Failure>,
+    /// What its store has not summed up.
+    pub(crate) unsummed: BTreeSet<Partition>,
+    /// For whom something is dirty in its store, and the moment of that.
+    pub(crate) dirty: BTreeMap<Ordinal, u64>,
     /// Keys whose records its store cannot read.
     pub(crate) damaged: BTreeSet<Key>,
+    /// Keys that its store has marked damaged, whatever was stored over them since.
+    pub(crate) marked: BTreeSet<Key>,
+    /// The marks of its partitions.
+    pub(crate) marks: BTreeMap<Partition, Marks>,
     /// Pages that were read.
     pub(crate) scanned: usize,
     /// Wall clock less true time, in milliseconds.
@@ -211,7 +220,12 @@ impl Cluster {
     }
 
     /// Does what a node would do; gives the event that follows at once.
-    fn carry_out(&mut self, number: u32, effect: Effect) -> Option<Event> {
+    fn carry_out(&mut self, number: u32, effect: Effect) -> Vec<Event> {
+        let found = self.node(number).find_damage(&effect);
+        found.into_iter().chain(self.answer(number, effect)).collect()
+    }
+
+    fn answer(&mut self, number: u32, effect: Effect) -> Option<Event> {
         match effect {
             Effect::Reply { request, reply } => {
                 let twice = self.replies.insert(request.0, reply);
@@ -236,7 +250,21 @@ impl Cluster {
                     let (stamp, answer) = (record.version, Err(failure));
                     return Some(Event::Stored { operation, stamp, answer });
                 }
-                node.queued.push_back(Queued { operation, key, record });
+                node.queued.push_back(Queued::Merge { operation, key, record });
+            }
+            Effect::Heal { operation, key, record, .. } => {
+                let node = self.node(number);
+                if let Some(failure) = node.broken.clone() {
+                    return Some(Event::Healed { operation, answer: Err(failure) });
+                }
+                node.queued.push_back(Queued::Heal { operation, key, record });
+            }
+            Effect::SetMarks { operation, partition, marks } => {
+                let node = self.node(number);
+                if let Some(failure) = node.broken.clone() {
+                    return Some(Event::MarksSet { operation, answer: Err(failure) });
+                }
+                node.queued.push_back(Queued::Marks { operation, partition, marks });
             }
             Effect::Read { operation, key, .. } => {
                 let node = self.node(number);
@@ -246,10 +274,22 @@ impl Cluster {
                 };
                 return Some(Event::Read { operation, answer });
             }
-            Effect::Scan { operation, partition, after, limit, bytes } => {
+            Effect::Scan { operation, partition, part, after, limit, bytes } => {
                 self.node(number).scanned += 1;
-                let page = self.node(number).scan(partition, after, limit, bytes);
+                let arc = partition.part(self.node(number).shard.layout.shift(), part);
+                let page = self.node(number).scan(arc, after, limit, bytes);
                 return Some(Event::Scanned { operation, page });
+            }
+            Effect::Totals { operation, partitions, peer } => {
+                let node = self.node(number);
+                let total = |partition: &Partition| Some(node.digest(*partition)?.total());
+                let totals = partitions.iter().map(total).collect();
+                let moment = node.dirty.get(&peer).copied();
+                return Some(Event::Totals { operation, totals, moment });
+            }
+            Effect::Digest { operation, partition } => {
+                let digest = self.node(number).digest(partition).map(Box::new);
+                return Some(Event::Digest { operation, digest });
             }
             Effect::Forget { operation, key, .. } => {
                 let node = self.node(number);
@@ -257,6 +297,7 @@ impl Cluster {
                 if answer.is_ok() {
                     node.stored.remove(&key);
                     node.damaged.remove(&key);
+                    node.marked.remove(&key);
                 }
                 return Some(Event::Forgotten { operation, answer });
             }
@@ -309,7 +350,7 @@ impl Cluster {
             Message::Request { from, to, operation, request } => {
                 let key = match &request.command {
                     Command::Store { key, .. } | Command::Read { key } => Some(key),
-                    Command::Pull { .. } => None,
+                    Command::Pull { .. } | Command::Compare(_) => None,
                 };
                 let hash = key.map_or(KeyHash(0), |key| KeyHash::of(key, 0));
                 let node = self.node(to);
@@ -326,7 +367,10 @@ impl Cluster {
     /// The node begins anew with what it holds durably, under a layout that it has stored.
     pub(crate) fn restart(&mut self, number: u32, layout: &Arc<Layout>) {
         let node = self.node(number);
-        node.shard = shard(number, layout, Admission::Stored);
+        let damaged = node.marked.iter().map(|key| (KeyHash::of(key, 0), key.clone())).collect();
+        let marks = node.marks.iter().map(|(&partition, &marks)| (partition, marks)).collect();
+        let settings = settings(number, layout, Admission::Stored);
+        node.shard = Shard::new(Settings { damaged, marks, ..settings });
         node.tokens.clear();
         node.queued.clear();
         self.measure(number);
@@ -334,16 +378,10 @@ impl Cluster {
 
     /// Makes durable what a node has queued, as its store would, and tells its shard.
     pub(crate) fn sync(&mut self, number: u32) {
-        while let Some(Queued { operation, key, record }) = self.node(number).queued.pop_front() {
-            let stamp = record.version;
-            let node = self.node(number);
-            let answer = if node.damaged.remove(&key) {
-                node.stored.insert(key, record);
-                Err(Failure::Damaged { outcome: Outcome::Unknown })
-            } else {
-                Ok(node.merge(key, record))
-            };
-            self.step(number, Event::Stored { operation, stamp, answer });
+        while let Some(queued) = self.node(number).queued.pop_front() {
+            for event in self.node(number).make_durable(queued) {
+                self.step(number, event);
+            }
         }
     }
 
@@ -475,6 +513,8 @@ pub(crate) fn settings(number: u32, layout: &Arc<Layout>, admission: Admission) 
         layout: layout.clone(),
         clock: ClockSettings { max_skew, recovered: Hlc::ZERO, lane: 0, lanes: 1 },
         hinted: Vec::new(),
+        damaged: Vec::new(),
+        marks: Vec::new(),
     }
 }
 
@@ -489,16 +529,69 @@ impl Node {
             log_stalled: false,
             unstored: false,
             broken: None,
+            unsummed: BTreeSet::new(),
+            dirty: BTreeMap::new(),
             damaged: BTreeSet::new(),
+            marked: BTreeSet::new(),
+            marks: BTreeMap::new(),
             scanned: 0,
             skew_ms: 0,
             tokens: Vec::new(),
         }
     }
 
+    /// What a store finds out on the way.
+    fn find_damage(&mut self, effect: &Effect) -> Option<Event> {
+        let found = match effect {
+            Effect::Read { key, .. } | Effect::Heal { key, .. } => Some(key.clone()),
+            Effect::Scan { partition, part, after, limit, bytes, .. } => {
+                let arc = partition.part(self.shard.layout.shift(), *part);
+                let page = self.scan(arc, after.clone(), *limit, *bytes);
+                page.err().and_then(|failure| failure.at).map(|(_, key)| key)
+            }
+            _ => None,
+        };
+        found.and_then(|key| self.mark(&key))
+    }
+
+    /// Marks a key that cannot be read.
+    pub(crate) fn mark(&mut self, key: &Key) -> Option<Event> {
+        let new = self.damaged.contains(key) && self.marked.insert(key.clone());
+        new.then(|| Event::Damaged { hash: KeyHash::of(key, 0), key: key.clone() })
+    }
+
+    fn make_durable(&mut self, queued: Queued) -> Vec<Event> {
+        match queued {
+            Queued::Merge { operation, key, record } => {
+                let (stamp, found) = (record.version, self.mark(&key));
+                let answer = if self.damaged.remove(&key) {
+                    self.stored.insert(key, record);
+                    Err(Failure::Damaged { outcome: Outcome::Unknown })
+                } else {
+                    Ok(self.merge(key, record))
+                };
+                found.into_iter().chain([Event::Stored { operation, stamp, answer }]).collect()
+            }
+            Queued::Heal { operation, key, record } => {
+                if self.damaged.remove(&key) {
+                    self.stored.remove(&key);
+                }
+                self.marked.remove(&key);
+                if let Some(record) = record {
+                    self.merge(key, record);
+                }
+                vec![Event::Healed { operation, answer: Ok(()) }]
+            }
+            Queued::Marks { operation, partition, marks } => {
+                self.marks.insert(partition, marks);
+                vec![Event::MarksSet { operation, answer: Ok(()) }]
+            }
+        }
+    }
+
     fn scan(
         &self,
-        partition: Partition,
+        arc: HashArc,
         after: Option<(KeyHash, Key)>,
         limit: usize,
         bytes: usize,
@@ -506,13 +599,12 @@ impl Node {
         if let Some(failure) = self.broken.clone() {
             return Err(ScanFailure { failure, at: None });
         }
-        let shift = self.shard.layout.shift();
         let places = self.stored.keys().map(|key| (KeyHash::of(key, 0), key));
-        let of_partition = places.filter(|(hash, _)| hash.partition(shift) == partition);
+        let of_arc = places.filter(|(hash, _)| arc.contains(*hash));
         let behind = |place: &(KeyHash, &Key)| {
             after.as_ref().is_none_or(|(hash, key)| *place > (*hash, key))
         };
-        let mut found: Vec<_> = of_partition.filter(behind).collect();
+        let mut found: Vec<_> = of_arc.filter(behind).collect();
         found.sort();
         if let Some((hash, key)) = found.first().filter(|(_, key)| self.damaged.contains(*key)) {
             let failure = Failure::Damaged { outcome: Outcome::Refused };
@@ -527,6 +619,26 @@ impl Node {
         let readable = |place: &(KeyHash, &Key)| !self.damaged.contains(place.1);
         let page = found.into_iter().take(limit).take_while(readable).take_while(room);
         Ok(page.map(|(hash, key)| (hash, key.clone(), self.stored[key].clone())).collect())
+    }
+
+    /// None where it has not summed up the partition, or a record of it is damaged.
+    fn digest(&self, partition: Partition) -> Option<Digest> {
+        if self.unsummed.contains(&partition) {
+            return None;
+        }
+        let shift = self.shard.layout.shift();
+        let mut digest = Digest::default();
+        for (key, record) in &self.stored {
+            let hash = KeyHash::of(key, 0);
+            if hash.partition(shift) == partition {
+                if self.damaged.contains(key) {
+                    return None;
+                }
+                let sum = &mut digest.0[hash.sixteenth(shift)];
+                *sum = sum.wrapping_add(record_hash(0, key, record));
+            }
+        }
+        Some(digest)
     }
 
     pub(crate) fn merge(&mut self, key: Key, record: Record) -> Merged {

@@ -9,13 +9,12 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use paravon_model::{
-    Body, Command, Document, Failure, Joint, Ordinal, Outcome, Phase, Progress, Pull, Record,
-    Roster,
+    Body, Document, Failure, Joint, Ordinal, Outcome, Phase, Progress, Record, Roster,
 };
 use paravon_ring::{KeyHash, Layout, Partition};
 
 use crate::event::{Effect, Event};
-use crate::pull::PATIENCE;
+use crate::pull::SOURCE_PATIENCE;
 use crate::test_cluster::{Cluster, Message, START_MS, document, key, record, version};
 
 /// Eight partitions.
@@ -368,29 +367,6 @@ fn a_source_that_has_not_stored_the_layout_is_asked_again() {
 }
 
 #[test]
-fn a_source_that_gives_no_sum_in_time_is_gone_through_page_by_page() {
-    let mut cluster = with_records(4, &[1, 2, 3], 30);
-    spread(&mut cluster, &joint(&[1, 2, 3], &[1, 2, 3, 4], &[], 2));
-    let is_sum = |message: &Message| match message {
-        Message::Request { request, .. } => {
-            matches!(request.command, Command::Pull { pull: Pull::Sum, .. })
-        }
-        Message::Reply { .. } => false,
-    };
-    for _ in 0..40 {
-        while let Some(message) = cluster.wire.pop_front() {
-            if !is_sum(&message) {
-                cluster.deliver(message);
-            }
-            (1..=4).for_each(|node| cluster.sync(node));
-        }
-        cluster.time += PATIENCE / 10;
-        (1..=4).for_each(|node| cluster.step(node, Event::Tick));
-    }
-    assert!(is_complete(&mut cluster, &[1, 2, 3, 4]));
-}
-
-#[test]
 fn a_store_that_fails_is_tried_again_and_nothing_counts_before() {
     let mut cluster = with_records(4, &[1, 2, 3], 30);
     let layout = joint(&[1, 2, 3], &[1, 2, 4], &[], 2);
@@ -463,7 +439,7 @@ fn every_fault_is_outlived() {
             (1..=4).filter(|&other| other != one).for_each(|other| cluster.link(one, other));
         }
         cluster.run();
-        cluster.pass(PATIENCE * 2);
+        cluster.pass(SOURCE_PATIENCE * 2);
         assert!(is_complete(&mut cluster, &[2, 3, 4]), "seed {seed}");
         assert_level(&mut cluster, &layout, &[2, 3, 4], 300);
         for node in 2..=4 {

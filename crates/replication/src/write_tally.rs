@@ -125,7 +125,7 @@ impl WriteTally {
             answered.among(set) >= needed(self.level, replicas).min(majority(replicas))
         };
         let superseding = self.answers.given().filter_map(|answer| match answer {
-            Ok(Merged::Superseded { version }) => Some(*version),
+            Ok(Merged::Superseded { version } | Merged::BelowFloor { version }) => Some(*version),
             _ => None,
         });
         superseding.max().filter(|_| self.answers.sets().all(known))
@@ -195,7 +195,7 @@ impl WriteTally {
             Some(Ok(Merged::Superseded { .. })) => {
                 self.restamped || mutants::is(Mutant::FirstSupersededCounts)
             }
-            Some(Err(_)) | None => false,
+            Some(Ok(Merged::BelowFloor { .. }) | Err(_)) | None => false,
         };
         self.answers.places(counts)
     }

@@ -346,7 +346,7 @@ fn what_is_given_up_is_in_no_set_and_what_nobody_holds_begins_anew() {
     let phase = Phase::Rescue(Joint { next, lost: lost.clone() });
     let rescued = Layout::of(Arc::new(Document { phase, fence: 2, ..(*stable).clone() }));
     let before = Layout::of(Arc::clone(&stable));
-    let mut empty = 0;
+    let (mut empty, mut same) = (0, 0);
     for partition in partitions(&rescued) {
         let old = before.sets(partition).current.iter().copied();
         let left: Vec<Ordinal> = old.filter(|member| !lost.contains(member)).collect();
@@ -357,8 +357,12 @@ fn what_is_given_up_is_in_no_set_and_what_nobody_holds_begins_anew() {
             assert_eq!((sets.current.len(), sets.next), (2, None));
         } else {
             assert_eq!(sets.current, left);
+            // Also where its members stay the same: they take over from each other.
+            assert!(sets.next.is_some());
+            same += usize::from(left.len() == 2);
         }
     }
+    assert!(same > 0, "both survivors had a copy");
     assert!(empty > 0, "one of ten partitions or so");
     assert_eq!(before.after(Arc::clone(rescued.document())), rescued);
     assert_eq!(rescued.after(Arc::clone(&stable)), before);

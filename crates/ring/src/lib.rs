@@ -11,6 +11,7 @@ extern crate alloc;
 mod contest;
 mod layout;
 mod place;
+mod record_hash;
 mod seats;
 mod table;
 mod tickets;
@@ -22,3 +23,4 @@ mod sample;
 
 pub use layout::{Layout, Sets, are_in_one_set};
 pub use place::{HashArc, KeyHash, Partition, Shift, shard_of};
+pub use record_hash::record_hash;

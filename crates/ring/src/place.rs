@@ -2,8 +2,8 @@
 //!
 //! These numbers are on every disk and in every layout: they never change.
 
-use paravon_model::Key;
 use paravon_model::limits::MAX_SHIFT;
+use paravon_model::{Key, PARTS, Part};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// The position of a key on the ring: 64-bit xxh3 of its encoded form, keyed by the layout's seed.
@@ -22,6 +22,13 @@ impl KeyHash {
     pub fn partition(self, shift: Shift) -> Partition {
         let number = self.0 >> (u64::BITS - u32::from(shift.0));
         Partition(u32::try_from(number).unwrap_or(u32::MAX))
+    }
+
+    /// Which of the [`PARTS`] of its partition holds this hash.
+    #[must_use]
+    pub fn sixteenth(self, shift: Shift) -> usize {
+        let number = (self.0 << shift.0) >> (u64::BITS - PARTS.trailing_zeros());
+        usize::try_from(number).unwrap_or_default()
     }
 }
 
@@ -66,6 +73,19 @@ impl Partition {
     pub fn arc(self, shift: Shift) -> HashArc {
         let width = u64::BITS - u32::from(shift.0);
         let first = u64::from(self.0) << width;
+        HashArc { first: KeyHash(first), last: KeyHash(first | ((1 << width) - 1)) }
+    }
+
+    /// The hashes of a part of it. There is none past the sixteenth one: an empty arc.
+    #[must_use]
+    pub fn part(self, shift: Shift, part: Part) -> HashArc {
+        let whole = self.arc(shift);
+        let Part::Sixteenth(number) = part else { return whole };
+        if usize::from(number) >= PARTS {
+            return HashArc { first: KeyHash(1), last: KeyHash(0) };
+        }
+        let width = u64::BITS - u32::from(shift.0) - PARTS.trailing_zeros();
+        let first = whole.first.0 | (u64::from(number) << width);
         HashArc { first: KeyHash(first), last: KeyHash(first | ((1 << width) - 1)) }
     }
 }
@@ -118,6 +138,29 @@ mod tests {
         assert_eq!(KeyHash(0x1fff_ffff_ffff_ffff).partition(shift), Partition(1));
         assert_eq!(shift.partitions(), 16);
         assert!(Shift::new(0).is_none() && Shift::new(25).is_none());
+    }
+
+    #[test]
+    fn the_parts_of_a_partition_are_its_arc_in_sixteen() {
+        for shift in [1, 16, 24].map(|shift| Shift::new(shift).expect("in range")) {
+            let partition = Partition(shift.partitions() - 1);
+            let whole = partition.part(shift, Part::Whole);
+            assert_eq!(whole, partition.arc(shift));
+            let mut next = Some(whole.first.0);
+            for number in 0..16 {
+                let HashArc { first, last } = partition.part(shift, Part::Sixteenth(number));
+                assert_eq!(Some(first.0), next);
+                assert_eq!(
+                    (first.sixteenth(shift), last.sixteenth(shift)),
+                    (number.into(), number.into())
+                );
+                assert_eq!(last.partition(shift), partition);
+                next = last.0.checked_add(1);
+            }
+            assert_eq!(next, whole.last.0.checked_add(1));
+            let none = partition.part(shift, Part::Sixteenth(16));
+            assert!(!none.contains(whole.first) && !none.contains(whole.last));
+        }
     }
 
     #[test]

@@ -236,9 +236,8 @@ impl World {
         if request.end.is_some() || request.incarnation != incarnation || !is_last {
             return;
         }
-        let key = request.key;
         let end = end_of(&reply);
-        let holders = self.holders(node, key, end).unwrap_or_default();
+        let holders = self.holders(operation, end).unwrap_or_default();
         if self.nodes[node].old_disk {
             self.emit(Fact::OldDiskServed { node: small(node) });
         }
@@ -254,26 +253,43 @@ impl World {
     }
 
     /// How many replicas hold what is answered, by the layout that the coordinator uses for the key.
-    fn holders(&self, node: usize, key: u8, end: End) -> Option<Holders> {
+    fn holders(&self, operation: OperationNumber, end: End) -> Option<Holders> {
+        let Request { node, key, .. } = self.requests[operation as usize];
         let process = self.nodes[node].process.as_ref()?;
         let layout = process.shard_layouts.get(self.shard_of(key))?;
         let version = match end {
             End::Written { version, .. } | End::Found { version, .. } => version,
             _ => crate::view::NOTHING,
         };
-        Some(self.holders_in(layout, key, version))
+        let view = &self.oracle.view;
+        let lost = |replica| view.lost_since(operation, replica, key, version);
+        Some(self.count_holders(layout, key, version, lost))
     }
 
     /// How many replicas hold a version of a key or a newer one, by this layout.
     pub(crate) fn holders_in(&self, layout: &Layout, key: u8, version: Version) -> Holders {
-        let holds = |replica: &&Ordinal| {
-            self.node_of(**replica).is_some_and(|holder| {
+        self.count_holders(layout, key, version, |_| false)
+    }
+
+    fn count_holders(
+        &self,
+        layout: &Layout,
+        key: u8,
+        version: Version,
+        lost: impl Fn(Ordinal) -> bool,
+    ) -> Holders {
+        let holds = |replica: Ordinal| {
+            self.node_of(replica).is_some_and(|holder| {
                 self.oracle.view.holds(small(holder), key, version, layout.fence())
             })
         };
+        let count = |set: &[Ordinal], of: &dyn Fn(Ordinal) -> bool| {
+            small(set.iter().filter(|replica| of(**replica)).count())
+        };
         let held = |set: &[Ordinal]| Held {
             replicas: small(set.len()),
-            holding: small(set.iter().filter(holds).count()),
+            holding: count(set, &holds),
+            lost: count(set, &|replica| !holds(replica) && lost(replica)),
         };
         let sets = layout.sets(self.partition_of(key));
         let fence = layout.fence();

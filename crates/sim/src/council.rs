@@ -306,15 +306,21 @@ impl World {
             service: 0,
             operation: paravon_replication::OperationId::from_u64(0),
             key: Some(0),
+            purpose: None,
             fence,
             stranger: true,
         };
         let key = self.keys[0].0.clone();
-        let pull = paravon_model::Pull::Records { after: None };
+        let pull = paravon_model::Pull {
+            part: paravon_model::Part::Whole,
+            detail: paravon_model::Detail::Record,
+            after: None,
+        };
         let partition = self.partition_of(0).0;
         let commands = [
             paravon_model::Command::Read { key },
             paravon_model::Command::Pull { partition, pull },
+            paravon_model::Command::Compare(paravon_model::Compare::Digest { partition }),
         ];
         for command in commands {
             let time_left = std::time::Duration::from_secs(1);

@@ -361,9 +361,10 @@ fn rescued(
 ) -> Result<ClusterState, RescueRefusal> {
     loop {
         match rescue(state, &others, rescue_id) {
-            Err(RescueRefusal::UnknownSurvivor { node_id }) => {
-                others.retain(|other| *other != node_id);
-            }
+            // Whoever was about to come with the change that is given up is to join again.
+            Err(
+                RescueRefusal::UnknownSurvivor { node_id } | RescueRefusal::Newcomer { node_id },
+            ) if others.contains(&node_id) => others.retain(|other| *other != node_id),
             done => return done,
         }
     }

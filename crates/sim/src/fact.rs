@@ -119,6 +119,8 @@ pub(crate) struct Held {
     pub(crate) replicas: u8,
     /// Those that durably hold the version in question or a newer one.
     pub(crate) holding: u8,
+    /// Those that do not, but held it when they lost their disk while the operation was under way.
+    pub(crate) lost: u8,
 }
 
 /// What replicas durably hold, counted over the sets in force in the coordinator's layout when it
@@ -178,8 +180,8 @@ pub(crate) enum Fact {
     Asked { errand: u8, node: u8, wish: Wish },
     /// The operator is answered.
     Advised { errand: u8, answer: Advice, why: &'static str },
-    /// A disk is gone, or put back to an old copy.
-    DiskLost { node: u8 },
+    /// A disk is gone, or put back to an old copy; which member's it was.
+    DiskLost { node: u8, of: Option<Ordinal> },
     /// A node that is no member any more starts anew: nothing was promised of what its disk held.
     DiskCleared { node: u8 },
     /// A node never starts again.
@@ -214,6 +216,8 @@ pub(crate) enum Fact {
     Acknowledged { node: u8, key: u8, stamp: Version, durable: Version },
     /// A replica says that it holds a larger version; what its disk holds of the key.
     Superseding { node: u8, key: u8, named: Version, durable: Version },
+    /// A replica says that it admits nothing so old any more, and how far that goes.
+    BelowFloor { node: u8, key: u8, stamp: Version, named: Version },
     /// A replica did something for a request of this fence while it used that one, and its disk said
     /// that it had stored this one.
     Admitted { node: u8, fence: Fence, own: Fence, stored: Option<Fence>, stranger: bool },
@@ -240,12 +244,50 @@ pub(crate) enum Fact {
         durable: Version,
         counts: bool,
     },
+    /// In place of a hint its partition is durably dirty for the target, since this moment.
+    HintMarked { node: u8, target: Ordinal, key: u8, version: Version, moment: u64 },
+    /// What was marked up to this moment is not dirty any more; what the target's disk holds.
+    HintCleaned { node: u8, target: Ordinal, key: u8, durable: Version, counts: bool },
     /// A node with an old copy of its disk answered something.
     OldDiskServed { node: u8 },
     /// How much a node has under way.
     Load { node: u8, operations: u32, queued: u32 },
     /// After everything was mended and read: what a replica holds of a key.
     Settled { node: u8, key: u8, version: Version, content: Content },
+    /// Long after everything was mended two replicas of a partition do not sum up to the same, or one
+    /// of them to nothing.
+    Disagreeing { partition: u32, node: u8, other: u8 },
+    /// The sums that a store keeps are not those of what it holds.
+    SumsWrong { node: u8 },
+    /// What a disk holds of a key cannot be read any more.
+    Rotted { node: u8, key: u8, held: Version },
+    /// The file of a shard cannot be read any more: one of so many shards, of so many partitions, while
+    /// this layout was the latest.
+    FileLost { node: u8, shard: u8, shards: u8, partitions: u32, fence: Fence },
+    /// What a lost file held of a partition is there again.
+    Lifted { node: u8, partition: u32 },
+    /// The log has put a record that rotted in its place again.
+    Restored { node: u8, key: u8 },
+    /// A shard is told that it cannot answer for a key.
+    Hurt { node: u8, key: u8 },
+    /// A shard can answer for a key again: what is held then of what was acknowledged.
+    Healed { node: u8, key: u8, version: Version, acked: Version, holders: Holders },
+    /// A replica answers for a key although it cannot.
+    AnsweredHurt { node: u8, key: u8 },
+    /// The marks of a partition are durable.
+    Marked { node: u8, partition: u32, floor: Hlc, full: Hlc, closed: Hlc },
+    /// What a disk remembers of a partition after a crash is less than what was durable.
+    MarksLost { node: u8, partition: u32 },
+    /// A tombstone, or what has expired, is durably gone because it lay at or below the floor.
+    Dropped { node: u8, key: u8, before: Version },
+    /// A record is durably gone that its node is to store.
+    ForgottenWrongly { node: u8, key: u8, before: Version },
+    /// A record was stored although the replica had said that it holds all there is so far back.
+    EnteredBelowFull { node: u8, key: u8, version: Version, full: Hlc },
+    /// Replicas of one fence and one floor differ at or below it.
+    FloorsDiffer { node: u8, other: u8, key: u8, floor: Hlc },
+    /// A node that began lately pulls although no change is under way, and nothing is ever deleted.
+    PulledEarly { node: u8, served_ms: u64 },
     /// Two documents of one revision differ.
     DocumentsDiffer { node: u8, version: u64 },
     /// Two layouts of one fence differ.

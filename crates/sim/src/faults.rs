@@ -31,6 +31,11 @@ pub(crate) enum Fault {
     Stall { node: usize, lasting: Nanos },
     /// A node's process dies, and starts again without its disk. Scenarios only.
     Wipe { node: usize, down: Nanos },
+    /// What a disk holds of a key cannot be read any more. Only where replicas compare.
+    Rot { node: usize, key: u8 },
+    /// A node's process dies, and the file of one of its shards cannot be read any more. Only
+    /// where replicas compare.
+    LoseFile { node: usize, shard: usize },
     /// A node's process dies, its disk is copied, and it starts again. Scenarios only.
     Copy { node: usize, down: Nanos },
     /// A node's process dies, and starts again on the copy. Scenarios only.
@@ -61,6 +66,25 @@ pub(crate) fn draw_faults(random: &mut Random, nodes: usize, duration: Nanos) ->
     }
     faults.sort_by_key(|timed| timed.at);
     faults
+}
+
+/// Records that rot in a world whose clients work for about `duration`.
+pub(crate) fn draw_rot(
+    random: &mut Random,
+    nodes: usize,
+    keys: usize,
+    duration: Nanos,
+) -> Vec<TimedFault> {
+    let rot = |random: &mut Random| {
+        let (node, key) = (random.index(nodes), random.index(keys));
+        let key = u8::try_from(key).unwrap_or_default();
+        let fault = match random.below(6) {
+            0 => Fault::LoseFile { node, shard: random.index(2) },
+            _ => Fault::Rot { node, key },
+        };
+        TimedFault { at: random.below(duration), fault }
+    };
+    (0..random.between(1, 6)).map(|_| rot(random)).collect()
 }
 
 fn draw(random: &mut Random, kind: u32, nodes: usize) -> Option<Fault> {

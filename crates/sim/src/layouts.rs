@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use paravon_model::{Document, Fence, Member, Ordinal, Progress};
+use paravon_model::{Document, Fence, Member, Ordinal, Progress, Version};
 use paravon_replication::cluster::ClusterEvent;
 use paravon_replication::{Admission, ClockSettings, Event, Settings, Shard};
 use paravon_ring::{Layout, Partition};
 
 use crate::fact::Fact;
 use crate::life::MAX_SKEW;
-use crate::node::index_of;
+use crate::node::{Sums, index_of};
 use crate::world::{Work, World, small};
 
 impl World {
@@ -97,9 +97,25 @@ impl World {
     fn note_inheritance(&mut self, layout: &Layout) {
         for key in 0..small(self.keys.len()) {
             let version = self.oracle.view.acked(key);
-            let holders = self.holders_in(layout, key, version);
+            let mut holders = self.holders_in(layout, key, version);
+            holders.current.holding -= self.counted_in_vain(layout, key, version);
             self.emit(Fact::Inherited { fence: layout.fence(), key, version, holders });
         }
+    }
+
+    /// Copies that were lost before the change began: others have brought what they held.
+    fn counted_in_vain(&self, layout: &Layout, key: u8, version: Version) -> u8 {
+        let (view, partition) = (&self.oracle.view, self.partition_of(key));
+        let is_counted = |replica: &&Ordinal| {
+            let Some(node) = self.node_of(**replica).map(small) else { return false };
+            let was_lost = view.lost.get(&(node, partition.0)).is_some_and(|fence| {
+                fence.generation == layout.fence().generation
+                    && fence.number + 2 <= layout.fence().number
+            });
+            let counts = view.holds(node, key, version, layout.fence());
+            was_lost && counts && view.durable(node, key) < version
+        };
+        small(layout.sets(partition).current.iter().filter(is_counted).count())
     }
 
     fn make_shards(
@@ -110,10 +126,16 @@ impl World {
         new: Arc<[Partition]>,
     ) {
         let lanes = self.plan.shards;
+        let (shift, now) = (self.shift(), self.now);
         let sim = &mut self.nodes[node];
         sim.services += 1;
         let Some(process) = &mut sim.process else { return };
+        if process.sums == Sums::None {
+            process.sums = Sums::Kept { unsummed: true };
+            sim.engine.keep_sums(lanes, layout.document().hash_seed, shift);
+        }
         process.service = sim.services;
+        process.served_since = now;
         process.shard_layouts = vec![Arc::clone(layout); usize::from(lanes)];
         process.settled = vec![None; usize::from(lanes)];
         process.told_links = Default::default();
@@ -126,10 +148,23 @@ impl World {
                 layout: Arc::clone(layout),
                 admission: Admission::Empties(Arc::clone(&new)),
                 clock,
-                hinted: sim.engine.hinted(usize::from(lane)),
+                hinted: sim.engine.owed(usize::from(lane)),
+                damaged: sim.engine.damaged(usize::from(lane)),
+                marks: sim.engine.marks(usize::from(lane)),
             }));
         }
+        let lanes = usize::from(lanes);
+        let hurt: Vec<_> = (0..lanes).flat_map(|lane| sim.engine.damaged(lane)).collect();
         let (permit, dead) = (process.permit, process.dead.clone());
+        for (_, key) in hurt {
+            self.emit(Fact::Hurt { node: small(node), key: self.key_number(&key) });
+        }
+        for key in 0..small(self.keys.len()) {
+            let node = small(node);
+            if self.oracle.view.lost.contains_key(&(node, self.partition_of(key).0)) {
+                self.emit(Fact::Hurt { node, key });
+            }
+        }
         self.tell_shards(node, &Event::Clock { permit });
         for peer in dead {
             self.tell_shards(node, &Event::Dead { peer });

@@ -7,11 +7,11 @@ use paravon_replication::cluster::{Cluster, ClusterEvent, ClusterSettings};
 use paravon_storage::PageLimit;
 
 use crate::engine::Opened;
-use crate::fact::Fact;
+use crate::fact::{Content, Fact};
 use crate::happening::Happening;
 use crate::network::Link;
 use crate::node::{Process, SimNode, node_address};
-use crate::plan::Founding;
+use crate::plan::{EngineKind, Founding};
 use crate::queue::Nanos;
 use crate::world::{HASH_SEED, World, small};
 
@@ -106,10 +106,11 @@ impl World {
     pub(crate) fn wipe(&mut self, node: usize) {
         let fresh = SimNode::new(&self.plan, node);
         let sim = &mut self.nodes[node];
+        let of = sim.state.ordinal;
         sim.engine = fresh.engine;
         sim.state = fresh.state;
         sim.forgetting = fresh.forgetting;
-        self.emit(Fact::DiskLost { node: small(node) });
+        self.emit(Fact::DiskLost { node: small(node), of });
     }
 
     /// What a crash left on a disk, against what was durable before it.
@@ -119,7 +120,7 @@ impl World {
             let forgetting = std::mem::take(&mut self.nodes[node].forgetting[usize::from(key)]);
             if forgetting > 0 {
                 self.note_forgotten(node, key);
-            } else {
+            } else if self.can_be_read(node, key) {
                 self.note_durable(node, key);
             }
         }
@@ -139,9 +140,55 @@ impl World {
                 continue;
             }
             let durable = self.reached(target, key);
-            let counts = self.hint_counts(node, target, key);
+            let is_dirty = self.nodes[node].engine.dirty(shard).contains(&target);
+            let counts = self.hint_counts(node, target, key) && !is_dirty;
             let node = number;
+            if is_dirty {
+                let version = before;
+                self.emit(Fact::HintMarked { node, target, key, version, moment: 0 });
+            }
             self.emit(Fact::HintSurvived { node, target, key, before, after, durable, counts });
+        }
+        self.judge_surviving_dirt(node);
+        self.judge_surviving_marks(node);
+    }
+
+    /// Whether what a disk holds of a key is as it was. A look at what has rotted in memory would find
+    /// that; on a disk the log may have put the record in its place again.
+    fn can_be_read(&mut self, node: usize, key: u8) -> bool {
+        let number = small(node);
+        if !self.oracle.view.rotten.contains_key(&(number, key)) {
+            return true;
+        }
+        if self.oracle.view.lost.contains_key(&(number, self.partition_of(key).0)) {
+            // What the log had of it is there, and does not count.
+            self.note_durable(node, key);
+            return false;
+        }
+        if self.plan.engine == EngineKind::Memory {
+            return false;
+        }
+        let (_, content) = self.held(node, key);
+        let (shard, (name, hash)) = (self.shard_of(key), &self.keys[usize::from(key)]);
+        let slot = (*hash, name.clone());
+        let is_marked = self.nodes[node].engine.is_marked(shard, &slot);
+        if content == Content::Foreign || is_marked {
+            return false;
+        }
+        self.emit(Fact::Restored { node: number, key });
+        true
+    }
+
+    /// Who is not dirty any more after a crash lacks nothing, it is to be hoped.
+    fn judge_surviving_dirt(&mut self, node: usize) {
+        let number = small(node);
+        let dirty = self.oracle.view.dirty.keys();
+        let own: Vec<_> = dirty.filter(|(holder, _, _)| *holder == number).copied().collect();
+        for (_, target, key) in own {
+            let shard = self.shard_of(key);
+            if !self.nodes[node].engine.dirty(shard).contains(&target) {
+                self.note_clean(node, target, key);
+            }
         }
     }
 }

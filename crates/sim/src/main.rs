@@ -28,7 +28,8 @@ struct Arguments {
     /// join-races-first-write, torn-syncs; and with members that change: grow-one-to-five,
     /// shrink-three-to-one, five-to-three-one-cut-off, chained-changes, cancel-and-again,
     /// joiner-killed-one-to-two, disk-lost-replace, old-disk-replace, stale-coordinator,
-    /// copies-down-and-up, rescue.
+    /// copies-down-and-up, rescue; and with replicas that differ: long-absence, hints-lost, rot,
+    /// rot-under-way, files-lost, deletes, deletes-slow-member, deletes-and-changes, deletes-and-rot.
     #[arg(long, value_parser = parse_scenario)]
     scenario: Option<Scenario>,
     /// Prints how often everything came about.

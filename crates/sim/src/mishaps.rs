@@ -60,6 +60,8 @@ impl World {
                     self.queue.push(now + after, Happening::Relief { node, back_ms: -by_ms });
                 }
             }
+            Fault::Rot { node, key } => self.let_rot(node, key),
+            Fault::LoseFile { node, shard } => self.lose_file(node, shard),
             Fault::Stall { node, lasting } => {
                 let sim = &mut self.nodes[node];
                 sim.stalled_until = sim.stalled_until.max(now + lasting);
@@ -77,11 +79,12 @@ impl World {
                 self.crash(node, Some(down));
                 let sim = &mut self.nodes[node];
                 if let Some((image, state)) = sim.copy.take() {
+                    let of = sim.state.ordinal;
                     sim.engine.put_back(image);
                     sim.lost = state.ordinal;
                     sim.state = state;
                     sim.old_disk = true;
-                    self.emit(Fact::DiskLost { node: small(node) });
+                    self.emit(Fact::DiskLost { node: small(node), of });
                 }
             }
         }

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use paravon_model::{Address, ClusterState, Fence, Hlc, NodeId, Ordinal, Progress};
+use paravon_model::{Address, ClusterState, Fence, Hlc, NodeId, Ordinal, Progress, Purpose};
 use paravon_replication::cluster::Cluster;
 use paravon_replication::{OperationId, Permit, Remembered, Shard};
 use paravon_ring::{Layout, Partition};
@@ -59,6 +59,8 @@ pub(crate) struct Asker {
     pub(crate) operation: OperationId,
     /// None where it asks about a partition.
     pub(crate) key: Option<u8>,
+    /// Why it wants something stored, if it does.
+    pub(crate) purpose: Option<Purpose>,
     pub(crate) fence: Fence,
     pub(crate) stranger: bool,
 }
@@ -70,6 +72,8 @@ pub(crate) struct Process {
     pub(crate) shards: Vec<Shard>,
     /// Which of the node's services the shards are.
     pub(crate) service: u32,
+    /// When it began.
+    pub(crate) served_since: Nanos,
     /// What each shard uses: it hears of the node's layout a little later.
     pub(crate) shard_layouts: Vec<Arc<Layout>>,
     pub(crate) layout: Option<Arc<Layout>>,
@@ -92,8 +96,18 @@ pub(crate) struct Process {
     pub(crate) new: Arc<[Partition]>,
     /// The fence under which the shards may admit requests.
     pub(crate) admitted: Option<Fence>,
+    pub(crate) sums: Sums,
     /// When each machine is woken next: the shards, then the cluster.
     pub(crate) wakes: Vec<Option<Nanos>>,
+}
+
+/// Whether a process's stores sum up what they hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sums {
+    /// It knows no cluster to sum up for.
+    None,
+    /// They do; whether the scrubber is to hurry.
+    Kept { unsummed: bool },
 }
 
 impl SimNode {
@@ -126,6 +140,7 @@ impl Process {
             cluster,
             shards: Vec::new(),
             service: 0,
+            served_since: 0,
             shard_layouts: Vec::new(),
             layout: None,
             ordinal: None,
@@ -140,6 +155,7 @@ impl Process {
             settled: vec![None; usize::from(shards)],
             new: Arc::default(),
             admitted: None,
+            sums: Sums::None,
             wakes: vec![None; usize::from(shards) + 1],
         }
     }

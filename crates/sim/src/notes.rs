@@ -1,9 +1,15 @@
 //! What the invariants are told of what shards and stores do.
 
-use paravon_model::{Body, Ordinal, Purpose, Record, ReplicaReply, Value, Version};
+use paravon_model::limits::MAX_REQUEST_TIMEOUT;
+use paravon_model::{
+    Body, Damage, Hlc, Marks, Ordinal, Purpose, Record, ReplicaReply, Value, Version,
+};
 use paravon_replication::{Effect, PeerToken};
+use paravon_ring::{HashArc, Partition};
 
 use crate::fact::{Content, Fact, OperationNumber};
+use crate::plan::EngineKind;
+use crate::queue::MILLISECOND;
 use crate::shards::asker;
 use crate::view::{NOTHING, Stamp};
 use crate::world::{World, small};
@@ -97,6 +103,20 @@ impl World {
         self.emit(Fact::Spread { node: small(node), to, key, version, content, hint });
     }
 
+    /// A difference is pulled once it was seen twice, further apart than any request lasts.
+    pub(crate) fn note_pull(&mut self, node: usize) {
+        let Some(process) = &self.nodes[node].process else { return };
+        let Some(layout) = &process.layout else { return };
+        // The clocks of nodes are not right to the millisecond.
+        let least = MAX_REQUEST_TIMEOUT.as_nanos() - u128::from(100 * MILLISECOND);
+        let served = self.now - process.served_since;
+        let is_early = u128::from(served) < least && layout.document().joint().is_none();
+        if is_early && self.plan.deletes == 0 {
+            let served_ms = served / MILLISECOND;
+            self.emit(Fact::PulledEarly { node: small(node), served_ms });
+        }
+    }
+
     /// Whether a hint that this node keeps still has somebody to go to: neither of them has left, and
     /// the target stores the key.
     pub(crate) fn hint_counts(&self, node: usize, target: Ordinal, key: u8) -> bool {
@@ -106,11 +126,39 @@ impl World {
         is_member && !is_lost && latest.sets(self.partition_of(key)).contains(target)
     }
 
+    /// What was dirty for a target is found to be there.
+    pub(crate) fn note_cleaned(&mut self, node: usize, target: Ordinal, arc: HashArc, moment: u64) {
+        let number = small(node);
+        for key in 0..small(self.keys.len()) {
+            let known = self.oracle.view.dirty.get(&(number, target, key));
+            let is_meant = known.is_some_and(|dirty| dirty.moment <= moment);
+            if is_meant && arc.contains(self.keys[usize::from(key)].1) {
+                self.note_clean(node, target, key);
+            }
+        }
+    }
+
+    pub(crate) fn note_clean(&mut self, node: usize, target: Ordinal, key: u8) {
+        let durable = self.reached(target, key);
+        let counts = self.hint_counts(node, target, key);
+        self.emit(Fact::HintCleaned { node: small(node), target, key, durable, counts });
+    }
+
     /// What a member's disk holds of a key, or held before it gave the key up.
     pub(crate) fn reached(&self, target: Ordinal, key: u8) -> Version {
         let Some(node) = self.node_of(target).map(small) else { return NOTHING };
         let (_, given_up) = self.oracle.view.given_up(node, key);
-        self.oracle.view.durable(node, key).max(given_up)
+        let dropped = self.oracle.view.dropped_on(node, key);
+        let rotten = self.oracle.view.rotten.get(&(node, key)).copied().unwrap_or(NOTHING);
+        let reached = self.oracle.view.durable(node, key).max(given_up).max(dropped);
+        reached.max(rotten).max(self.refused(node, key))
+    }
+
+    /// What a replica admits nothing up to: it pulls that instead.
+    fn refused(&self, node: u8, key: u8) -> Version {
+        let (_, _, closed) = self.oracle.view.marks(node, self.partition_of(key).0);
+        let ordinal = Ordinal(if closed == Hlc::ZERO { 0 } else { u32::MAX });
+        Version { hlc: closed, ordinal }
     }
 
     /// A removal may be durable; something may be stored behind it.
@@ -120,11 +168,181 @@ impl World {
         *forgetting = forgetting.saturating_sub(1);
         let before = self.oracle.view.durable(number, key);
         if self.held(node, key).0 < before {
+            if self.may_drop(node, key, before) {
+                self.emit(Fact::Dropped { node: number, key, before });
+                return self.note_durable(node, key);
+            }
+            if self.is_to_store(node, key) {
+                self.emit(Fact::ForgottenWrongly { node: number, key, before });
+            }
             let document = self.nodes[node].state.document.as_ref();
             let fence = document.map(|document| document.fence()).unwrap_or_default();
             self.emit(Fact::Forgotten { node: number, key, before, fence });
         }
         self.note_durable(node, key);
+    }
+
+    /// A record on a disk rots, where it is the only copy of its key that is hurt, of several.
+    pub(crate) fn let_rot(&mut self, node: usize, key: u8) {
+        let Some(latest) = self.latest().cloned() else { return };
+        let sets = latest.sets(self.partition_of(key));
+        let view = &self.oracle.view;
+        let other = view.rotten.keys().any(|(_, rotten)| *rotten == key) || !view.lost.is_empty();
+        let own = latest.document().member_named(&self.nodes[node].name);
+        let is_copy = own.is_some_and(|own| sets.contains(own.ordinal));
+        let copies = sets.current.len().min(sets.next.map_or(usize::MAX, |next| next.len()));
+        if other || !is_copy || copies < 2 {
+            return;
+        }
+        if self.plan.engine == EngineKind::Disk {
+            // What is on its disk is reached while its process does not run.
+            self.crash(node, Some(MILLISECOND));
+        }
+        let (number, shard) = (small(node), self.shard_of(key));
+        let held = self.oracle.view.durable(number, key);
+        let (name, hash) = self.keys[usize::from(key)].clone();
+        if self.nodes[node].engine.rot(shard, hash, &name) {
+            self.emit(Fact::Rotted { node: number, key, held });
+        }
+    }
+
+    /// The file of a shard is lost, where nothing else is.
+    pub(crate) fn lose_file(&mut self, node: usize, shard: usize) {
+        let Some(latest) = self.latest().cloned() else { return };
+        let view = &self.oracle.view;
+        let is_member = latest.document().member_named(&self.nodes[node].name).is_some();
+        let copies = latest.document().current.copies();
+        if !view.rotten.is_empty() || !view.lost.is_empty() || copies < 3 || !is_member {
+            return;
+        }
+        if self.nodes[node].process.is_none() || shard >= usize::from(self.plan.shards) {
+            return;
+        }
+        self.crash(node, Some(MILLISECOND));
+        self.nodes[node].engine.lose_file(shard);
+        let number = small(node);
+        let (partitions, fence) = (self.shift().partitions(), latest.fence());
+        let (shards, file) = (small(self.plan.shards.into()), small(shard));
+        self.emit(Fact::FileLost { node: number, shard: file, shards, partitions, fence });
+        for key in 0..small(self.keys.len()) {
+            let held = self.oracle.view.durable(number, key);
+            if self.shard_of(key) == shard && held != NOTHING {
+                self.emit(Fact::Rotted { node: number, key, held });
+            }
+        }
+    }
+
+    /// A partition whose file was lost is whole again.
+    fn note_lifted(&mut self, node: usize, partition: Partition) {
+        let number = small(node);
+        if !self.oracle.view.lost.contains_key(&(number, partition.0)) {
+            return;
+        }
+        self.emit(Fact::Lifted { node: number, partition: partition.0 });
+        for key in 0..small(self.keys.len()) {
+            let shard = self.shard_of(key);
+            let (name, hash) = self.keys[usize::from(key)].clone();
+            let is_marked = self.nodes[node].engine.is_marked(shard, &(hash, name));
+            if self.partition_of(key) == partition && !is_marked {
+                self.note_healed(node, key);
+            }
+        }
+    }
+
+    /// A key can be read again.
+    pub(crate) fn note_healed(&mut self, node: usize, key: u8) {
+        self.note_durable(node, key);
+        let number = small(node);
+        let Some(latest) = self.latest().cloned() else { return };
+        let acked = self.oracle.view.acked(key);
+        let version = self.oracle.view.durable(number, key);
+        let rotten = self.oracle.view.rotten.get(&(number, key)).copied().unwrap_or(NOTHING);
+        let mut holders = self.holders_in(&latest, key, acked);
+        if version < acked && rotten >= acked {
+            // What rotted was counted, and does not count any more.
+            holders.current.holding = holders.current.holding.saturating_sub(1);
+        }
+        self.emit(Fact::Healed { node: number, key, version, acked, holders });
+    }
+
+    /// Whether a record is one of those that go at or below the floor.
+    fn may_drop(&self, node: usize, key: u8, version: Version) -> bool {
+        let (floor, _, _) = self.oracle.view.marks(small(node), self.partition_of(key).0);
+        version.hlc <= floor && self.oracle.view.goes(version, floor)
+    }
+
+    /// Whether a node stores a key by the layout that it admits requests under, and did before.
+    fn is_to_store(&self, node: usize, key: u8) -> bool {
+        let Some(process) = &self.nodes[node].process else { return false };
+        let Some(layout) = &process.layout else { return false };
+        let partition = self.partition_of(key);
+        let stores = process.ordinal.is_some_and(|own| layout.sets(partition).contains(own));
+        process.admitted == Some(layout.fence()) && stores && !process.new.contains(&partition)
+    }
+
+    /// The marks of a partition are durable.
+    pub(crate) fn note_marks(&mut self, node: usize, partition: Partition, marks: Marks) {
+        if marks.damage == Damage::None {
+            self.note_lifted(node, partition);
+        }
+        let Marks { floor, full, closed, .. } = marks;
+        let (node, partition) = (small(node), partition.0);
+        if self.oracle.view.marks(node, partition) != (floor, full, closed) {
+            self.emit(Fact::Marked { node, partition, floor, full, closed });
+        }
+    }
+
+    /// What a crash left of marks, against what was durable before it.
+    pub(crate) fn judge_surviving_marks(&mut self, node: usize) {
+        let (number, shards) = (small(node), usize::from(self.plan.shards));
+        let kept: Vec<_> =
+            (0..shards).flat_map(|shard| self.nodes[node].engine.marks(shard)).collect();
+        let known = self.oracle.view.marks.iter().filter(|((holder, _), _)| *holder == number);
+        let lost = known.filter(|&(&(_, partition), &(floor, full, closed))| {
+            let of_partition = kept.iter().find(|(of, _)| of.0 == partition);
+            let marks = of_partition.map(|(_, marks)| *marks).unwrap_or_default();
+            // A node that is new to a partition forgets its marks, and a crash may keep that.
+            let is_reset = marks.closed == Hlc::ZERO && self.oracle.view.is_bare(number);
+            let is_less = marks.floor < floor || marks.full < full || marks.closed < closed;
+            is_less && !is_reset
+        });
+        let lost: Vec<_> = lost.map(|((_, partition), _)| *partition).collect();
+        for partition in lost {
+            self.emit(Fact::MarksLost { node: number, partition });
+        }
+        for (partition, marks) in kept {
+            self.note_marks(node, partition, marks);
+        }
+    }
+
+    /// Replicas with equal floors hold the same at or below them (`FLOOR_SAFE`).
+    pub(crate) fn compare_floors(&mut self) {
+        if self.oracle.view.marks.is_empty() {
+            return;
+        }
+        let Some(latest) = self.latest().cloned() else { return };
+        for key in 0..small(self.keys.len()) {
+            let partition = self.partition_of(key);
+            let mut known: Vec<(u8, Hlc, Option<Version>)> = Vec::new();
+            for replica in latest.sets(partition).all() {
+                let Some(node) = self.node_of(replica) else { continue };
+                let admitted = self.nodes[node].process.as_ref().map(|process| process.admitted);
+                let number = small(node);
+                let (floor, _, _) = self.oracle.view.marks(number, partition.0);
+                if admitted != Some(Some(latest.fence())) || floor == Hlc::ZERO {
+                    continue;
+                }
+                let Some(held) = self.oracle.view.held_below(number, key, floor) else { continue };
+                let alike = known.iter().find(|(_, other, _)| *other == floor);
+                match alike {
+                    Some(&(other, _, theirs)) if theirs != held => {
+                        return self.emit(Fact::FloorsDiffer { node: number, other, key, floor });
+                    }
+                    Some(_) => {}
+                    None => known.push((number, floor, held)),
+                }
+            }
+        }
     }
 
     /// Looks at what a disk holds of a key and notes a change.
@@ -133,6 +351,11 @@ impl World {
         let number = small(node);
         let before = self.oracle.view.durable(number, key);
         if version != before {
+            let (_, full, _) = self.oracle.view.marks(number, self.partition_of(key).0);
+            let is_hurt = self.oracle.view.rotten.contains_key(&(number, key));
+            if version > before && version.hlc <= full && !is_hurt {
+                self.emit(Fact::EnteredBelowFull { node: number, key, version, full });
+            }
             self.emit(Fact::Durable { node: number, key, before, version, content });
         }
     }

@@ -5,9 +5,9 @@ use std::fmt;
 use crate::fact::Fact;
 use crate::invariants::{
     AckAfterStore, AckIsLatest, AckNotLost, BoundedQueues, ComesToRest, ConvergesAfterHeal,
-    DeadlinesKept, DiskNotOlder, EpochFence, HintNotLost, HintOrder, Invariant, LayoutAgrees,
-    NoResurrection, NoStranger, NothingInvented, ReadSeesAcked, ReadsMonotonic, RefusedIsTrue,
-    VersionMonotonic, VersionUnique,
+    DeadlinesKept, DiskNotOlder, EpochFence, FloorSafe, HintNotLost, HintOrder, Invariant,
+    LayoutAgrees, NoResurrection, NoSilentRot, NoStranger, NothingInvented, ReadSeesAcked,
+    ReadsMonotonic, RefusedIsTrue, VersionMonotonic, VersionUnique,
 };
 use crate::queue::{MICROSECOND, Nanos};
 use crate::view::View;
@@ -55,6 +55,7 @@ invariants! {
     ack_after_store: AckAfterStore,
     ack_not_lost: AckNotLost,
     ack_is_latest: AckIsLatest,
+    no_resurrection: NoResurrection,
     read_sees_acked: ReadSeesAcked,
     reads_monotonic: ReadsMonotonic,
     version_monotonic: VersionMonotonic,
@@ -65,7 +66,8 @@ invariants! {
     epoch_fence: EpochFence,
     layout_agrees: LayoutAgrees,
     disk_not_older: DiskNotOlder,
-    no_resurrection: NoResurrection,
+    no_silent_rot: NoSilentRot,
+    floor_safe: FloorSafe,
     no_stranger: NoStranger,
     bounded_queues: BoundedQueues,
     deadlines_kept: DeadlinesKept,

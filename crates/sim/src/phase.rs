@@ -6,19 +6,23 @@ use paravon_replication::Permit;
 use crate::client::NOBODY;
 use crate::fact::{Code, End, Fact, Level, OperationNumber, Verb};
 use crate::happening::Happening;
-use crate::node::SimNode;
-use crate::plan::{ClientsBegin, Ending};
+use crate::node::{SimNode, Sums};
+use crate::plan::{ClientsBegin, Ending, Healing};
 use crate::queue::{MILLISECOND, Nanos, SECOND};
 use crate::world::{CHECK, World, small};
 
 /// How long a world may take to form.
 const MOST_FORMING: Nanos = 120 * SECOND;
 
-/// How long clients work at most, whatever goes wrong.
-const MOST_FAULTY: Nanos = 60 * SECOND;
-
 /// How long a mended world may take to come to rest.
 const MOST_RESTING: Nanos = 120 * SECOND;
+
+/// How long mended replicas may take to agree by comparing: what differs twice is pulled, and the two
+/// are further apart than any request lasts.
+const MOST_AGREEING: Nanos = 400 * SECOND;
+
+/// How often the scrubber reads a page where all is summed up.
+const SCRUB: Nanos = SECOND;
 
 /// How long an operation that the world itself asked for is tried again.
 const MOST_TRYING: Nanos = 20 * SECOND;
@@ -43,6 +47,8 @@ pub(crate) enum Phase {
 pub(crate) enum Closing {
     /// Read this key at `all`.
     Read(u8),
+    /// Wait until replicas agree by themselves.
+    Agree,
     /// Compare what replicas hold.
     Compare,
     /// Put at `all` through the member at this place.
@@ -68,6 +74,8 @@ impl World {
     pub(crate) fn check(&mut self) {
         self.queue.push(self.now + CHECK, Happening::Check);
         self.note_loads();
+        self.scrub();
+        self.compare_floors();
         if self.now % SECOND < CHECK {
             self.tell_hints_kept();
         }
@@ -133,12 +141,15 @@ impl World {
         let own = self.requests.iter().skip(before);
         let ended = own.filter(|request| request.over).count();
         let enough = ended >= self.plan.operations as usize;
-        if enough || self.now > since + MOST_FAULTY {
+        if enough || self.now > since + self.plan.most_faulty {
             if self.plan.ending == Ending::Stop {
                 self.phase = Phase::Over;
                 return;
             }
-            let next = Closing::Read(0);
+            let next = match self.plan.healing {
+                Healing::Reads => Closing::Read(0),
+                Healing::Comparing => Closing::Agree,
+            };
             self.phase = Phase::Resting { since: self.now, next };
             self.mend();
         }
@@ -149,9 +160,15 @@ impl World {
             return;
         }
         self.look_after_the_lost(self.now - since);
-        let Some(why) = self.unrest() else { return self.close(next) };
-        if self.now > since + MOST_RESTING {
-            self.emit(Fact::Restless { why });
+        let agrees = next == Closing::Agree;
+        let most = if agrees { MOST_AGREEING } else { MOST_RESTING };
+        let late = self.now > since + most;
+        let disunity = |world: &mut Self| if agrees { world.disunity(late) } else { None };
+        let why = self.unrest().or_else(|| disunity(self));
+        match why {
+            None => self.close(next),
+            Some(why) if late => self.emit(Fact::Restless { why }),
+            Some(_) => {}
         }
     }
 
@@ -202,8 +219,84 @@ impl World {
         None
     }
 
+    /// What keeps replicas from agreeing, if anything.
+    fn disunity(&mut self, late: bool) -> Option<&'static str> {
+        let view = &self.oracle.view;
+        if !view.rotten.is_empty() || !view.lost.is_empty() {
+            return Some("damage is not healed");
+        }
+        if let Some(fact) = self.disagreement() {
+            if late {
+                self.emit(fact);
+            }
+            return Some("replicas do not agree");
+        }
+        self.is_dirty().then_some("partitions stay dirty")
+    }
+
+    /// Two replicas that do not sum up to the same.
+    fn disagreement(&mut self) -> Option<Fact> {
+        let layout = self.latest().cloned()?;
+        for key in 0..small(self.keys.len()) {
+            let (partition, shard) = (self.partition_of(key), self.shard_of(key));
+            let mut first = None;
+            for replica in layout.sets(partition).all() {
+                let Some(node) = self.node_of(replica) else { continue };
+                let digest = self.nodes[node].engine.digest(shard, partition);
+                let (other, known) = *first.get_or_insert((node, digest));
+                if digest.is_none() || digest != known {
+                    let (node, other) = (small(node), small(other));
+                    return Some(Fact::Disagreeing { partition: partition.0, node, other });
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether a member may lack what another one has no hint of. Who does not store a partition compares
+    /// it with nobody, and nobody compares with itself, so those marks stay.
+    fn is_dirty(&self) -> bool {
+        let Some(latest) = self.latest() else { return false };
+        let compares = |node: usize, target, key: u8| {
+            let own = latest.document().member_named(&self.nodes[node].name);
+            own.is_some_and(|own| {
+                let stores = latest.sets(self.partition_of(key)).contains(own.ordinal);
+                stores && own.ordinal != target
+            })
+        };
+        self.oracle.view.dirty.keys().any(|&(node, target, key)| {
+            let node = usize::from(node);
+            compares(node, target, key) && self.hint_counts(node, target, key)
+        })
+    }
+
+    /// Every process reads on in its stores, and fast where they are not summed up.
+    fn scrub(&mut self) {
+        for node in 0..self.nodes.len() {
+            let sim = &mut self.nodes[node];
+            let is_paused = sim.paused_until > self.now;
+            let Some(process) = sim.process.as_mut().filter(|_| !is_paused) else { continue };
+            let Sums::Kept { unsummed } = process.sums else { continue };
+            if !unsummed && self.now % SCRUB >= CHECK {
+                continue;
+            }
+            let shards = 0..usize::from(self.plan.shards);
+            let scrubbed: Vec<_> = shards.map(|shard| sim.engine.scrub(shard)).collect();
+            let unsummed = scrubbed.iter().any(|scrubbed| scrubbed.unsummed > 0);
+            process.sums = Sums::Kept { unsummed };
+            let mended: u64 = scrubbed.iter().map(|scrubbed| scrubbed.mended).sum();
+            self.tell_damaged(node);
+            if mended > 0 {
+                self.emit(Fact::SumsWrong { node: small(node) });
+            }
+        }
+    }
+
     fn close(&mut self, closing: Closing) {
         match closing {
+            Closing::Agree => {
+                self.phase = Phase::Resting { since: self.now, next: Closing::Compare };
+            }
             Closing::Read(key) => {
                 let members = self.members();
                 let node = members[usize::from(key) % members.len()];
@@ -218,10 +311,12 @@ impl World {
                 self.compare();
                 self.phase = Phase::Resting { since: self.now, next: Closing::Put(0) };
             }
-            Closing::Put(place) => {
-                let node = self.members()[place];
-                self.ask_at_all(node, Verb::Put, 0, Closing::Get(place));
-            }
+            Closing::Put(place) => match self.members().get(place) {
+                Some(&node) => self.ask_at_all(node, Verb::Put, 0, Closing::Get(place)),
+                // A change that was asked for while things went wrong may be decided only now. Those
+                // that it has left serve from the beginning, alone.
+                None => self.phase = Phase::Resting { since: self.now, next: Closing::Put(0) },
+            },
             Closing::Get(place) => match self.members().get(place + 1) {
                 Some(&node) => self.ask_at_all(node, Verb::Get, 0, Closing::Put(place + 1)),
                 None => {

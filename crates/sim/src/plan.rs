@@ -3,16 +3,22 @@
 
 use std::fmt;
 
-use crate::faults::{Fault, TimedFault, draw_faults};
+use crate::faults::{Fault, TimedFault, draw_faults, draw_rot};
 use crate::queue::{MICROSECOND, MILLISECOND, Nanos, SECOND};
 use crate::random::Random;
-use crate::topology::{TimedAct, draw_acts};
+use crate::topology::{Act, TimedAct, draw_acts};
 
 /// Most keys of a world.
 pub(crate) const MAX_KEYS: usize = 8;
 
 /// Most nodes of a world.
 pub(crate) const MAX_NODES: usize = 8;
+
+/// Of so many drawn worlds about one loses a majority for good.
+const DISASTERS: u64 = 50;
+
+/// More than the hints of any world.
+pub(crate) const MANY_HINTS: u64 = 64 << 20;
 
 /// What holds a node's records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +113,15 @@ pub(crate) struct DiskPace {
     pub(crate) refusal: u32,
 }
 
+/// What makes replicas equal in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Healing {
+    /// Every key is read at `all`.
+    Reads,
+    /// Nobody reads: replicas compare what they hold. Takes minutes.
+    Comparing,
+}
+
 /// Which levels clients use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Levels {
@@ -152,6 +167,11 @@ pub(crate) struct Plan {
     pub(crate) far: Option<Far>,
     pub(crate) request_ids: RequestIds,
     pub(crate) ending: Ending,
+    pub(crate) healing: Healing,
+    /// How long clients work at most, whatever goes wrong.
+    pub(crate) most_faulty: Nanos,
+    /// What a store's hints may take.
+    pub(crate) hint_bytes: u64,
     pub(crate) faults: Vec<TimedFault>,
     /// `membership.join_timeout` of every node.
     pub(crate) join_timeout: Nanos,
@@ -203,6 +223,9 @@ impl Plan {
                 RequestIds::Short,
             ]),
             ending: Ending::Rest,
+            healing: Healing::Reads,
+            most_faulty: 60 * SECOND,
+            hint_bytes: MANY_HINTS,
             faults: Vec::new(),
             join_timeout: 5 * SECOND,
             acts: Vec::new(),
@@ -211,7 +234,51 @@ impl Plan {
         if random.below(2) == 0 {
             plan.draw_changes(random);
         }
+        plan.draw_disaster(duration);
+        if random.below(6) == 0 {
+            plan.draw_healing(random, duration);
+        }
         plan
+    }
+
+    /// Now and then has a majority lost for good. It is drawn apart, so that all other worlds are as
+    /// they would be without it.
+    fn draw_disaster(&mut self, duration: Nanos) {
+        let mut random = Random::new(self.seed ^ 0xd15a_57e2_0001);
+        if random.below(DISASTERS) > 0 {
+            return;
+        }
+        let at = random.below(duration);
+        let left = u8::try_from(random.between(1, MAX_NODES as u64)).unwrap_or(1);
+        self.acts.push(TimedAct { at, act: Act::LoseMajority { left, number: random.next() } });
+    }
+
+    /// Has replicas find out by themselves in what they differ.
+    fn draw_healing(&mut self, random: &mut Random, duration: Nanos) {
+        self.healing = Healing::Comparing;
+        self.hint_bytes = *random.pick(&[MANY_HINTS, 0, 600]);
+        // No other copy may be lost while one is rotten.
+        let keeps = |timed: &TimedAct| matches!(timed.act, Act::Join(_) | Act::Cancel);
+        if random.below(2) == 0 && self.replication_factor > 1 && self.acts.iter().all(keeps) {
+            self.faults.extend(draw_rot(random, self.nodes, self.keys, duration));
+        }
+        if random.below(6) == 0 {
+            self.draw_out(random.between(100, 300) * SECOND);
+        }
+    }
+
+    /// Has clients work for so long, and things go wrong all the while.
+    pub(crate) fn draw_out(&mut self, lasting: Nanos) {
+        let before = self.think * u64::from(self.operations.max(1)) / self.clients.max(1) as u64;
+        let times = lasting / before.max(SECOND) + 1;
+        self.think = lasting * self.clients as u64 / u64::from(self.operations.max(1));
+        self.most_faulty = lasting * 2;
+        for timed in &mut self.faults {
+            timed.at *= times;
+        }
+        for timed in &mut self.acts {
+            timed.at *= times;
+        }
     }
 
     /// Has the members change: more nodes, more time, and an operator.
@@ -234,6 +301,13 @@ impl Plan {
         self.acts = draw_acts(random, duration);
     }
 
+    /// Whether the network doubles copies of writes: those of clients that do not wait until the world
+    /// has formed are sent in the weather in which it forms.
+    pub(crate) fn doubles_writes(&self) -> bool {
+        let is_early = self.clients_begin == ClientsBegin::Serving;
+        self.weather.duplication > 0 || (is_early && self.forming.duplication > 0)
+    }
+
     /// The same without faults, for a scenario to add its own.
     pub(crate) fn calm(seed: u64, nodes: usize, operations: u32) -> Self {
         let mut plan = Self::draw(seed, operations);
@@ -251,6 +325,9 @@ impl Plan {
         plan.faults.clear();
         plan.join_timeout = 5 * SECOND;
         plan.acts.clear();
+        plan.healing = Healing::Reads;
+        plan.most_faulty = 60 * SECOND;
+        plan.hint_bytes = MANY_HINTS;
         plan
     }
 
@@ -355,8 +432,8 @@ impl fmt::Display for Plan {
         writeln!(f, "skews {:?} ms, drifts {:?} ppm", self.skews_ms, self.drifts_ppm)?;
         writeln!(
             f,
-            "{:?}, request ids {:?}, ending {:?}",
-            self.far, self.request_ids, self.ending
+            "{:?}, request ids {:?}, ending {:?}, healing {:?}, {} bytes of hints",
+            self.far, self.request_ids, self.ending, self.healing, self.hint_bytes
         )?;
         for TimedFault { at, fault } in &self.faults {
             writeln!(f, "  {:>9} us after the clients begin: {fault:?}", at / MICROSECOND)?;
@@ -394,5 +471,23 @@ impl Plan {
     /// The faults, taken out for scheduling.
     pub(crate) fn scheduled(&self) -> impl Iterator<Item = (Nanos, Fault)> {
         self.faults.iter().map(|timed| (timed.at, timed.fault))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_are_doubled_by_any_weather_that_they_are_sent_in() {
+        let mut plan = Plan::calm(1, 3, 10);
+        assert!(!plan.doubles_writes());
+        plan.forming.duplication = 1;
+        assert!(!plan.doubles_writes(), "clients wait for fair weather");
+        plan.clients_begin = ClientsBegin::Serving;
+        assert!(plan.doubles_writes());
+        plan.forming.duplication = 0;
+        plan.weather.duplication = 1;
+        assert!(plan.doubles_writes());
     }
 }

@@ -6,6 +6,8 @@ use crate::plan::{ClientsBegin, DiskPace, Ending, EngineKind, Far, Founding, Pla
 use crate::queue::{MILLISECOND, SECOND};
 
 mod changes;
+mod deletes;
+mod healing;
 
 /// A world made on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,11 +54,29 @@ pub enum Scenario {
     CopiesDownAndUp,
     /// A majority is lost for good, and one of those that are left is rescued.
     Rescue,
+    /// A member is away for longer than hints are kept, and nobody reads afterwards.
+    LongAbsence,
+    /// No hint is ever kept, and messages are lost all the time.
+    HintsLost,
+    /// What disks hold rots, while members come.
+    Rot,
+    /// What rots was acknowledged lately, and the write still waits for others.
+    RotUnderWay,
+    /// Files of shards are lost, while members come and go.
+    FilesLost,
+    /// Keys are deleted for minutes, while processes die between any two steps of forgetting that.
+    Deletes,
+    /// Likewise, and one member is slow, or away for long.
+    DeletesSlowMember,
+    /// Likewise, and members come and go, some with what they held before.
+    DeletesAndChanges,
+    /// Likewise, and what disks hold rots.
+    DeletesAndRot,
 }
 
 impl Scenario {
     /// All of them with their names.
-    pub const ALL: [(&'static str, Self); 21] = [
+    pub const ALL: [(&'static str, Self); 30] = [
         ("far-coordinator", Self::FarCoordinator),
         ("restart-within-block", Self::RestartWithinBlock),
         ("ahead-replica", Self::AheadReplica),
@@ -78,6 +98,15 @@ impl Scenario {
         ("stale-coordinator", Self::StaleCoordinator),
         ("copies-down-and-up", Self::CopiesDownAndUp),
         ("rescue", Self::Rescue),
+        ("long-absence", Self::LongAbsence),
+        ("hints-lost", Self::HintsLost),
+        ("rot", Self::Rot),
+        ("rot-under-way", Self::RotUnderWay),
+        ("files-lost", Self::FilesLost),
+        ("deletes", Self::Deletes),
+        ("deletes-slow-member", Self::DeletesSlowMember),
+        ("deletes-and-changes", Self::DeletesAndChanges),
+        ("deletes-and-rot", Self::DeletesAndRot),
     ];
 
     /// The scenario of this name.
@@ -144,6 +173,15 @@ impl Scenario {
             Self::StaleCoordinator => changes::stale_coordinator(&mut plan),
             Self::CopiesDownAndUp => changes::copies_down_and_up(&mut plan),
             Self::Rescue => changes::rescue(&mut plan),
+            Self::LongAbsence => healing::long_absence(&mut plan),
+            Self::HintsLost => healing::hints_lost(&mut plan),
+            Self::Rot => healing::rot(&mut plan),
+            Self::RotUnderWay => healing::rot_under_way(&mut plan),
+            Self::FilesLost => healing::files_lost(&mut plan),
+            Self::Deletes => deletes::deletes(&mut plan),
+            Self::DeletesSlowMember => deletes::slow_member(&mut plan),
+            Self::DeletesAndChanges => deletes::and_changes(&mut plan),
+            Self::DeletesAndRot => deletes::and_rot(&mut plan),
         }
         plan
     }

@@ -1,14 +1,15 @@
 //! Steps a node's shards and carries out what they want done: stores, messages, answers.
 
 use paravon_model::{
-    ClusterMessage, Command, Failure, Merged, Ordinal, ReplicaReply, ReplicaRequest,
+    ClusterMessage, Command, Compare, Failure, Merged, Ordinal, Purpose, ReplicaReply,
+    ReplicaRequest,
 };
 use paravon_replication::cluster::ClusterEvent;
 use paravon_replication::{Effect, Event, Hint, OperationId, PeerToken, ScanFailure};
-use paravon_ring::Partition;
+use paravon_ring::{KeyHash, Partition};
 use paravon_storage::PageLimit;
 
-use crate::engine::{Done, Job, Owner};
+use crate::engine::{Done, Job, Kept, Owner};
 use crate::fact::Fact;
 use crate::happening::{Envelope, Happening, Payload};
 use crate::node::Asker;
@@ -21,8 +22,9 @@ impl World {
         let now = self.node_now(node);
         let Some(process) = &mut self.nodes[node].process else { return };
         let Some(machine) = process.shards.get_mut(shard) else { return };
-        let mut asked = None;
+        let (mut asked, mut damaged) = (None, None);
         match &event {
+            Event::Damaged { key, .. } => damaged = Some(key.clone()),
             Event::Asked { token, .. } => asked = Some(*token),
             Event::Layout { layout, .. } => {
                 let used = &mut process.shard_layouts[shard];
@@ -34,6 +36,9 @@ impl World {
         }
         let mut effects = std::mem::take(&mut self.effects);
         machine.step(now, event, &mut effects);
+        if let Some(key) = damaged {
+            self.emit(Fact::Hurt { node: small(node), key: self.key_number(&key) });
+        }
         match asked {
             Some(token) => self.judge_admission(node, shard, token, &effects),
             None => self.judge_own_work(node, shard, &effects),
@@ -42,6 +47,7 @@ impl World {
             self.carry_out(node, shard, effect);
         }
         self.effects = effects;
+        self.tell_damaged(node);
         self.plan_wake(node, shard);
         self.begin_sync(node);
     }
@@ -64,9 +70,9 @@ impl World {
                 let job = Job::Merge { owner, operation, hash, key, record };
                 self.nodes[node].engine.queue(job);
             }
-            Effect::Scan { operation, partition, after, limit, bytes } => {
+            Effect::Scan { operation, partition, part, after, limit, bytes } => {
                 let limit = PageLimit { count: limit, bytes: bytes as u64 };
-                let arc = partition.arc(self.shift());
+                let arc = partition.part(self.shift(), part);
                 let page = if self.random.chance(self.plan.disks.refusal) {
                     let failure = Failure::Overloaded { retry_after_ms: 10 };
                     Err(ScanFailure { failure, at: None })
@@ -86,6 +92,31 @@ impl World {
                 let number = usize::from(self.key_number(&key));
                 self.nodes[node].forgetting[number] += 1;
                 self.nodes[node].engine.queue(Job::Forget { owner, operation, hash, key });
+            }
+            Effect::Totals { operation, partitions, peer } => {
+                let engine = &mut self.nodes[node].engine;
+                let total = |partition: &Partition| Some(engine.digest(shard, *partition)?.total());
+                let totals = partitions.iter().map(total).collect();
+                let moment = engine.is_dirty(shard, peer).then(|| engine.dirty_moment(shard));
+                let event = Event::Totals { operation, totals, moment };
+                self.work.push_back(Work::Shard { node, shard, event });
+            }
+            Effect::Digest { operation, partition } => {
+                let digest = self.nodes[node].engine.digest(shard, partition).map(Box::new);
+                let event = Event::Digest { operation, digest };
+                self.work.push_back(Work::Shard { node, shard, event });
+            }
+            Effect::Heal { operation, hash, key, record } => {
+                let owner = self.owner(node, shard);
+                self.nodes[node].engine.queue(Job::Heal { owner, operation, hash, key, record });
+            }
+            Effect::SetMarks { operation, partition, marks } => {
+                let owner = self.owner(node, shard);
+                self.nodes[node].engine.queue(Job::SetMarks { owner, operation, partition, marks });
+            }
+            Effect::Clean { target, partition, moment } => {
+                let arc = partition.arc(self.shift());
+                self.nodes[node].engine.queue(Job::Clean { shard, target, arc, moment });
             }
             Effect::Read { operation, hash, key } => {
                 let answer = self.nodes[node].engine.get(shard, hash, &key);
@@ -139,6 +170,9 @@ impl World {
         if let Command::Store { key, record, purpose } = &request.command {
             self.note_sent(node, shard, to, self.key_number(key), record, *purpose);
         }
+        if matches!(request.command, Command::Pull { .. }) {
+            self.note_pull(node);
+        }
         let target = self.nodes[node].process.as_ref().and_then(|process| process.node_of(to));
         let Some(target) = target else { return };
         let Some(incarnation) = self.network.connected(node, target) else {
@@ -160,11 +194,24 @@ impl World {
         let serves = matches!(
             reply,
             ReplicaReply::Stored { answer: Ok(_), .. }
-                | ReplicaReply::Found { answer: Ok(_) }
+                | ReplicaReply::Found { answer: Ok(_), .. }
                 | ReplicaReply::Pulled { answer: Ok(_) }
+                | ReplicaReply::Compared { answer: Ok(_) }
         );
         if serves && self.nodes[node].old_disk {
             self.emit(Fact::OldDiskServed { node: number });
+        }
+        // A hint counts in no quorum: its sender asks whether it is stored.
+        let counts = asker.purpose != Some(Purpose::Hint)
+            && matches!(
+                reply,
+                ReplicaReply::Stored { answer: Ok(_), .. }
+                    | ReplicaReply::Found { answer: Ok(_), .. }
+            );
+        if let Some(key) = asker.key.filter(|key| self.oracle.view.hurt.contains(&(number, *key)))
+            && counts
+        {
+            self.emit(Fact::AnsweredHurt { node: number, key });
         }
         if let ReplicaReply::Stored { stamp, answer: Ok(merged) } = &reply
             && let Some(key) = asker.key
@@ -174,6 +221,9 @@ impl World {
                 Merged::Applied => Fact::Acknowledged { node: number, key, stamp: *stamp, durable },
                 Merged::Superseded { version } => {
                     Fact::Superseding { node: number, key, named: version, durable }
+                }
+                Merged::BelowFloor { version } => {
+                    Fact::BelowFloor { node: number, key, stamp: *stamp, named: version }
                 }
             });
         }
@@ -235,6 +285,7 @@ impl World {
                     service,
                     operation,
                     key: key_of(&request.command).map(|key| self.key_number(key)),
+                    purpose: purpose_of(&request.command),
                     fence: request.fence,
                     stranger: false,
                 };
@@ -252,9 +303,10 @@ impl World {
         request: ReplicaRequest,
     ) {
         let (hash, shard) = match (asker.key, &request.command) {
-            (_, Command::Pull { partition, .. }) => {
-                let partition = Partition(*partition);
-                (partition.arc(self.shift()).first, self.shard_of_partition(partition))
+            (_, Command::Pull { partition, .. })
+            | (_, Command::Compare(Compare::Digest { partition })) => self.place_of(*partition),
+            (_, Command::Compare(Compare::Folds { class, .. } | Compare::Marks { class, .. })) => {
+                self.place_of(class.residue)
             }
             (Some(key), _) => (self.keys[usize::from(key)].1, self.shard_of(key)),
             (None, _) => return,
@@ -267,6 +319,23 @@ impl World {
         process.askers.push(asker);
         let event = Event::Asked { from, token, hash, request };
         self.work.push_back(Work::Shard { node, shard, event });
+    }
+
+    /// Where a request about a partition goes: the beginning of its arc, and its shard.
+    fn place_of(&self, partition: u32) -> (KeyHash, usize) {
+        let partition = Partition(partition);
+        (partition.arc(self.shift()).first, self.shard_of_partition(partition))
+    }
+
+    /// Shards hear of keys that were found damaged.
+    pub(crate) fn tell_damaged(&mut self, node: usize) {
+        let shards = self.nodes[node].process.as_ref().map_or(0, |process| process.shards.len());
+        for shard in 0..shards {
+            for (hash, key) in self.nodes[node].engine.take_damaged(shard) {
+                let event = Event::Damaged { hash, key };
+                self.work.push_back(Work::Shard { node, shard, event });
+            }
+        }
     }
 
     /// Begins a sync where something waits and none is under way.
@@ -291,10 +360,19 @@ impl World {
         }
         let mut done = std::mem::take(&mut self.done);
         self.nodes[node].engine.end_sync(&mut done);
+        // The disk is seen as the whole sync has left it. What the sync has stored and forgotten again,
+        // as after a node has left and come back, is gone for the removal, not for the store.
+        for entry in &done {
+            if let Done::Forgotten { key, .. } = entry {
+                self.note_forgotten(node, self.key_number(key));
+            }
+        }
         for entry in &done {
             match entry {
-                Done::Forgotten { key, .. } => self.note_forgotten(node, self.key_number(key)),
                 Done::Stored { key, .. } => self.note_durable(node, self.key_number(key)),
+                Done::Healed { key, answer: Ok(()), .. } => {
+                    self.note_healed(node, self.key_number(key));
+                }
                 _ => {}
             }
         }
@@ -313,10 +391,25 @@ impl World {
             Done::Forgotten { owner, operation, answer, .. } => {
                 self.tell_owner(node, owner, Event::Forgotten { operation, answer });
             }
-            Done::HintKept { target, key, version } => {
-                let key = self.key_number(&key);
-                self.emit(Fact::HintKept { node: small(node), target, key, version });
+            Done::Healed { owner, operation, answer, .. } => {
+                self.tell_owner(node, owner, Event::Healed { operation, answer });
             }
+            Done::Marked { owner, operation, partition, marks, answer } => {
+                if answer.is_ok() {
+                    self.note_marks(node, partition, marks);
+                }
+                self.tell_owner(node, owner, Event::MarksSet { operation, answer });
+            }
+            Done::HintKept { target, key, version, kept } => {
+                let (node, key) = (small(node), self.key_number(&key));
+                self.emit(match kept {
+                    Kept::Hint => Fact::HintKept { node, target, key, version },
+                    Kept::Dirty { moment } => {
+                        Fact::HintMarked { node, target, key, version, moment }
+                    }
+                });
+            }
+            Done::Cleaned { target, arc, moment } => self.note_cleaned(node, target, arc, moment),
             Done::HintDropped { target, key, version } => {
                 let key = self.key_number(&key);
                 let durable = self.reached(target, key);
@@ -385,7 +478,15 @@ pub(crate) fn asker(askers: &[Asker], token: PeerToken) -> Option<&Asker> {
 pub(crate) fn key_of(command: &Command) -> Option<&paravon_model::Key> {
     match command {
         Command::Store { key, .. } | Command::Read { key } => Some(key),
-        Command::Pull { .. } => None,
+        Command::Pull { .. } | Command::Compare(_) => None,
+    }
+}
+
+/// Why a command wants something stored, if it does.
+fn purpose_of(command: &Command) -> Option<Purpose> {
+    match command {
+        Command::Store { purpose, .. } => Some(*purpose),
+        _ => None,
     }
 }
 
@@ -396,4 +497,52 @@ fn is_news(payload: &Payload) -> bool {
         Payload::Cluster(ClusterMessage::Document(_) | ClusterMessage::Council(_))
             | Payload::Reply { reply: ReplicaReply::StaleLayout { .. }, .. }
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use paravon_model::{Body, Hlc, Record, Version};
+
+    use super::*;
+    use crate::fact::Content;
+    use crate::plan::Plan;
+    use crate::trace::Printing;
+    use crate::view::NOTHING;
+
+    /// Of shards that were given up: their operations are named like those of others.
+    const GIVEN_UP: u32 = 9;
+
+    fn merge(world: &mut World, wall_ms: u64) -> Job {
+        let version = Version { hlc: Hlc::new(wall_ms, 0), ordinal: Ordinal(1) };
+        let (content, ceiling) = (Content::Tombstone, version.hlc);
+        world.emit(Fact::Stamped { node: 0, shard: 0, key: 0, version, content, ceiling });
+        let owner = Owner { shard: world.shard_of(0), service: GIVEN_UP };
+        let (key, hash) = world.keys[0].clone();
+        let record = Record { version, expires_ms: None, body: Body::Tombstone };
+        Job::Merge { owner, operation: OperationId::from_u64(0), hash, key, record }
+    }
+
+    fn sync(world: &mut World) {
+        assert!(world.nodes[0].engine.begin_sync());
+        world.sync_ends(0, world.nodes[0].incarnation);
+    }
+
+    #[test]
+    fn what_one_sync_stores_and_forgets_again_is_gone_for_the_removal() {
+        let mut world = World::new(Plan::calm(1, 3, 10), Printing::Off);
+        world.start(0);
+        let first = merge(&mut world, 1);
+        world.nodes[0].engine.queue(first);
+        sync(&mut world);
+        assert_eq!(world.oracle.view.durable(0, 0).hlc, Hlc::new(1, 0));
+
+        let second = merge(&mut world, 2);
+        let Job::Merge { owner, operation, hash, key, .. } = second.clone() else { unreachable!() };
+        world.nodes[0].engine.queue(second);
+        world.nodes[0].engine.queue(Job::Forget { owner, operation, hash, key });
+        sync(&mut world);
+        assert_eq!(world.oracle.violation, None);
+        assert_eq!(world.oracle.view.durable(0, 0), NOTHING);
+        assert_eq!(world.oracle.view.given_up(0, 0).1.hlc, Hlc::new(1, 0));
+    }
 }

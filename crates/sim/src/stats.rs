@@ -47,6 +47,7 @@ counters! {
     layouts, joint_layouts, layouts_stored, fence_refusals, strangers_refused,
     rescues, stray_rescues, bereft, cleared,
     wishes, killed, lost_disks, pulls, forgotten,
+    dirty, clean_again, rotted, files_lost, hurt, healed,
     joined, drained, removed, replaced, factors_set, cancelled,
 }
 
@@ -67,6 +68,8 @@ impl Stats {
                 Fault::Wipe { .. }
                 | Fault::Copy { .. }
                 | Fault::PutBack { .. }
+                | Fault::Rot { .. }
+                | Fault::LoseFile { .. }
                 | Fault::Deaf { .. } => return,
             },
             Fact::Started { .. } => &mut self.starts,
@@ -99,6 +102,12 @@ impl Stats {
             Fact::Superseding { .. } => &mut self.superseded,
             Fact::Spread { hint: true, .. } => &mut self.hints_replayed,
             Fact::Spread { hint: false, .. } => &mut self.repairs,
+            Fact::HintMarked { .. } => &mut self.dirty,
+            Fact::HintCleaned { .. } => &mut self.clean_again,
+            Fact::Rotted { .. } => &mut self.rotted,
+            Fact::FileLost { .. } => &mut self.files_lost,
+            Fact::Hurt { .. } => &mut self.hurt,
+            Fact::Healed { .. } => &mut self.healed,
             Fact::HintKept { .. } => &mut self.hints_kept,
             Fact::HintDropped { .. } => &mut self.hints_dropped,
             _ => return,

@@ -1,7 +1,7 @@
 //! What is known of a world at a moment, for invariants to judge facts by: what disks hold, what was
 //! acknowledged and seen, which versions were given out for what.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use paravon_model::{Fence, Hlc, Ordinal, Version};
 
@@ -26,7 +26,16 @@ pub(crate) struct Operation {
     pub(crate) acked_before: Version,
     /// The largest version of its key that a read at a majority had answered when it began.
     pub(crate) seen_before: Version,
+    /// Disks that had been lost when it began.
+    losses_before: usize,
     pub(crate) end: Option<End>,
+}
+
+/// A disk that was lost, or put back to an old copy, and what it held of every key.
+#[derive(Clone, Copy, Debug)]
+struct Loss {
+    of: Option<Ordinal>,
+    held: [Version; MAX_KEYS],
 }
 
 /// What a version was given out for.
@@ -56,8 +65,30 @@ pub(crate) struct View {
     bereft: [u64; MAX_KEYS],
     /// Disks that were lost, or put back to an old copy: their acknowledgements went with them.
     pub(crate) lost_disks: u8,
+    /// What they held, in the order of their losses.
+    losses: Vec<Loss>,
     /// Hints on disks, by holder, target and key.
     pub(crate) hints: BTreeMap<(u8, Ordinal, u8), Version>,
+    /// What disks held of keys that have rotted since and were not healed, by node and key.
+    pub(crate) rotten: BTreeMap<(u8, u8), Version>,
+    /// What disks remember of partitions, by node and partition.
+    pub(crate) marks: BTreeMap<(u8, u32), (Hlc, Hlc, Hlc)>,
+    /// What was dropped at or below a floor, by node and key.
+    dropped: [[Version; MAX_KEYS]; MAX_NODES],
+    /// Partitions whose files were lost, by node and partition, and under which layout.
+    pub(crate) lost: BTreeMap<(u8, u32), Fence>,
+    /// What shards cannot answer for, and know.
+    pub(crate) hurt: BTreeSet<(u8, u8)>,
+    /// What is dirty in place of hints, likewise, and since when.
+    pub(crate) dirty: BTreeMap<(u8, Ordinal, u8), Dirty>,
+}
+
+/// What a target may lack of a key although there is no hint of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Dirty {
+    pub(crate) version: Version,
+    /// Of the store's process.
+    pub(crate) moment: u64,
 }
 
 impl View {
@@ -73,7 +104,14 @@ impl View {
             weak: [false; MAX_KEYS],
             bereft: [0; MAX_KEYS],
             lost_disks: 0,
+            losses: Vec::new(),
             hints: BTreeMap::new(),
+            rotten: BTreeMap::new(),
+            marks: BTreeMap::new(),
+            dropped: [[NOTHING; MAX_KEYS]; MAX_NODES],
+            hurt: BTreeSet::new(),
+            lost: BTreeMap::new(),
+            dirty: BTreeMap::new(),
         }
     }
 
@@ -91,7 +129,60 @@ impl View {
     /// layout than this one: a replica that has left a set since may have given the key up.
     pub(crate) fn holds(&self, node: u8, key: u8, version: Version, fence: Fence) -> bool {
         let (later, given_up) = self.given_up(node, key);
-        self.durable(node, key) >= version || (later > fence && given_up >= version)
+        // One copy that rots is what the others are for.
+        let rotten = self.rotten.get(&(node, key)).copied().unwrap_or(NOTHING);
+        let left = later > fence && given_up >= version;
+        let dropped = self.dropped[usize::from(node)][usize::from(key)] >= version;
+        self.durable(node, key) >= version || left || dropped || rotten >= version
+    }
+
+    /// What any disk dropped of a key at or below a floor: every replica knew it then.
+    pub(crate) fn dropped(&self, key: u8) -> Version {
+        self.dropped.iter().map(|node| node[usize::from(key)]).max().unwrap_or(NOTHING)
+    }
+
+    /// What a disk dropped of a key.
+    pub(crate) fn dropped_on(&self, node: u8, key: u8) -> Version {
+        self.dropped[usize::from(node)][usize::from(key)]
+    }
+
+    /// Whether a version is of a tombstone, or of a record that has expired by `floor`.
+    pub(crate) fn goes(&self, version: Version, _floor: Hlc) -> bool {
+        self.stamps.get(&version).is_some_and(|stamp| stamp.content == Content::Tombstone)
+    }
+
+    /// What of a key a disk holds at or below a floor, without what goes there; nothing is known where it
+    /// holds something newer, or cannot read what it holds.
+    pub(crate) fn held_below(&self, node: u8, key: u8, floor: Hlc) -> Option<Option<Version>> {
+        let version = self.durable(node, key);
+        if version.hlc > floor || self.rotten.contains_key(&(node, key)) {
+            return None;
+        }
+        Some((version != NOTHING && !self.goes(version, floor)).then_some(version))
+    }
+
+    /// Whether a disk holds nothing.
+    pub(crate) fn is_bare(&self, node: u8) -> bool {
+        self.durable[usize::from(node)].iter().all(|version| *version == NOTHING)
+    }
+
+    /// A node's floor, `full` and `closed` of a partition.
+    pub(crate) fn marks(&self, node: u8, partition: u32) -> (Hlc, Hlc, Hlc) {
+        self.marks.get(&(node, partition)).copied().unwrap_or_default()
+    }
+
+    /// Whether a replica held a version or a newer one when its disk was lost, and that after this
+    /// operation had begun: it may have answered before.
+    pub(crate) fn lost_since(
+        &self,
+        number: OperationNumber,
+        replica: Ordinal,
+        key: u8,
+        version: Version,
+    ) -> bool {
+        let before = self.operation(number).map_or(self.losses.len(), |known| known.losses_before);
+        let held = |loss: &Loss| loss.of == Some(replica) && loss.held[usize::from(key)] >= version;
+        self.losses[before..].iter().any(held)
     }
 
     pub(crate) fn operation(&self, number: OperationNumber) -> Option<&Operation> {
@@ -135,12 +226,38 @@ impl View {
             Fact::Durable { node, key, version, .. } => {
                 self.durable[usize::from(node)][usize::from(key)] = version;
             }
+            Fact::Rotted { node, key, held } => {
+                self.durable[usize::from(node)][usize::from(key)] = NOTHING;
+                self.rotten.insert((node, key), held);
+            }
+            Fact::FileLost { node, shard, shards, partitions, fence } => {
+                let own = (0..partitions).skip(shard.into()).step_by(shards.into());
+                self.lost.extend(own.map(|partition| ((node, partition), fence)));
+            }
+            Fact::Lifted { node, partition } => {
+                self.lost.remove(&(node, partition));
+            }
+            Fact::Hurt { node, key } => {
+                self.hurt.insert((node, key));
+            }
+            Fact::Healed { node, key, .. } | Fact::Restored { node, key } => self.healed(node, key),
+            Fact::Crashed { node, .. } => self.hurt.retain(|(known, _)| *known != node),
+            Fact::Marked { node, partition, floor, full, closed } => {
+                self.marks.insert((node, partition), (floor, full, closed));
+            }
+            Fact::Dropped { node, key, before } => {
+                self.healed(node, key);
+                self.durable[usize::from(node)][usize::from(key)] = NOTHING;
+                self.dropped[usize::from(node)][usize::from(key)] = before;
+            }
             Fact::Forgotten { node, key, before, fence } => {
+                self.healed(node, key);
                 self.durable[usize::from(node)][usize::from(key)] = NOTHING;
                 self.given_up[usize::from(node)][usize::from(key)] = (fence, before);
             }
-            Fact::DiskLost { node } => {
+            Fact::DiskLost { node, of } => {
                 self.lost_disks += 1;
+                self.losses.push(Loss { of, held: self.durable[usize::from(node)] });
                 self.clear_disk(node);
             }
             Fact::DiskCleared { node } => self.clear_disk(node),
@@ -148,6 +265,19 @@ impl View {
             Fact::HintKept { node, target, key, version } => {
                 let slot = self.hints.entry((node, target, key)).or_insert(version);
                 *slot = version.max(*slot);
+            }
+            Fact::HintMarked { node, target, key, version, moment } => {
+                let marked = Dirty { version, moment };
+                let dirty = self.dirty.entry((node, target, key)).or_insert(marked);
+                *dirty = Dirty { version: version.max(dirty.version), moment };
+            }
+            Fact::HintCleaned { node, target, key, .. } => {
+                self.dirty.remove(&(node, target, key));
+            }
+            Fact::Started { node, .. } => {
+                let of_node = self.dirty.iter_mut().filter(|((holder, _, _), _)| *holder == node);
+                // What a process finds on its disk is older than all that it counts itself.
+                of_node.for_each(|(_, dirty)| dirty.moment = 0);
             }
             Fact::HintDropped { node, target, key, version, .. }
                 if self.hints.get(&(node, target, key)).is_some_and(|kept| *kept <= version) =>
@@ -162,6 +292,11 @@ impl View {
             }
             _ => {}
         }
+    }
+
+    fn healed(&mut self, node: u8, key: u8) {
+        self.rotten.remove(&(node, key));
+        self.hurt.remove(&(node, key));
     }
 
     /// A majority of the copies of a key is gone: what was promised of it is promised of what is left.
@@ -182,7 +317,12 @@ impl View {
     fn clear_disk(&mut self, node: u8) {
         self.durable[usize::from(node)] = [NOTHING; MAX_KEYS];
         self.given_up[usize::from(node)] = [(Fence::default(), NOTHING); MAX_KEYS];
+        self.marks.retain(|(holder, _), _| *holder != node);
+        self.lost.retain(|(holder, _), _| *holder != node);
+        self.rotten.retain(|(holder, _), _| *holder != node);
+        self.hurt.retain(|(holder, _)| *holder != node);
         self.hints.retain(|(holder, _, _), _| *holder != node);
+        self.dirty.retain(|(holder, _, _), _| *holder != node);
     }
 
     fn began(&mut self, number: OperationNumber, node: u8, verb: Verb, key: u8, level: Level) {
@@ -199,6 +339,7 @@ impl View {
             stamps: 0,
             acked_before: self.acked[index],
             seen_before: self.seen[index],
+            losses_before: self.losses.len(),
             end: None,
         };
         let slot = number as usize;

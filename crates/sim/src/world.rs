@@ -107,7 +107,7 @@ impl World {
             world.queue.push(at, Happening::Start { node });
         }
         world.queue.push(CHECK, Happening::Check);
-        let possible = world.plan.weather.duplication > 0;
+        let possible = world.plan.doubles_writes();
         world.emit(Fact::Doubling { possible });
         world
     }

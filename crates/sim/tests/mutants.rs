@@ -41,6 +41,16 @@ fn expected(mutant: Mutant) -> (&'static [&'static str], Option<Scenario>) {
         Mutant::RescueCountsTheLost => (&["COMES_TO_REST", "ACK_NOT_LOST"], Some(Scenario::Rescue)),
         Mutant::LeavesEarly => (&["COMES_TO_REST"], None),
         Mutant::AdmitsBeforeStored => (&["EPOCH_FENCE"], None),
+        Mutant::ListedAtFirstSight => (&["CONVERGES_AFTER_HEAL"], Some(Scenario::HintsLost)),
+        Mutant::AgreedThoughDifferent => (&["HINT_NOT_LOST"], Some(Scenario::HintsLost)),
+        Mutant::DamageCounts => (&["NO_SILENT_ROT"], Some(Scenario::Rot)),
+        // A partition that is passed through early is pulled while what it lacks may be under way.
+        Mutant::HealedEarly => {
+            (&["NO_SILENT_ROT", "CONVERGES_AFTER_HEAL"], Some(Scenario::RotUnderWay))
+        }
+        Mutant::DamagePulledFrom => {
+            (&["ACK_NOT_LOST", "NO_SILENT_ROT", "COMES_TO_REST"], Some(Scenario::FilesLost))
+        }
     }
 }
 

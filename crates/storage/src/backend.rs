@@ -9,6 +9,8 @@
 
 use std::collections::HashMap;
 use std::io;
+#[cfg(test)]
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,9 +24,11 @@ pub(crate) struct Space {
     file: Arc<dyn DiskFile>,
     /// The length that could not be allocated; 0 while nothing lacks.
     lacking: AtomicU64,
+    /// The first call that the disk has failed.
+    failure: Mutex<Option<io::Error>>,
     /// Lets pages be read that have rotten, to see what becomes of it behind this check.
     #[cfg(test)]
-    is_blind: std::sync::atomic::AtomicBool,
+    is_blind: AtomicBool,
 }
 
 impl Space {
@@ -32,6 +36,7 @@ impl Space {
         Self {
             file,
             lacking: AtomicU64::new(0),
+            failure: Mutex::default(),
             #[cfg(test)]
             is_blind: false.into(),
         }
@@ -52,6 +57,22 @@ impl Space {
         false
     }
 
+    /// The first call that the disk has failed, if any. That says nothing of what is in the file: it may
+    /// be whole.
+    pub(crate) fn take_failure(&self) -> Option<io::Error> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn note<T>(&self, called: io::Result<T>) -> io::Result<T> {
+        if let Err(error) = &called
+            && is_of_disk(error)
+        {
+            let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+            failure.get_or_insert_with(|| same(error));
+        }
+        called
+    }
+
     /// Tries again to get what lacks.
     ///
     /// # Errors
@@ -64,6 +85,18 @@ impl Space {
         }
         Ok(())
     }
+}
+
+/// Whether the disk has failed. Else what is in the file is wrong: bytes that changed, or too few.
+fn is_of_disk(error: &io::Error) -> bool {
+    let is_of_bytes =
+        matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof);
+    error.raw_os_error().is_some() || !is_of_bytes
+}
+
+/// An error that says the same: redb keeps the first one.
+fn same(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
 
 /// Pages whose checksum is remembered, at 24 bytes each: a file of 4 GiB. Pages beyond are checked by
@@ -125,11 +158,11 @@ fn allocate(file: &Arc<dyn DiskFile>, space: &Space, len: u64) -> io::Result<()>
 
 impl StorageBackend for FileBackend {
     fn len(&self) -> io::Result<u64> {
-        self.file.size()
+        self.space.note(self.file.size())
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.file.read_at(out, offset)?;
+        self.space.note(self.file.read_at(out, offset))?;
         let found = Seen::of(out);
         let seen = {
             let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
@@ -148,19 +181,19 @@ impl StorageBackend for FileBackend {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         if len > self.file.size()? {
-            return allocate(&self.file, &self.space, len);
+            return self.space.note(allocate(&self.file, &self.space, len));
         }
         self.space.lacking.store(0, Ordering::Release);
         self.pages.lock().unwrap_or_else(PoisonError::into_inner).retain(|&at, _| at < len);
-        self.file.set_len(len)
+        self.space.note(self.file.set_len(len))
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.file.sync_data()
+        self.space.note(self.file.sync_data())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.remember(offset, data);
-        self.file.write_at(data, offset)
+        self.space.note(self.file.write_at(data, offset))
     }
 }

@@ -1,8 +1,8 @@
 //! Makes redb durable and lets go of the log that it has caught up with.
 //!
-//! The order is the safety: the log up to the applied position, then each redb file, then
-//! `node.state` with what each file holds, the first segment still needed and the ceiling, and only
-//! then are older segments given another life. Also keeps spare segments ready. One per node; nobody
+//! The order is the safety: the log up to the applied position, then each redb file, then each file of
+//! marks, then `node.state` with what each file holds, the first segment still needed and the ceiling,
+//! and only then are older segments given another life. Also keeps spare segments ready. One per node; nobody
 //! waits for it.
 
 use std::io;
@@ -15,6 +15,7 @@ use crate::engine::{Engine, EngineError};
 use crate::error::Error;
 use crate::journal::Shared;
 use crate::log::segment::{LogDir, Segment};
+use crate::marks_file::MarksFile;
 use crate::node_state::NodeStateFile;
 use crate::position::Position;
 use crate::space::{Grower, SpaceWatch};
@@ -32,6 +33,8 @@ pub(crate) struct Follower {
     pub(crate) path: PathBuf,
     /// How far that has followed the log.
     pub(crate) progress: Arc<Progress>,
+    /// What the shard remembers beside its records.
+    pub(crate) marks: Arc<MarksFile>,
     /// Whether the failure of its file has been told.
     pub(crate) broken: bool,
 }
@@ -146,6 +149,9 @@ impl Checkpointer {
         for shard in 0..self.followers.len() {
             problem = problem.and(self.checkpoint_shard(shard, synced));
         }
+        // What the log says before a durable position was known to the store when it froze the table up to
+        // there, so it is in the marks by now.
+        let editions = self.save_marks()?;
         let held: Vec<Position> = self.followers.iter().map(|f| f.progress.durable()).collect();
         let (first, ceiling) = {
             let committer = self.shared.baton();
@@ -155,6 +161,7 @@ impl Checkpointer {
         self.node_state.update(|state| {
             state.first_segment = first;
             state.held = held;
+            state.editions = editions;
             state.ceiling = state.ceiling.max(ceiling);
         })?;
         self.recycle(Some(first))?;
@@ -183,6 +190,11 @@ impl Checkpointer {
                 Err(Error::Io { path, operation: "made durable", source })
             }
         }
+    }
+
+    /// Writes the marks of each shard where they have changed; the editions that stand there now.
+    fn save_marks(&self) -> Result<Vec<u64>, Error> {
+        self.followers.iter().map(|follower| follower.marks.save()).collect()
     }
 
     /// Tells once that a shard's file has failed, whoever called redb then: a read or this.

@@ -78,7 +78,7 @@ impl Committer {
         let must_sync = self.durability == Durability::Sync
             || ceiling.is_some()
             || barrier.is_some()
-            || groups.iter().any(|group| group.removes);
+            || groups.iter().any(|group| group.must_sync);
         let synced = if must_sync { self.sync().map(|_| ()) } else { Ok(()) };
         if synced.is_err() {
             ceiling_result = Err(WriteError::ReadOnly);

@@ -5,9 +5,12 @@
 
 mod forgets;
 mod hints;
+mod marks;
 mod scans;
+mod sums;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 
 use paravon_model::{Body, Hlc, Key, Ordinal, Record, Value, Version};
 use paravon_ring::KeyHash;
@@ -21,6 +24,9 @@ pub use hints::check_hint_limit;
 pub trait Rig {
     /// The store under test, of shard 0.
     fn store(&mut self) -> &mut dyn Store;
+
+    /// How many shards the store's node has.
+    fn shards(&self) -> u16;
 
     /// Takes all groups, makes them durable and completes them.
     fn sync(&mut self);
@@ -98,6 +104,22 @@ pub enum Act {
         /// How many.
         limit: u8,
     },
+    /// Begin to keep sums, once.
+    KeepSums,
+    /// Read on.
+    Scrub {
+        /// How many records.
+        limit: u8,
+    },
+    /// Remember the moment, for what is found clean.
+    Compare,
+    /// Clean a part of the ring as of the moment that is remembered.
+    Clean {
+        /// For whom.
+        target: u8,
+        /// A key that lies in it.
+        key: u8,
+    },
     /// See [`Rig::sync`].
     Sync,
     /// Let all groups fail for lack of space. A store that gives none has stored everything.
@@ -136,6 +158,18 @@ pub fn check<R: Rig>(mut fresh: impl FnMut() -> R) {
     forgets::check(&mut fresh);
     scans::check(&mut fresh);
     hints::check(&mut fresh);
+    marks::check(&mut fresh);
+    sums::check(&mut fresh);
+}
+
+/// Lets all groups fail for lack of space. Says whether there was one.
+pub fn fail_groups(store: &mut dyn Store) -> bool {
+    let groups: Vec<Group> = std::iter::from_fn(|| store.take_group()).collect();
+    for Group { shard, number, .. } in &groups {
+        let result = Err(WriteError::StorageFull);
+        store.complete(Completion::Synced { shard: *shard, group: *number, result });
+    }
+    !groups.is_empty()
 }
 
 fn merge(rig: &mut impl Rig, ticket: u64, number: u8, record: Record) {
@@ -271,6 +305,12 @@ pub fn follow(rig: &mut impl Rig, script: &[Act]) {
             Act::List { target, after, limit } => {
                 model.hints.list(rig, target, after, usize::from(limit));
             }
+            Act::Compare => model.hints.compare(rig),
+            Act::Clean { target, key } => model.hints.clean(rig, target, key),
+            Act::KeepSums => model.keep_sums(rig),
+            Act::Scrub { limit } => {
+                sums::scrub(rig, limit.into());
+            }
             Act::Sync => model.sync(rig),
             Act::Fail => model.fail(rig),
             Act::Settle => rig.settle(),
@@ -279,8 +319,13 @@ pub fn follow(rig: &mut impl Rig, script: &[Act]) {
                 rig.store().flush();
             }
         }
+        sums::compare(rig, &model.durable);
     }
     model.sync(rig);
+    model.keep_sums(rig);
+    sums::scrub_round(rig, 3);
+    sums::scrub_round(rig, 3);
+    sums::compare_all(rig, &model.durable);
     for number in 0..=u8::MAX {
         assert_eq!(get(rig, number).as_ref(), model.durable.get(&number));
     }
@@ -299,6 +344,7 @@ struct Model {
     queued_tickets: BTreeSet<u64>,
     tickets: u64,
     hints: HintModel,
+    sums_are_kept: bool,
 }
 
 impl Model {
@@ -328,23 +374,24 @@ impl Model {
         forgets::forget(rig, self.tickets, number);
     }
 
+    fn keep_sums(&mut self, rig: &mut impl Rig) {
+        if !mem::replace(&mut self.sums_are_kept, true) {
+            sums::keep(rig);
+        }
+    }
+
     fn sync(&mut self, rig: &mut impl Rig) {
         rig.sync();
         self.synced(rig);
     }
 
     fn fail(&mut self, rig: &mut impl Rig) {
-        let groups: Vec<Group> = std::iter::from_fn(|| rig.store().take_group()).collect();
-        if groups.is_empty() {
+        if !fail_groups(rig.store()) {
             return self.synced(rig);
-        }
-        for Group { shard, number, .. } in groups {
-            let result = Err(WriteError::StorageFull);
-            rig.store().complete(Completion::Synced { shard, group: number, result });
         }
         self.queued.clear();
         self.hints.fail(rig);
-        let failed = std::mem::take(&mut self.queued_tickets);
+        let failed = mem::take(&mut self.queued_tickets);
         for (ticket, result) in answers(rig) {
             let expected = self.expected.remove(&ticket).filter(|_| !failed.contains(&ticket));
             assert_eq!(result, expected.ok_or(WriteError::StorageFull), "ticket {ticket}");
@@ -354,7 +401,7 @@ impl Model {
 
     fn synced(&mut self, rig: &mut impl Rig) {
         self.queued_tickets.clear();
-        for (number, state) in std::mem::take(&mut self.queued) {
+        for (number, state) in mem::take(&mut self.queued) {
             match state {
                 Some(record) => self.durable.insert(number, record),
                 None => self.durable.remove(&number),

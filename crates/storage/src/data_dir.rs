@@ -5,11 +5,15 @@
 //! data/format       format, number of shards, size of segments: fixed for ever
 //! data/node.state   see node_state.rs
 //! data/shard-00.redb ...
+//! data/shard-00.marks ...  see marks_file.rs; from the first checkpoint on that has any
+//! data/shard-00.redb.quarantined-1 ...  files that were damaged; never read
 //! data/log/0000000000000001.log ...
 //! founding/         the same, half made; never read, removed by the next founding
 //! ```
 //! A directory without `data` is not founded. Renaming `founding` to `data` is the one step that
 //! founds it, so no crash leaves half of it under that name.
+
+mod quarantine;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,8 +26,12 @@ use crate::disk::{Disk, is_full};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::log::segment::LogDir;
+use crate::marks_file::MarksFile;
 use crate::node_state::{NodeState, NodeStateFile};
 use crate::position::Position;
+use crate::small_file::failed;
+
+pub(crate) use quarantine::{ShardFile, ShardLimits};
 
 const DATA: &str = "data";
 const FOUNDING: &str = "founding";
@@ -152,19 +160,12 @@ impl DataDir {
         self.disk.path(&shard_name(DATA, shard))
     }
 
-    /// Opens a shard's file, which must hold the log before `held`. Each is independent of the others.
-    pub(crate) fn open_shard(
-        &self,
-        shard: u16,
-        held: Position,
-        cache_bytes: usize,
-    ) -> Result<(Engine, Position), Error> {
-        let (engine, applied) = Engine::open(&*self.disk, &shard_name(DATA, shard), cache_bytes)?;
-        if applied < held {
-            // Whole, but of an earlier time: a restored copy, or redb went back to an older header.
-            return Err(Error::DamagedShard { path: self.shard_path(shard), source: None });
-        }
-        Ok((engine, applied))
+    /// What the shards remember beside their records.
+    pub(crate) fn marks(&self, node_state: &NodeStateFile) -> Result<Vec<Arc<MarksFile>>, Error> {
+        let open = |(shard, least)| {
+            MarksFile::open(Arc::clone(&self.disk), DATA, shard, least).map(Arc::new)
+        };
+        (0..).zip(node_state.read().editions).map(open).collect()
     }
 }
 
@@ -203,6 +204,7 @@ fn found_in(disk: &Arc<dyn Disk>, founded: Founded, document: &[u8]) -> Result<(
         ceiling: Hlc::ZERO,
         first_segment: FIRST_SEGMENT,
         held: vec![Position::ZERO; usize::from(founded.shards)],
+        editions: vec![0; usize::from(founded.shards)],
         document: document.into(),
     };
     NodeStateFile::found(&**disk, FOUNDING, &state)
@@ -219,10 +221,10 @@ fn read_format(disk: &dyn Disk) -> Result<Founded, Error> {
         Err(source) => return Err(Error::NotWritable { path, source }),
     };
     let mut bytes = [0; FORMAT_BYTES];
-    let whole = file.size().is_ok_and(|size| size == FORMAT_BYTES as u64);
-    if !whole || file.read_at(&mut bytes, 0).is_err() {
+    if file.size().map_err(|e| failed(disk, &name, "measured", e))? != FORMAT_BYTES as u64 {
         return Err(Error::Damaged { path });
     }
+    file.read_at(&mut bytes, 0).map_err(|e| failed(disk, &name, "read", e))?;
     Founded::decode(&bytes).map_err(|found| match found {
         Some(found) => Error::NewerFormat { path, found, known: FORMAT },
         None => Error::Damaged { path },

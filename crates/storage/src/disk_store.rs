@@ -1,33 +1,44 @@
 //! The store of one shard on disk: table first, then redb; merges decided against what is queued too.
 //!
-//! Owned by one event loop. It does no I/O but reads of redb, and takes no lock on the way of a
-//! request. It never answers a merge before the record that decided it is durable.
+//! Owned by one event loop. It does no I/O but reads of redb. A get, a merge or a listing of whole
+//! records takes no lock of ours but that of the pages' checksums; what else has one (marks, damage,
+//! tables that go to the applier) never waits for I/O under it. It never answers a merge before the
+//! record that decided it is durable.
 
+mod damage;
 mod hints;
 mod listing;
 mod scan;
+#[cfg(test)]
+mod scrub_tests;
 
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 
-use paravon_model::{Key, Ordinal, Record, Version};
-use paravon_ring::{HashArc, KeyHash, Shift};
+use paravon_model::{Digest, Key, Marks, Ordinal, Record, Version};
+use paravon_ring::{HashArc, KeyHash, Partition, Shift};
 
 use crate::applier::{Mailbox, Progress};
 use crate::engine::{Engine, HintView, View};
-use crate::hint::{DirtyMark, HintTotals, KeptHint};
+use crate::hint::{DirtyMark, HintTotals, KeptHint, Marked};
 use crate::hint_ledger::{Change, Ledger};
 use crate::log::entry;
+use crate::marks::MarkChange;
+use crate::marks_file::MarksFile;
+use crate::own_partitions::OwnPartitions;
 use crate::page::PageLimit;
 use crate::position::Position;
 use crate::record_stage::{RecordState, Slot};
+use crate::scrub;
 use crate::store::{
-    Answer, Completion, Decision, Done, Group, Merged, ReadError, Refusal, ScanError, Store,
-    WriteError, decide,
+    Answer, Completion, Decision, Done, Group, Merged, ReadError, Refusal, ScanError, Scrubbed,
+    Store, WriteError,
 };
+use crate::sums::{Delta, Holds, Sums};
 use crate::table::Table;
 
+use damage::Remembered;
 use hints::HintChange;
 
 /// A group is closed when it holds this much, so that one batch carries many groups.
@@ -50,6 +61,8 @@ pub(crate) struct Limits {
 #[derive(Debug)]
 pub struct DiskStore {
     shard: u16,
+    /// How many shards the node has.
+    shards: u16,
     limits: Limits,
     table: Table,
     engine: Arc<Engine>,
@@ -73,6 +86,8 @@ pub struct DiskStore {
     scratch: Vec<u8>,
     /// Marks that failed groups have left, until a group holds them durably.
     owed_marks: Vec<DirtyMark>,
+    remembered: Remembered,
+    sums: Sums,
 }
 
 /// A group whose fate is not known yet.
@@ -80,9 +95,10 @@ pub struct DiskStore {
 struct Pending {
     number: u64,
     epoch: u64,
-    records: Vec<(Slot, RecordState)>,
+    records: Vec<(Slot, RecordState, Delta)>,
     hints: Vec<HintChange>,
-    marks: Vec<DirtyMark>,
+    marks: Vec<(DirtyMark, Marked)>,
+    changes: Vec<MarkChange>,
     /// Rows of the file to be removed wherever they lie, and in whose listing they were found.
     rotten: Vec<(Box<[u8]>, Ordinal)>,
     /// Merges that this group decides, and removals that it holds.
@@ -98,6 +114,7 @@ impl Pending {
             records: Vec::new(),
             hints: Vec::new(),
             marks: Vec::new(),
+            changes: Vec::new(),
             rotten: Vec::new(),
             tickets: Vec::new(),
             outcome: None,
@@ -107,11 +124,11 @@ impl Pending {
 
 impl DiskStore {
     /// The store of a shard whose `table` holds everything that the log has and `engine` lacks, and
-    /// whose `ledger` has counted both.
+    /// whose `ledger` has counted both, as `marks` has taken in all that the log says of them.
     pub(crate) fn new(
-        shard: u16,
+        (shard, shards): (u16, u16),
         limits: Limits,
-        (table, ledger): (Table, Ledger),
+        (table, ledger, marks): (Table, Ledger, Arc<MarksFile>),
         through: Position,
         engine: Arc<Engine>,
         mailbox: Arc<Mailbox>,
@@ -119,6 +136,7 @@ impl DiskStore {
     ) -> Self {
         let mut store = Self {
             shard,
+            shards,
             limits,
             table,
             engine,
@@ -137,17 +155,22 @@ impl DiskStore {
             full: false,
             scratch: Vec::new(),
             owed_marks: Vec::new(),
+            remembered: Remembered::new(marks),
+            sums: Sums::none(),
         };
         // What recovery put there: get it out of memory.
         store.flush();
         store
     }
 
-    /// The record that redb holds.
+    /// The record that redb holds. One that is damaged is marked so before anything can be stored over it.
     fn applied(&mut self, slot: &Slot) -> Result<Option<Record>, ReadError> {
         let view = self.take_view()?;
         let found = self.engine.read(&view, slot.hash, &slot.key, &mut self.scratch);
         self.view = Some(view);
+        if found == Err(ReadError::Damaged) {
+            self.note_damage(slot);
+        }
         found
     }
 
@@ -179,8 +202,16 @@ impl DiskStore {
         if state.is_none_or(Record::is_tombstone) { all } else { all - all / 8 }
     }
 
-    /// Queues what a slot is to hold in the group being filled, which will answer `ticket`.
-    fn queue(&mut self, ticket: u64, done: Done, slot: Slot, state: RecordState) {
+    /// Queues what a slot is to hold in the group being filled, which will answer `ticket`, and what that
+    /// does to the sums.
+    fn queue(&mut self, ticket: u64, done: Done, slot: Slot, state: RecordState, delta: Delta) {
+        self.queue_state(slot, state, delta);
+        let group = self.pending.back_mut().expect("one group is always being filled");
+        group.tickets.push((ticket, done));
+    }
+
+    /// Queues what a slot is to hold in the group being filled.
+    fn queue_state(&mut self, slot: Slot, state: RecordState, delta: Delta) {
         self.make_room(entry_len(&slot.key, state.as_ref()));
         match &state {
             Some(record) => {
@@ -189,8 +220,7 @@ impl DiskStore {
             None => entry::put_forgotten(&mut self.entries, self.shard, slot.hash, &slot.key),
         }
         let group = self.pending.back_mut().expect("one group is always being filled");
-        group.tickets.push((ticket, done));
-        group.records.push((slot.clone(), state.clone()));
+        group.records.push((slot.clone(), state.clone(), delta));
         let number = group.number;
         self.table.queue(slot, state, number);
     }
@@ -214,29 +244,31 @@ impl DiskStore {
             return;
         }
         let group = self.pending.back().expect("one group is always being filled");
-        let (number, epoch) = (group.number, self.epoch);
-        let removes = group.hints.iter().any(|change| change.state.is_none())
-            || group.records.iter().any(|(_, state)| state.is_none());
+        let (number, epoch, must_sync) = (group.number, self.epoch, group.must_be_synced());
         let entries = mem::take(&mut self.entries);
-        self.ready.push_back(Group { shard: self.shard, number, epoch, removes, entries });
+        self.ready.push_back(Group { shard: self.shard, number, epoch, must_sync, entries });
         self.pending.push_back(Pending::new(number + 1, self.epoch));
     }
 
     /// Takes in the outcomes that are known, in the order of the groups.
     fn settle(&mut self) {
         while let Some(outcome) = self.pending.front().and_then(|group| group.outcome) {
-            let Some(group) = self.pending.pop_front() else { return };
+            let Some(mut group) = self.pending.pop_front() else { return };
             if let Err(error) = outcome {
                 self.fail(group, error);
                 continue;
             }
-            for (slot, state) in group.records {
+            self.sync_changes(&mut group);
+            for (slot, state, delta) in group.records {
+                self.sums.change(&slot, delta);
                 self.table.sync(slot, state, group.number);
             }
             for HintChange { slot, state, .. } in group.hints {
                 self.table.hints.sync(slot, state, group.number);
             }
-            group.marks.into_iter().for_each(|mark| self.table.hints.sync_mark(mark));
+            for (mark, marked) in group.marks {
+                self.table.hints.sync_mark(mark, marked);
+            }
             for (place, target) in group.rotten {
                 self.table.hints.sync_rotten(place, target);
             }
@@ -248,13 +280,16 @@ impl DiskStore {
 
     /// Drops a group that is not in the log. What was decided against it must fail too: the groups
     /// under way do so by their epoch, those not taken yet do here.
-    fn fail(&mut self, failed: Pending, error: WriteError) {
+    fn fail(&mut self, mut failed: Pending, error: WriteError) {
         self.read_only |= error == WriteError::ReadOnly;
-        self.answers.extend(failed.tickets.into_iter().map(|(ticket, _)| (ticket, Err(error))));
-        for (slot, state) in &failed.records {
+        let tickets = mem::take(&mut failed.tickets);
+        self.answers.extend(tickets.into_iter().map(|(ticket, _)| (ticket, Err(error))));
+        for (slot, state, _) in &failed.records {
             self.table.uncount(slot, state);
         }
+        self.forget_changes(&failed);
         let (number, is_first) = (failed.number, failed.epoch == self.epoch);
+        let damaged = self.doomed_damage(&failed);
         if is_first {
             self.uncount(&failed.hints);
         }
@@ -272,6 +307,7 @@ impl DiskStore {
             group.outcome = Some(Err(error));
         }
         self.pending.push_back(Pending::new(open + 1, self.epoch));
+        self.mark_again(damaged);
     }
 
     /// Lets go of the frozen table when redb holds it.
@@ -324,24 +360,28 @@ impl Store for DiskStore {
         }
         let slot = Slot { hash, key };
         if let Some((present, number)) = self.table.queued(&slot) {
-            match decide(&record, present.as_ref()) {
-                Decision::Store(merged) => {
-                    self.queue(ticket, Done::Merged(merged), slot, Some(record));
+            match self.sums.decide(&slot, &record, present.as_ref()) {
+                (Decision::Store(merged), delta) => {
+                    self.queue(ticket, Done::Merged(merged), slot, Some(record), delta);
                 }
-                Decision::Keep(merged) => self.answer_with(number, ticket, Done::Merged(merged)),
+                (Decision::Keep(merged), _) => {
+                    self.answer_with(number, ticket, Done::Merged(merged));
+                }
             }
             return Ok(());
         }
-        let decision = match self.table.synced(&slot) {
-            Some(present) => decide(&record, present.as_ref()),
+        let (decision, delta) = match self.table.synced(&slot) {
+            Some(present) => self.sums.decide(&slot, &record, present.as_ref()),
             None => match self.applied(&slot) {
-                Ok(present) => decide(&record, present.as_ref()),
-                Err(ReadError::Damaged) => Decision::Store(Merged::OverDamaged),
+                Ok(present) => self.sums.decide(&slot, &record, present.as_ref()),
+                Err(ReadError::Damaged) => (Decision::Store(Merged::OverDamaged), Delta::Unknown),
                 Err(ReadError::Unavailable) => return Err(Refusal::Unavailable),
             },
         };
         match decision {
-            Decision::Store(merged) => self.queue(ticket, Done::Merged(merged), slot, Some(record)),
+            Decision::Store(merged) => {
+                self.queue(ticket, Done::Merged(merged), slot, Some(record), delta);
+            }
             Decision::Keep(merged) => self.answers.push((ticket, Ok(Done::Merged(merged)))),
         }
         Ok(())
@@ -355,8 +395,11 @@ impl Store for DiskStore {
         match self.table.queued(&slot) {
             Some((None, number)) => self.answer_with(number, ticket, Done::Forgotten),
             // What is stored is not looked at: it goes whatever it is, and if there is nothing, the entry
-            // says no more than that.
-            Some((Some(_), _)) | None => self.queue(ticket, Done::Forgotten, slot, None),
+            // says no more than that. So what it does to the sums is not known.
+            Some((Some(_), _)) | None => {
+                self.queue(ticket, Done::Forgotten, slot.clone(), None, Delta::Unknown);
+                self.forget_damage(&slot);
+            }
         }
         Ok(())
     }
@@ -367,7 +410,11 @@ impl Store for DiskStore {
         after: Option<&(KeyHash, Key)>,
         limit: PageLimit,
     ) -> Result<Vec<(KeyHash, Key, Record)>, ScanError> {
-        self.scan_page(arc, after, limit)
+        let found = self.scan_page(arc, after, limit);
+        if let Err(ScanError { error: ReadError::Damaged, at: Some((hash, key)) }) = &found {
+            self.note_damage(&Slot { hash: *hash, key: key.clone() });
+        }
+        found
     }
 
     fn take_group(&mut self) -> Option<Group> {
@@ -407,6 +454,37 @@ impl Store for DiskStore {
         out.append(&mut self.answers);
     }
 
+    fn take_damaged(&mut self, out: &mut Vec<(KeyHash, Key)>) {
+        self.take_untold(out);
+    }
+
+    fn damaged(&self) -> Vec<(KeyHash, Key)> {
+        self.list_damaged()
+    }
+
+    fn heal(
+        &mut self,
+        ticket: u64,
+        hash: KeyHash,
+        key: Key,
+        record: Option<Record>,
+    ) -> Result<(), Refusal> {
+        self.queue_heal(ticket, Slot { hash, key }, record)
+    }
+
+    fn marks(&self) -> Vec<(Partition, Marks)> {
+        self.list_marks()
+    }
+
+    fn set_marks(
+        &mut self,
+        ticket: u64,
+        partition: Partition,
+        marks: Marks,
+    ) -> Result<(), Refusal> {
+        self.queue_marks(ticket, partition, marks)
+    }
+
     fn is_empty(&mut self) -> Result<bool, ReadError> {
         Ok(!self.table.holds_record() && self.file_shows_nothing()?)
     }
@@ -436,6 +514,34 @@ impl Store for DiskStore {
 
     fn hint_totals(&self, shift: Shift) -> Vec<HintTotals> {
         self.ledger.totals(shift)
+    }
+
+    fn keep_sums(&mut self, seed: u64, shift: Shift) {
+        let own = OwnPartitions::new(shift, (self.shard, self.shards));
+        let holds = if self.is_empty() == Ok(true) { Holds::Nothing } else { Holds::Records };
+        self.sums.keep(seed, own, holds);
+        self.ledger.know(own);
+        self.remembered.keep(shift);
+    }
+
+    fn digest(&self, partition: Partition) -> Option<Digest> {
+        self.sums.digest(partition)
+    }
+
+    fn scrub(&mut self, limit: PageLimit) -> Result<Scrubbed, ReadError> {
+        scrub::step(self, |store| &mut store.sums, limit)
+    }
+
+    fn dirty_moment(&self) -> u64 {
+        self.ledger.moment()
+    }
+
+    fn is_dirty(&self, target: Ordinal) -> bool {
+        self.ledger.is_dirty(target)
+    }
+
+    fn clean(&mut self, target: Ordinal, arc: HashArc, moment: u64) {
+        self.queue_clean(target, arc, moment);
     }
 
     fn end_batch(&mut self) {

@@ -25,7 +25,7 @@ use crate::store::ReadError;
 
 pub(crate) use hints::{HintRow, HintView};
 
-const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records");
+pub(crate) const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records");
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
 const FORMAT: &str = "format";
@@ -108,11 +108,15 @@ impl Engine {
             drop(transaction);
             Ok((database, format, applied))
         };
-        let (database, format, applied) = match catch_unwind(AssertUnwindSafe(open)) {
+        let opened = catch_unwind(AssertUnwindSafe(open));
+        if let Some(source) = space.take_failure() {
+            // Whatever redb made of it and whatever is in the file: a disk that fails for once must not
+            // cost it.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(opened)));
+            return Err(io_error(disk, name, "opened", source));
+        }
+        let (database, format, applied) = match opened {
             Ok(Ok(opened)) => opened,
-            Ok(Err(redb::Error::Io(source))) if is_full(&source) => {
-                return Err(Error::Full { path: disk.path(name) });
-            }
             Ok(Err(error)) => return Err(damaged(disk, name, Some(error))),
             Err(_panic) => return Err(damaged(disk, name, None)),
         };
@@ -127,6 +131,12 @@ impl Engine {
     /// Whether redb failed, in whatever call.
     pub(crate) fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Acquire)
+    }
+
+    /// The first call that the disk has failed since the last question, if any: then nothing is known to
+    /// be wrong with what is in the file.
+    pub(crate) fn take_failure(&self) -> Option<std::io::Error> {
+        self.space.take_failure()
     }
 
     /// A view of everything applied so far. Keep it for a batch of reads, not longer: it pins pages.

@@ -59,6 +59,13 @@ pub enum Error {
         /// The damaged file.
         path: PathBuf,
     },
+    /// A file of marks is damaged, gone, or older than the log that is left. What is in it was promised to
+    /// other nodes, so the node cannot serve without it. Mended by replacing the node.
+    #[error("{} is damaged, missing or an older copy, and with it what this node has promised the others; empty the data directory and bring the node back with `paractl admin replace`", path.display())]
+    LostMarks {
+        /// The file.
+        path: PathBuf,
+    },
     /// The durable part of the log is damaged. Nothing was changed.
     #[error(
         "the log is damaged at {} offset {offset}, and what follows says that this place had been durable, \
@@ -84,7 +91,9 @@ pub enum Error {
         /// The tag of the entry.
         tag: u8,
     },
-    /// A shard's redb file cannot be used, or is older than the last checkpoint of it. The other shards are not affected.
+    /// A shard's redb file cannot be used, or is older than the last checkpoint of it. The other shards are
+    /// not affected. A start quarantines such a file and goes on; it is told of only where redb fails on a
+    /// file that was founded just now, or on one that could be opened and counted.
     #[error("{} is damaged or an older copy; restore the whole data directory from a copy of the stopped node, or empty it and replace the node{}", path.display(), source.as_ref().map_or_else(String::new, |e| format!(": {e}")))]
     DamagedShard {
         /// The file.

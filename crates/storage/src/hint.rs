@@ -5,9 +5,10 @@
 //! which record wins; that is [`Record::precedence`].
 
 use std::borrow::Borrow;
+use std::ops::RangeInclusive;
 
 use paravon_model::{Key, Ordinal, Record, Version};
-use paravon_ring::{KeyHash, Shift};
+use paravon_ring::{HashArc, KeyHash, Shift};
 
 use crate::codec;
 use crate::page::Page;
@@ -42,9 +43,9 @@ pub struct HintTotals {
     pub bytes: u64,
     /// Partitions with writes that the target may lack and no hint tells. The store notes arcs of the
     /// finest partitions that there can be, and one dirty arc makes its partition dirty, whatever the
-    /// shift; past 65,536 arcs it stops telling them apart, and all partitions are dirty. Only
-    /// anti-entropy may clear them, since it alone knows what the target lacks: until there is one
-    /// they stay.
+    /// shift; past 65,536 arcs it stops telling them apart, and all partitions of the shard are dirty
+    /// (all of the ring, before the store knows which those are). Only anti-entropy clears them, since
+    /// it alone knows what the target lacks: see [`Store::clean`](crate::Store::clean).
     pub dirty: u64,
 }
 
@@ -126,7 +127,17 @@ pub(crate) fn any_version() -> Version {
     Version { hlc: paravon_model::Hlc::from_u64(u64::MAX), ordinal: Ordinal(u32::MAX) }
 }
 
-/// An arc of the ring, or all of it, that is dirty for a target.
+/// What a mark became.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Marked {
+    /// What it names is dirty.
+    Dirty,
+    /// It is dirty no more.
+    Clean,
+}
+
+/// An arc of the ring, or all of it, that is dirty for a target. Where all of it is, or is no more, that
+/// is so whatever the marks of arcs said before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct DirtyMark {
     /// For whom.
@@ -145,6 +156,18 @@ impl DirtyMark {
     /// The arc that holds `hash`.
     pub(crate) fn arc_of(hash: KeyHash) -> u32 {
         u32::try_from(hash.0 >> (64 - Self::SHIFT)).expect("24 bits")
+    }
+
+    /// The arcs that lie in one of the ring as a whole.
+    pub(crate) fn within(arc: HashArc) -> RangeInclusive<u32> {
+        let width = 1 << (64 - Self::SHIFT);
+        let number = |bits: u64| u32::try_from(bits).expect("25 bits");
+        let first = number(arc.first.0.div_ceil(width));
+        match arc.last.0 / width {
+            last if arc.last.0 % width == width - 1 => first..=number(last),
+            0 => RangeInclusive::new(1, 0),
+            cut => first..=number(cut - 1),
+        }
     }
 
     /// The partition that holds `arc`.

@@ -1,21 +1,20 @@
 //! What a store keeps for each target, counted, against its limit.
 //!
 //! Counts what is queued too, so that a limit holds whatever is under way; what failed groups had
-//! changed is taken back, the newest first. A mark is never taken back: it stays until it is stored
-//! (`HINT_NOT_LOST`). It must never say that something fits without counting it.
+//! changed is taken back, the newest first. A mark is never taken back: it stays until it is stored, and
+//! until what it stands for was found clean (`HINT_NOT_LOST`). It must never say that something fits without counting it.
 //!
 //! The sums have a sign, because a row that rots in the file may leave under another name than it was
 //! counted under. What is below zero is shown as nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use paravon_model::Ordinal;
-use paravon_ring::{KeyHash, Shift};
+use paravon_ring::{HashArc, KeyHash, Shift};
 
-use crate::hint::{DirtyMark, HintTotals};
-
-/// Arcs told apart for one target; beyond, all of the ring is dirty for it.
-const MAX_ARCS: usize = 65_536;
+use crate::dirty_arcs::DirtyArcs;
+use crate::hint::{DirtyMark, HintTotals, Marked};
+use crate::own_partitions::OwnPartitions;
 
 /// What one operation does to a slot: its bytes before and after, none where it is empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,36 +42,29 @@ pub(crate) struct Ledger {
     limit_bytes: u64,
     used_bytes: i64,
     accounts: BTreeMap<Ordinal, Account>,
+    /// Counts what was marked since the start.
+    moment: u64,
+    /// The partitions of the shard, once they are known.
+    own: Option<OwnPartitions>,
 }
 
 #[derive(Debug, Default)]
 struct Account {
     count: i64,
     bytes: i64,
-    arcs: BTreeSet<u32>,
-    all_dirty: bool,
+    dirty: DirtyArcs,
 }
 
 impl Account {
     fn keeps(&self) -> bool {
         self.count != 0 || self.bytes != 0
     }
-
-    fn dirty(&self, shift: Shift) -> u64 {
-        if self.all_dirty {
-            return shift.partitions().into();
-        }
-        let mut partitions: Vec<u32> =
-            self.arcs.iter().map(|&arc| DirtyMark::partition_of(arc, shift)).collect();
-        partitions.dedup();
-        partitions.len() as u64
-    }
 }
 
 impl Ledger {
     /// Nothing is kept, and up to `limit_bytes` may be.
     pub(crate) fn new(limit_bytes: u64) -> Self {
-        Self { limit_bytes, used_bytes: 0, accounts: BTreeMap::new() }
+        Self { limit_bytes, used_bytes: 0, accounts: BTreeMap::new(), moment: 0, own: None }
     }
 
     /// Whether the limit allows `change`.
@@ -84,6 +76,11 @@ impl Ledger {
     /// Whether anything is kept for `target`.
     pub(crate) fn keeps_for(&self, target: Ordinal) -> bool {
         self.accounts.get(&target).is_some_and(Account::keeps)
+    }
+
+    /// For whom anything is kept or dirty.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = Ordinal> {
+        self.accounts.keys().copied()
     }
 
     /// Counts `change`.
@@ -101,32 +98,74 @@ impl Ledger {
         self.enter(target, change.reversed());
     }
 
-    /// Makes the arc of `hash` dirty; what is to be stored for it, if it was not dirty already.
-    pub(crate) fn mark(&mut self, target: Ordinal, hash: KeyHash) -> Option<DirtyMark> {
-        let account = self.accounts.entry(target).or_default();
-        let arc = DirtyMark::arc_of(hash);
-        if account.all_dirty || account.arcs.contains(&arc) {
-            return None;
-        }
-        let arc = if account.arcs.len() < MAX_ARCS { arc } else { DirtyMark::ALL };
-        let mark = DirtyMark { target, arc };
-        self.restore(mark);
-        Some(mark)
+    /// Takes in which partitions are the shard's.
+    pub(crate) fn know(&mut self, own: OwnPartitions) {
+        self.own = Some(own);
     }
 
-    /// Notes a mark that is stored.
+    /// How much was marked since the start.
+    pub(crate) fn moment(&self) -> u64 {
+        self.moment
+    }
+
+    /// Makes the arc of `hash` dirty; what is to be stored for it, if it was not dirty already.
+    pub(crate) fn mark(&mut self, target: Ordinal, hash: KeyHash) -> Option<DirtyMark> {
+        self.moment += 1;
+        let dirty = &mut self.accounts.entry(target).or_default().dirty;
+        let arc = dirty.mark(DirtyMark::arc_of(hash), self.moment, self.own)?;
+        Some(DirtyMark { target, arc })
+    }
+
+    /// Makes all of the ring dirty, whatever was; what is to be stored for it.
+    pub(crate) fn mark_all(&mut self, target: Ordinal) -> DirtyMark {
+        self.moment += 1;
+        self.accounts.entry(target).or_default().dirty.mark_all(self.moment);
+        DirtyMark { target, arc: DirtyMark::ALL }
+    }
+
+    /// Notes a mark that is stored, or whose removal failed.
     pub(crate) fn restore(&mut self, mark: DirtyMark) {
-        let account = self.accounts.entry(mark.target).or_default();
-        if mark.arc == DirtyMark::ALL {
-            account.all_dirty = true;
-        } else {
-            account.arcs.insert(mark.arc);
+        self.accounts.entry(mark.target).or_default().dirty.restore(mark.arc);
+    }
+
+    /// Takes in what the log said of marks, after those that the file holds.
+    pub(crate) fn recover(&mut self, marks: &BTreeMap<DirtyMark, Marked>) {
+        // All of the ring first: marks of arcs beside it came later.
+        let all = marks.iter().filter(|(mark, _)| mark.arc == DirtyMark::ALL);
+        let arcs = marks.iter().filter(|(mark, _)| mark.arc != DirtyMark::ALL);
+        for (mark, marked) in all.chain(arcs) {
+            match marked {
+                Marked::Dirty => self.restore(*mark),
+                Marked::Clean => {
+                    self.accounts.entry(mark.target).or_default().dirty.remove(mark.arc);
+                    self.close_if_empty(mark.target);
+                }
+            }
         }
+    }
+
+    /// Whether anything is dirty for `target`.
+    pub(crate) fn is_dirty(&self, target: Ordinal) -> bool {
+        self.accounts.get(&target).is_some_and(|account| !account.dirty.is_empty())
+    }
+
+    /// Whether what a mark names is dirty.
+    pub(crate) fn has(&self, mark: DirtyMark) -> bool {
+        self.accounts.get(&mark.target).is_some_and(|account| account.dirty.has(mark.arc))
+    }
+
+    /// Takes away what was marked for a target within `arc` up to `moment`; the marks that are to be
+    /// stored no more.
+    pub(crate) fn clean(&mut self, target: Ordinal, arc: HashArc, moment: u64) -> Vec<DirtyMark> {
+        let Some(account) = self.accounts.get_mut(&target) else { return Vec::new() };
+        let cleaned = account.dirty.clean(arc, moment, self.own);
+        self.close_if_empty(target);
+        cleaned.into_iter().map(|arc| DirtyMark { target, arc }).collect()
     }
 
     /// Ordinals are never given twice, so accounts of nothing would pile up.
     fn close_if_empty(&mut self, target: Ordinal) {
-        let is_empty = |a: &Account| !a.keeps() && a.arcs.is_empty() && !a.all_dirty;
+        let is_empty = |account: &Account| !account.keeps() && account.dirty.is_empty();
         if self.accounts.get(&target).is_some_and(is_empty) {
             self.accounts.remove(&target);
         }
@@ -135,7 +174,7 @@ impl Ledger {
     /// Every target with something kept or dirty, ascending; dirty in partitions of `shift`.
     pub(crate) fn totals(&self, shift: Shift) -> Vec<HintTotals> {
         let totals = |(&target, account): (&Ordinal, &Account)| {
-            let dirty = account.dirty(shift);
+            let dirty = account.dirty.count(shift, self.own);
             let shown = |sum: i64| u64::try_from(sum).unwrap_or(0);
             HintTotals { target, count: shown(account.count), bytes: shown(account.bytes), dirty }
         };
@@ -146,6 +185,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dirty_arcs::MAX_ARCS;
 
     const TARGET: Ordinal = Ordinal(4);
 
@@ -231,5 +271,39 @@ mod tests {
         assert_eq!(ledger.mark(TARGET, hash(bound)), Some(all));
         assert_eq!(ledger.mark(TARGET, hash(bound + 1)), None);
         assert_eq!(ledger.totals(finest())[0].dirty, 1 << 24);
+    }
+
+    #[test]
+    fn what_is_clean_leaves_nothing_behind_and_is_marked_anew() {
+        let mut ledger = Ledger::new(0);
+        ledger.mark(TARGET, hash(7));
+        ledger.mark(Ordinal(5), hash(7));
+        assert_eq!(ledger.moment(), 2);
+        assert_eq!(ledger.clean(Ordinal(6), HashArc::ALL, 2), []);
+        let mark = DirtyMark { target: TARGET, arc: 7 };
+        assert_eq!(ledger.clean(TARGET, HashArc::ALL, 1), [mark]);
+        assert!(!ledger.has(mark));
+        assert_eq!([TARGET, Ordinal(5)].map(|target| ledger.is_dirty(target)), [false, true]);
+        assert_eq!(ledger.totals(finest()).len(), 1);
+        assert_eq!(ledger.mark(TARGET, hash(7)), Some(mark));
+        assert!(ledger.has(mark));
+    }
+
+    #[test]
+    fn what_the_log_says_comes_after_what_the_file_holds() {
+        let arc = |arc| DirtyMark { target: TARGET, arc };
+        let dirty = |marks: &[(DirtyMark, Marked)]| {
+            let mut ledger = Ledger::new(0);
+            ledger.restore(arc(1));
+            ledger.restore(arc(2));
+            ledger.recover(&marks.iter().copied().collect());
+            ledger.totals(finest()).first().map_or(0, |totals| totals.dirty)
+        };
+        let all = arc(DirtyMark::ALL);
+        assert_eq!(dirty(&[(arc(2), Marked::Clean), (arc(3), Marked::Clean)]), 1);
+        assert_eq!(dirty(&[(arc(1), Marked::Clean), (arc(2), Marked::Clean)]), 0);
+        assert_eq!(dirty(&[(all, Marked::Clean)]), 0);
+        assert_eq!(dirty(&[(all, Marked::Clean), (arc(9), Marked::Dirty)]), 1);
+        assert_eq!(dirty(&[(all, Marked::Dirty), (arc(9), Marked::Dirty)]), 1 << 24);
     }
 }

@@ -4,13 +4,13 @@
 //! each stage holds plain states, and a later stage never overrides an earlier one. Ordered, because
 //! hints are read in order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::mem;
 use std::ops::Bound;
 
 use paravon_model::{Ordinal, Record, Version};
 
-use crate::hint::{self, DirtyMark, HintSlot};
+use crate::hint::{self, DirtyMark, HintSlot, Marked};
 use crate::overlay::overlaid;
 
 /// What a slot holds: a hint, or nothing because it was dropped.
@@ -21,8 +21,8 @@ pub(crate) type HintState = Option<Record>;
 pub(crate) struct HintStage {
     /// By slot.
     pub(crate) slots: BTreeMap<HintSlot, HintState>,
-    /// Arcs that have become dirty.
-    pub(crate) marks: BTreeSet<DirtyMark>,
+    /// Arcs that have become dirty, or clean. Where all of the ring has, arcs beside it came later.
+    pub(crate) marks: BTreeMap<DirtyMark, Marked>,
     /// Rows of redb that no slot leads to, with the target in whose listing they were found. They go,
     /// and the marks stand for them.
     pub(crate) rotten: BTreeMap<Box<[u8]>, Ordinal>,
@@ -50,8 +50,17 @@ impl HintStage {
         }
     }
 
-    fn mark(&mut self, mark: DirtyMark) {
-        if self.marks.insert(mark) {
+    fn mark(&mut self, mark: DirtyMark, marked: Marked) {
+        if mark.arc == DirtyMark::ALL {
+            let of_target = DirtyMark { arc: 0, ..mark }..mark;
+            let covered: Vec<DirtyMark> =
+                self.marks.range(of_target).map(|(mark, _)| *mark).collect();
+            for mark in covered {
+                self.marks.remove(&mark);
+                self.bytes -= MARK_WEIGHT;
+            }
+        }
+        if self.marks.insert(mark, marked).is_none() {
             self.bytes += MARK_WEIGHT;
         }
     }
@@ -120,9 +129,9 @@ impl HintTable {
     }
 
     /// Notes a mark of a synced group.
-    pub(crate) fn sync_mark(&mut self, mark: DirtyMark) {
+    pub(crate) fn sync_mark(&mut self, mark: DirtyMark, marked: Marked) {
         self.queued_bytes -= MARK_WEIGHT;
-        self.active.mark(mark);
+        self.active.mark(mark, marked);
     }
 
     /// Notes a row that is to go, where the mark that stands for it is synced.
@@ -165,8 +174,8 @@ impl HintTable {
     }
 
     /// Takes a mark from the log at a start.
-    pub(crate) fn recover_mark(&mut self, mark: DirtyMark) {
-        self.active.mark(mark);
+    pub(crate) fn recover_mark(&mut self, mark: DirtyMark, marked: Marked) {
+        self.active.mark(mark, marked);
     }
 
     /// What recovery found.
@@ -232,7 +241,7 @@ mod tests {
         table.queue(slot(2), None, 0);
         table.queue_mark();
         table.sync(slot(1), Some(record(1, Some(1))), 0);
-        table.sync_mark(mark);
+        table.sync_mark(mark, Marked::Dirty);
         table.forget(&slot(2), &None);
         table.forget_mark();
         table.forget_decisions();
@@ -291,5 +300,22 @@ mod tests {
         table.recover_drop(slot(1), version(1));
         let newer = Some(record(2, Some(2)));
         assert_eq!(table.active(slot(1).as_bytes()), Some(&newer), "it is newer");
+    }
+
+    #[test]
+    fn a_mark_of_all_of_the_ring_stands_for_what_came_before_and_not_for_what_follows() {
+        let mut stage = HintStage::default();
+        let mark = |arc| DirtyMark { target: Ordinal(7), arc };
+        let other = DirtyMark { target: Ordinal(8), arc: 1 };
+        stage.mark(mark(1), Marked::Dirty);
+        stage.mark(mark(2), Marked::Clean);
+        stage.mark(other, Marked::Dirty);
+        stage.mark(mark(DirtyMark::ALL), Marked::Dirty);
+        assert_eq!(stage.marks.keys().collect::<Vec<_>>(), [&mark(DirtyMark::ALL), &other]);
+        stage.mark(mark(3), Marked::Dirty);
+        assert_eq!((stage.marks.len(), stage.bytes()), (3, 3 * MARK_WEIGHT));
+        stage.mark(mark(DirtyMark::ALL), Marked::Clean);
+        assert_eq!(stage.marks[&mark(DirtyMark::ALL)], Marked::Clean);
+        assert_eq!((stage.marks.len(), stage.bytes()), (2, 2 * MARK_WEIGHT));
     }
 }

@@ -11,8 +11,11 @@
 //! checkpointer                  redb durable ──> node.state ──> old segments recycled
 //! ```
 //! The removal of a key goes the same way as a merge, in its order. Hints for replicas that could not
-//! be reached do too, in tables of their own (`HINT_NOT_LOST`). With interval durability
-//! acknowledgements come before the sync; [`Journal::barrier`] is for what must not.
+//! be reached do too, in tables of their own (`HINT_NOT_LOST`), and so do marks of partitions and of
+//! damaged keys, in a file of each shard beside redb: where redb's file is damaged as a whole it is set
+//! aside and a new one founded, and every partition of the shard is marked as lost (`NO_SILENT_ROT`).
+//! With interval durability acknowledgements come before the sync; [`Journal::barrier`] is for what must
+//! not.
 //!
 //! **Architecture invariant:** a record is visible to [`Store::get`] only once the log holds it
 //! durably; nothing is retried after a failed sync; no bytes from the disk are believed without a
@@ -29,6 +32,7 @@ mod committer;
 pub mod conformance;
 pub mod crash_disk;
 mod data_dir;
+mod dirty_arcs;
 pub mod disk;
 mod disk_store;
 mod engine;
@@ -39,19 +43,25 @@ mod hint_table;
 mod host_disk;
 mod journal;
 mod log;
+mod marks;
+mod marks_file;
 mod memory_store;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 mod node_state;
 mod options;
 mod overlay;
+mod own_partitions;
 mod page;
 mod position;
 mod record_stage;
+mod scrub;
+mod small_file;
 mod space;
 mod steps;
 mod storage;
 mod store;
+mod sums;
 mod table;
 mod threads;
 
@@ -68,6 +78,6 @@ pub use position::Position;
 pub use steps::{Stepped, Steps};
 pub use storage::{Closer, Documents, Recovered, Storage};
 pub use store::{
-    Answer, Completion, Completions, Done, Group, Merged, ReadError, Refusal, ScanError, Store,
-    WriteError,
+    Answer, Completion, Completions, Done, Group, Merged, ReadError, Refusal, ScanError, Scrubbed,
+    Store, WriteError,
 };

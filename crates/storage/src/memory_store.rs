@@ -6,41 +6,52 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use paravon_model::{Key, Ordinal, Record, Version};
-use paravon_ring::{HashArc, KeyHash, Shift};
+use paravon_model::{Digest, Key, Marks, Ordinal, Record, Version};
+use paravon_ring::{HashArc, KeyHash, Partition, Shift};
 
 use crate::hint::{self, HintSlot, HintTotals, KeptHint};
 use crate::hint_ledger::{Change, Ledger};
+use crate::marks::{MarkChange, ShardMarks};
+use crate::own_partitions::OwnPartitions;
 use crate::page::{Page, PageLimit};
-use crate::record_stage::{Place, RecordState, begin};
+use crate::record_stage::{Place, RecordState, Slot, begin};
+use crate::scrub;
 use crate::store::{
-    Answer, Completion, Decision, Done, Group, ReadError, Refusal, ScanError, Store, decide, weight,
+    Answer, Completion, Decision, Done, Group, ReadError, Refusal, ScanError, Scrubbed, Store,
+    weight,
 };
+use crate::sums::{Delta, Holds, Sums};
 
 /// The records of one shard in memory alone. Lost with the process.
 #[derive(Debug)]
 pub struct MemoryStore {
     shard: u16,
+    /// How many shards the node has.
+    shards: u16,
     limit_bytes: usize,
     used_bytes: usize,
     stored: BTreeMap<Place, Record>,
-    /// What is to become of a record: nothing where its key is forgotten.
-    queued: BTreeMap<Place, RecordState>,
+    /// What is to become of a record, nothing where its key is forgotten; and what that does to the sums.
+    queued: BTreeMap<Place, (RecordState, Delta)>,
     waiting: Vec<(u64, Done)>,
     answers: Vec<Answer>,
     hints: BTreeMap<HintSlot, Record>,
     /// What is to become of a slot: nothing where its hint is dropped.
     queued_hints: BTreeMap<HintSlot, Option<Record>>,
     ledger: Ledger,
+    sums: Sums,
+    marks: ShardMarks,
+    queued_marks: Vec<MarkChange>,
 }
 
 impl MemoryStore {
-    /// An empty shard that holds records of up to `limit_bytes`, deletes beyond it, and hints of up
+    /// An empty shard, one of `shards`, that holds records of up to `limit_bytes`, deletes beyond it, and hints of up
     /// to `hint_bytes`.
     #[must_use]
-    pub fn new(shard: u16, limit_bytes: usize, hint_bytes: u64) -> Self {
+    pub fn new((shard, shards): (u16, u16), limit_bytes: usize, hint_bytes: u64) -> Self {
         Self {
             shard,
+            shards,
             limit_bytes,
             used_bytes: 0,
             stored: BTreeMap::new(),
@@ -50,7 +61,16 @@ impl MemoryStore {
             hints: BTreeMap::new(),
             queued_hints: BTreeMap::new(),
             ledger: Ledger::new(hint_bytes),
+            sums: Sums::none(),
+            marks: ShardMarks::default(),
+            queued_marks: Vec::new(),
         }
+    }
+
+    fn queue(&mut self, place: Place, state: RecordState, delta: Delta) {
+        let queued = self.queued.entry(place).or_insert((None, Delta::Known(0)));
+        queued.0 = state;
+        queued.1 += delta;
     }
 
     fn present_hint(&self, slot: &HintSlot) -> Option<&Record> {
@@ -80,24 +100,25 @@ impl Store for MemoryStore {
         if self.used_bytes >= self.limit_bytes && !record.is_tombstone() {
             return Err(Refusal::StorageFull);
         }
-        let place = (hash, Some(key));
+        let slot = Slot { hash, key };
+        let place = (hash, Some(slot.key.clone()));
         let present = match self.queued.get(&place) {
-            Some(queued) => queued.as_ref(),
+            Some((queued, _)) => queued.as_ref(),
             None => self.stored.get(&place),
         };
-        let (merged, store) = match decide(&record, present) {
-            Decision::Store(merged) => (merged, true),
-            Decision::Keep(merged) => (merged, false),
+        let merged = match self.sums.decide(&slot, &record, present) {
+            (Decision::Store(merged), delta) => {
+                self.queue(place, Some(record), delta);
+                merged
+            }
+            (Decision::Keep(merged), _) => merged,
         };
-        if store {
-            self.queued.insert(place, Some(record));
-        }
         self.waiting.push((ticket, Done::Merged(merged)));
         Ok(())
     }
 
     fn forget(&mut self, ticket: u64, hash: KeyHash, key: Key) -> Result<(), Refusal> {
-        self.queued.insert((hash, Some(key)), None);
+        self.queue((hash, Some(key)), None, Delta::Unknown);
         self.waiting.push((ticket, Done::Forgotten));
         Ok(())
     }
@@ -122,7 +143,10 @@ impl Store for MemoryStore {
     }
 
     fn take_group(&mut self) -> Option<Group> {
-        for (place, state) in std::mem::take(&mut self.queued) {
+        for (place, (state, delta)) in std::mem::take(&mut self.queued) {
+            if let (hash, Some(key)) = &place {
+                self.sums.change(&Slot { hash: *hash, key: key.clone() }, delta);
+            }
             let weight =
                 |record: &Record| place.1.as_ref().map_or(0, |key| weight(key, Some(record)));
             self.used_bytes += state.as_ref().map_or(0, weight);
@@ -138,6 +162,7 @@ impl Store for MemoryStore {
                 None => self.hints.remove(&slot),
             };
         }
+        self.queued_marks.drain(..).for_each(|change| self.marks.apply(change));
         self.answers.extend(self.waiting.drain(..).map(|(ticket, done)| (ticket, Ok(done))));
         None
     }
@@ -148,8 +173,45 @@ impl Store for MemoryStore {
         out.append(&mut self.answers);
     }
 
+    fn take_damaged(&mut self, _out: &mut Vec<(KeyHash, Key)>) {}
+
+    fn damaged(&self) -> Vec<(KeyHash, Key)> {
+        Vec::new()
+    }
+
+    fn heal(
+        &mut self,
+        ticket: u64,
+        hash: KeyHash,
+        key: Key,
+        record: Option<Record>,
+    ) -> Result<(), Refusal> {
+        if let Some(record) = record {
+            self.merge(ticket, hash, key, record)?;
+            // What it did to the record is not what the caller asks.
+            self.waiting.pop();
+        }
+        self.waiting.push((ticket, Done::Healed));
+        Ok(())
+    }
+
+    fn marks(&self) -> Vec<(Partition, Marks)> {
+        self.marks.marks((self.shard, self.shards), None)
+    }
+
+    fn set_marks(
+        &mut self,
+        ticket: u64,
+        partition: Partition,
+        marks: Marks,
+    ) -> Result<(), Refusal> {
+        self.queued_marks.push(MarkChange::Marks { partition, marks, quarantines: 0 });
+        self.waiting.push((ticket, Done::Marked));
+        Ok(())
+    }
+
     fn is_empty(&mut self) -> Result<bool, ReadError> {
-        Ok(self.stored.is_empty() && self.queued.values().all(Option::is_none))
+        Ok(self.stored.is_empty() && self.queued.values().all(|(state, _)| state.is_none()))
     }
 
     fn keep_hint(
@@ -210,6 +272,33 @@ impl Store for MemoryStore {
 
     fn hint_totals(&self, shift: Shift) -> Vec<HintTotals> {
         self.ledger.totals(shift)
+    }
+
+    fn keep_sums(&mut self, seed: u64, shift: Shift) {
+        let own = OwnPartitions::new(shift, (self.shard, self.shards));
+        let holds = if self.is_empty() == Ok(true) { Holds::Nothing } else { Holds::Records };
+        self.sums.keep(seed, own, holds);
+        self.ledger.know(own);
+    }
+
+    fn digest(&self, partition: Partition) -> Option<Digest> {
+        self.sums.digest(partition)
+    }
+
+    fn scrub(&mut self, limit: PageLimit) -> Result<Scrubbed, ReadError> {
+        scrub::step(self, |store| &mut store.sums, limit)
+    }
+
+    fn dirty_moment(&self) -> u64 {
+        self.ledger.moment()
+    }
+
+    fn is_dirty(&self, target: Ordinal) -> bool {
+        self.ledger.is_dirty(target)
+    }
+
+    fn clean(&mut self, target: Ordinal, arc: HashArc, moment: u64) {
+        self.ledger.clean(target, arc, moment);
     }
 
     fn end_batch(&mut self) {}

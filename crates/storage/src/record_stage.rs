@@ -1,6 +1,7 @@
 //! The records of one stage of the table: by slot, and in order once somebody lists them.
 //!
-//! Puts and gets pay for no order while nobody lists. It never decides which record wins.
+//! A stage pays for no order until its first listing, which comes soon where a scrubber is at work: it
+//! lists all the time. It never decides which record wins.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};

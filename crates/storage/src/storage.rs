@@ -1,5 +1,6 @@
 //! Opening and closing a node's storage as a whole.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +43,9 @@ pub struct Recovered {
     pub founded: bool,
     /// Whether the log ended in writes that were never acknowledged, which were cut off.
     pub torn: bool,
+    /// Where the files of shards lie that could not be used and were set aside just now. Every partition
+    /// of these shards is marked as lost.
+    pub quarantined: Vec<PathBuf>,
 }
 
 /// The node's document: small, replaced as a whole, durable when the call returns.
@@ -107,7 +111,8 @@ impl Storage {
     ) -> Self {
         let limit = limit_bytes / usize::from(shards.max(1));
         let hints = hint_bytes / u64::from(shards.max(1));
-        let store = |shard| Box::new(MemoryStore::new(shard, limit, hints)) as Box<dyn Store>;
+        let store =
+            |shard| Box::new(MemoryStore::new((shard, shards), limit, hints)) as Box<dyn Store>;
         Self {
             stores: (0..shards).map(store).collect(),
             journal: Journal::in_memory(completions),
@@ -117,6 +122,7 @@ impl Storage {
                 document: Vec::new(),
                 founded: true,
                 torn: false,
+                quarantined: Vec::new(),
             },
             documents: Documents(None),
             closer: Closer(None),

@@ -6,8 +6,8 @@
 
 use std::cmp::Ordering;
 
-use paravon_model::{Hlc, Key, Ordinal, Record, Version};
-use paravon_ring::{HashArc, KeyHash, Shift};
+use paravon_model::{Digest, Hlc, Key, Marks, Ordinal, Record, Version};
+use paravon_ring::{HashArc, KeyHash, Partition, Shift};
 
 use crate::hint::{HintTotals, KeptHint};
 use crate::page::PageLimit;
@@ -81,6 +81,70 @@ pub trait Store: Send {
     /// completions: what was decided against a durable record is answered at once.
     fn drain(&mut self, out: &mut Vec<Answer>);
 
+    /// Keeps the sums of this shard's partitions from now on, for a cluster founded with these; what is
+    /// stored already is summed up by [`scrub`](Self::scrub). Called once, before the first merge of a
+    /// start that follows a founding or a joining.
+    fn keep_sums(&mut self, seed: u64, shift: Shift);
+
+    /// The sums of a partition, over exactly what [`get`](Self::get) would tell of its keys now. None
+    /// where it is not summed up (yet, or not again after a removal), or where a damaged record was found
+    /// since it was summed up; what is marked damaged is the caller's to leave out.
+    fn digest(&self, partition: Partition) -> Option<Digest>;
+
+    /// Reads on where the last call ended, once around through all records of the shard and then anew:
+    /// verifies every checksum, sums up what is not, and holds the sums that are kept against what is
+    /// read. At most a page; damage is found as by [`get`](Self::get).
+    ///
+    /// # Errors
+    /// The shard's file cannot be read.
+    fn scrub(&mut self, limit: PageLimit) -> Result<Scrubbed, ReadError>;
+
+    /// Moves the keys that were found damaged since the last call to `out`, each once per start: by a
+    /// read, a merge, a listing or a scrub. Each is marked in the log, with the first group that does not
+    /// fail and never behind what is stored over it, until [`heal`](Self::heal) or
+    /// [`forget`](Self::forget) (`NO_SILENT_ROT`).
+    fn take_damaged(&mut self, out: &mut Vec<(KeyHash, Key)>);
+
+    /// The keys that are marked damaged, queued marks included, in no order. A copy of all of them.
+    fn damaged(&self) -> Vec<(KeyHash, Key)>;
+
+    /// Queues the healing of a damaged key: the larger of `record` and of what can be read here is
+    /// stored, nothing where both are none, and the mark goes with it or behind it. Answers
+    /// [`Done::Healed`] when that is durable, whatever the durability of writes.
+    ///
+    /// # Errors
+    /// As [`merge`](Self::merge).
+    fn heal(
+        &mut self,
+        ticket: u64,
+        hash: KeyHash,
+        key: Key,
+        record: Option<Record>,
+    ) -> Result<(), Refusal>;
+
+    /// The marks of each partition that has any, ascending: for a start. Durable ones; after
+    /// [`keep_sums`](Self::keep_sums), which says what partitions there are to have been lost.
+    fn marks(&self) -> Vec<(Partition, Marks)>;
+
+    /// Queues the marks of a partition, in the order of the merges. Answers [`Done::Marked`] when they
+    /// are durable, and everything that was queued before is or has failed, whatever the durability of
+    /// writes.
+    ///
+    /// # Errors
+    /// As [`forget`](Self::forget).
+    fn set_marks(&mut self, ticket: u64, partition: Partition, marks: Marks)
+    -> Result<(), Refusal>;
+
+    /// Counts what was marked dirty since the start, for [`clean`](Self::clean).
+    fn dirty_moment(&self) -> u64;
+
+    /// Whether anything is dirty for a target.
+    fn is_dirty(&self, target: Ordinal) -> bool;
+
+    /// Queues the removal of the dirty marks of a target within an arc that were made no later than
+    /// `moment`; durable with its group. Left out where nothing can be queued: they stay then.
+    fn clean(&mut self, target: Ordinal, arc: HashArc, moment: u64);
+
     /// Whether no record is kept here, durable or queued. Tombstones are records; hints are none, and
     /// neither is what was durably forgotten.
     ///
@@ -131,8 +195,8 @@ pub trait Store: Send {
     fn drop_hint(&mut self, target: Ordinal, hash: KeyHash, key: &Key, version: Version);
 
     /// What is kept for each target that anything is kept or dirty for, ascending, where `shift` says
-    /// how many partitions there are. Exact, also after a restart. Nothing here clears what is dirty:
-    /// that comes with anti-entropy.
+    /// how many partitions there are. Exact, also after a restart. What is dirty is cleared by
+    /// [`clean`](Self::clean) alone.
     fn hint_totals(&self, shift: Shift) -> Vec<HintTotals>;
 
     /// Ends a batch of reads and merges: drops the read view, so that the engine can reuse pages.
@@ -153,6 +217,26 @@ pub enum Done {
     Merged(Merged),
     /// Nothing was stored of the key when this became durable.
     Forgotten,
+    /// The key is not marked damaged any more.
+    Healed,
+    /// The marks of a partition.
+    Marked,
+}
+
+/// What a step of a scrub did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scrubbed {
+    /// Bytes of keys and values that were read.
+    pub bytes: u64,
+    /// Records that were read, damaged ones included.
+    pub records: u64,
+    /// Partitions whose kept sums differed from what was read, and are what was read now: a bug, or a row
+    /// whose place has rotten.
+    pub mended: u64,
+    /// Whether it came to the end of the shard.
+    pub round: bool,
+    /// Partitions of this shard that are not summed up.
+    pub unsummed: u32,
 }
 
 /// What a merge did. Everything it says is durable.
@@ -213,8 +297,8 @@ pub enum WriteError {
 /// Why a read has no answer. Never to be taken for "absent".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// The stored record fails its checksum. Other keys are not affected; a newer write or a repair
-    /// from another replica heals it.
+    /// The stored record fails its checksum. Other keys are not affected. A newer write is stored over it,
+    /// and only [`Store::heal`] makes the key whole: the damaged record may have been the newest.
     #[error("the stored record fails its checksum")]
     Damaged,
     /// The shard's redb file cannot be read: its pages are damaged or the disk fails. Keys whose
@@ -252,8 +336,9 @@ pub struct Group {
     pub(crate) number: u64,
     /// Rises when a group of this shard fails: all groups of one epoch after a failed one fail.
     pub(crate) epoch: u64,
-    /// Whether it removes hints or records: that is synced whatever the durability of writes.
-    pub(crate) removes: bool,
+    /// Whether it removes hints or records, or says what is marked or damaged: that is synced whatever the
+    /// durability of writes.
+    pub(crate) must_sync: bool,
     /// Log entries, encoded.
     pub(crate) entries: Vec<u8>,
 }

@@ -104,6 +104,28 @@ impl Table {
         self.queued_bytes -= weight(&slot.key, state.as_ref());
     }
 
+    /// Counts something queued that is no record and no hint, and that redb is not to hold: the log is
+    /// needed for it as long as for a record of its group.
+    pub(crate) fn queue_note(&mut self, bytes: usize) {
+        self.queued_bytes += bytes;
+    }
+
+    /// Counts it as synced.
+    pub(crate) fn sync_note(&mut self, bytes: usize) {
+        self.queued_bytes -= bytes;
+        self.active_bytes += bytes;
+    }
+
+    /// Counts it no more, because its group failed.
+    pub(crate) fn forget_note(&mut self, bytes: usize) {
+        self.queued_bytes -= bytes;
+    }
+
+    /// Counts what the log says at a start.
+    pub(crate) fn recover_note(&mut self, bytes: usize) {
+        self.active_bytes += bytes;
+    }
+
     /// Lets no merge be decided against what is queued now, because it will fail.
     pub(crate) fn forget_decisions(&mut self) {
         self.queued.clear();

@@ -97,6 +97,12 @@ impl NodeSet {
         self.and(voters).len() >= voters.majority()
     }
 
+    /// Whether every majority of `voters` meets it there: it contains half of them, rounded up.
+    #[must_use]
+    pub fn has_half_of(self, voters: Self) -> bool {
+        self.and(voters).len() >= voters.len().div_ceil(2)
+    }
+
     /// The nodes in order.
     pub fn iter(self) -> impl Iterator<Item = Node> {
         (0..8).map(Node).filter(move |&node| self.contains(node))
@@ -127,6 +133,17 @@ mod tests {
         assert!(NodeSet::of("BCDF").has_majority_of(voters));
         assert!(!NodeSet::of("BCEF").has_majority_of(voters));
         assert!(!NodeSet::EMPTY.has_majority_of(NodeSet::EMPTY));
+    }
+
+    #[test]
+    fn half_of_a_set_meets_every_majority() {
+        for voters in ["A", "AB", "ABC", "ABCD"].map(NodeSet::of) {
+            for chosen in voters.subsets() {
+                let mut majorities = voters.subsets().filter(|set| set.has_majority_of(voters));
+                let meets_all = majorities.all(|majority| !majority.and(chosen).is_empty());
+                assert_eq!(chosen.has_half_of(voters), meets_all);
+            }
+        }
     }
 
     #[test]

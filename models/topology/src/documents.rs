@@ -71,6 +71,7 @@ pub(crate) fn report(world: &World, state: &mut State, node: Node) {
 
 /// A member of `next`, retained or new, is complete when it has merged a majority of the old set,
 /// itself included where it is one, and every replica that leaves the set and is not named as lost.
+/// Where some are lost, half of the old set is enough.
 fn is_complete(world: &World, state: &State, node: Node) -> bool {
     let (replica, document) = (state.replica(node), state.newest_document());
     let speaks_of_it = document.is_joint()
@@ -83,7 +84,13 @@ fn is_complete(world: &World, state: &State, node: Node) -> bool {
         !merged.is_empty()
     } else {
         let has_leavers = unmerged_leavers.is_empty() || world.is(Mutant::LeaverNotMerged);
-        merged.has_majority_of(document.current) && has_leavers
+        // Besides the lost another one may be down.
+        let is_enough = if world.lost.is_empty() {
+            merged.has_majority_of(document.current)
+        } else {
+            merged.has_half_of(document.current)
+        };
+        is_enough && has_leavers
     };
     speaks_of_it && is_level
 }

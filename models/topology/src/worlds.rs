@@ -44,6 +44,8 @@ fn small() -> Vec<World> {
         World::new("ABC", "AB", "r"),
         World::new("ABC", "BCD", "r"),
         World::new("AB", "BC", "w").without_seed().level(Level::One),
+        World::new("AB", "BC", "wr").lost("A"),
+        World::new("ABCD", "BCDE", "r").lost("A").dead("AB"),
     ]
 }
 
@@ -64,6 +66,8 @@ fn unblocked() -> Vec<World> {
         World::new("ABC", "BCD", "r").dead("B"),
         World::new("ABC", "BCD", "w").dead("D"),
         World::new("ABC", "BCD", "r").lost("A"),
+        World::new("AB", "BC", "r").lost("A"),
+        World::new("ABCD", "BCDE", "").lost("A").dead("AB"),
         World::new("A", "ABC", "wr").dead("C"),
     ]
 }
@@ -97,6 +101,7 @@ fn large() -> Vec<World> {
         World::new("ABC", "BCD", "w"),
         World::new("ABC", "BCD", "wr"),
         World::new("ABC", "BCD", "wr").lost("A"),
+        World::new("ABCD", "BCDE", "wr").lost("A").dead("AB"),
         World::new("ABC", "BCD", "r").after_cancel("BCD"),
         World::new("ABC", "BCD", "r").after_finish("ABC"),
         World::new("ABC", "DEF", "r"),

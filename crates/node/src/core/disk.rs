@@ -3,8 +3,8 @@
 //! **Never:** lets a long row of scans keep others from their turn: they wait in a queue, and the event
 //! loop takes some at a time.
 
-use paravon_model::{Failure, Key, Ordinal, Record};
-use paravon_replication::{Event, Hint, Now, OperationId};
+use paravon_model::{Failure, Key, Marks, Ordinal, Part, Record};
+use paravon_replication::{Effect, Event, Hint, Now, OperationId};
 use paravon_ring::{KeyHash, Partition};
 use paravon_storage::{KeptHint, PageLimit};
 
@@ -16,12 +16,69 @@ pub(super) struct Scan {
     pub(super) local: usize,
     pub(super) operation: OperationId,
     pub(super) partition: Partition,
+    pub(super) part: Part,
     pub(super) after: Option<(KeyHash, Key)>,
     pub(super) limit: PageLimit,
 }
 
 impl Core {
-    pub(super) fn store(
+    /// Does what a shard wants of its store.
+    pub(super) fn ask_store(&mut self, now: Now, local: usize, effect: Effect) {
+        match effect {
+            Effect::Store { operation, hash, key, record } => {
+                self.store(now, local, operation, hash, key, record);
+            }
+            Effect::Read { operation, hash, key } => {
+                let answer = self.shards[local].store.get(hash, &key).map_err(failure::of_read);
+                self.tell_damage(now, local);
+                self.feed(now, local, Event::Read { operation, answer });
+            }
+            Effect::Scan { operation, partition, part, after, limit, bytes } => {
+                let limit = PageLimit { count: limit, bytes: bytes as u64 };
+                self.scans.push_back(Scan { local, operation, partition, part, after, limit });
+            }
+            Effect::Totals { operation, partitions, peer } => {
+                self.totals(now, local, operation, &partitions, peer);
+            }
+            Effect::Digest { operation, partition } => {
+                let digest = self.shards[local].store.digest(partition).map(Box::new);
+                self.feed(now, local, Event::Digest { operation, digest });
+            }
+            Effect::Heal { operation, hash, key, record } => {
+                self.heal(now, local, operation, hash, key, record);
+            }
+            Effect::SetMarks { operation, partition, marks } => {
+                self.set_marks(now, local, operation, partition, marks);
+            }
+            Effect::Clean { target, partition, moment } => {
+                self.clean(local, target, partition, moment);
+            }
+            Effect::Forget { operation, hash, key } => {
+                self.forget(now, local, operation, hash, key);
+            }
+            Effect::KeepHint { target, hint } => self.keep_hint(local, target, hint),
+            Effect::DropHint { target, hash, key, version } => {
+                self.shards[local].store.drop_hint(target, hash, &key, version);
+                self.uncommitted.changes += 1;
+            }
+            Effect::ReadHints { target, after, limit, bytes } => {
+                let limit = PageLimit { count: limit, bytes: bytes as u64 };
+                let hints = self.read_hints(local, target, after.as_ref(), limit);
+                self.feed(now, local, Event::Hints { target, hints });
+            }
+            Effect::Reply { .. }
+            | Effect::Send { .. }
+            | Effect::Answer { .. }
+            | Effect::RaiseCeiling { .. }
+            | Effect::Learn { .. }
+            | Effect::Teach { .. }
+            | Effect::AskDocument { .. }
+            | Effect::Settled { .. }
+            | Effect::Progress { .. } => unreachable!("it is done where effects are taken"),
+        }
+    }
+
+    fn store(
         &mut self,
         now: Now,
         local: usize,
@@ -33,9 +90,12 @@ impl Core {
         let owned = &mut self.shards[local];
         let stamp = record.version;
         let ticket = owned.tickets.insert(Ticket::Merge { operation, stamp });
-        match owned.store.merge(ticket as u64, hash, key, record) {
+        let queued = owned.store.merge(ticket as u64, hash, key, record);
+        self.tell_damage(now, local);
+        match queued {
             Ok(()) => self.uncommitted.changes += 1,
             Err(refusal) => {
+                let owned = &mut self.shards[local];
                 owned.tickets.remove(ticket);
                 let answer = Err(failure::of_refusal(&refusal));
                 self.feed(now, local, Event::Stored { operation, stamp, answer });
@@ -43,14 +103,7 @@ impl Core {
         }
     }
 
-    pub(super) fn forget(
-        &mut self,
-        now: Now,
-        local: usize,
-        operation: OperationId,
-        hash: KeyHash,
-        key: Key,
-    ) {
+    fn forget(&mut self, now: Now, local: usize, operation: OperationId, hash: KeyHash, key: Key) {
         let owned = &mut self.shards[local];
         let ticket = owned.tickets.insert(Ticket::Forget { operation });
         match owned.store.forget(ticket as u64, hash, key) {
@@ -63,7 +116,71 @@ impl Core {
         }
     }
 
-    pub(super) fn keep_hint(&mut self, local: usize, target: Ordinal, hint: Hint) {
+    fn heal(
+        &mut self,
+        now: Now,
+        local: usize,
+        operation: OperationId,
+        hash: KeyHash,
+        key: Key,
+        record: Option<Record>,
+    ) {
+        let owned = &mut self.shards[local];
+        let ticket = owned.tickets.insert(Ticket::Heal { operation });
+        match owned.store.heal(ticket as u64, hash, key, record) {
+            Ok(()) => self.uncommitted.changes += 1,
+            Err(refusal) => {
+                owned.tickets.remove(ticket);
+                let answer = Err(failure::of_refusal(&refusal));
+                self.feed(now, local, Event::Healed { operation, answer });
+            }
+        }
+    }
+
+    fn set_marks(
+        &mut self,
+        now: Now,
+        local: usize,
+        operation: OperationId,
+        partition: Partition,
+        marks: Marks,
+    ) {
+        let owned = &mut self.shards[local];
+        let ticket = owned.tickets.insert(Ticket::SetMarks { operation });
+        match owned.store.set_marks(ticket as u64, partition, marks) {
+            Ok(()) => self.uncommitted.changes += 1,
+            Err(refusal) => {
+                owned.tickets.remove(ticket);
+                let answer = Err(failure::of_refusal(&refusal));
+                self.feed(now, local, Event::MarksSet { operation, answer });
+            }
+        }
+    }
+
+    /// Partitions that a target agreed on are dirty for it no more.
+    fn clean(&mut self, local: usize, target: Ordinal, partition: Partition, moment: u64) {
+        // A layout is what made the shard compare.
+        let Some(layout) = &self.layout else { return };
+        self.shards[local].store.clean(target, partition.arc(layout.shift()), moment);
+        self.uncommitted.changes += 1;
+    }
+
+    fn totals(
+        &mut self,
+        now: Now,
+        local: usize,
+        operation: OperationId,
+        partitions: &[Partition],
+        peer: Ordinal,
+    ) {
+        let store = &self.shards[local].store;
+        let total = |partition: &Partition| Some(store.digest(*partition)?.total());
+        let totals = partitions.iter().map(total).collect();
+        let moment = store.is_dirty(peer).then(|| store.dirty_moment());
+        self.feed(now, local, Event::Totals { operation, totals, moment });
+    }
+
+    fn keep_hint(&mut self, local: usize, target: Ordinal, hint: Hint) {
         let Hint { hash, key, record } = hint;
         match self.shards[local].store.keep_hint(target, hash, key, record) {
             Ok(()) => self.uncommitted.changes += 1,
@@ -71,7 +188,7 @@ impl Core {
         }
     }
 
-    pub(super) fn read_hints(
+    fn read_hints(
         &mut self,
         local: usize,
         target: Ordinal,
@@ -86,12 +203,13 @@ impl Core {
     /// Does the oldest scan that is wanted; whether more are.
     pub(crate) fn scan_one(&mut self, now: Now) -> bool {
         if let Some(scan) = self.scans.pop_front() {
-            let Scan { local, operation, partition, after, limit } = scan;
+            let Scan { local, operation, partition, part, after, limit } = scan;
             // A layout is what made the shard want it.
             let Some(layout) = &self.layout else { return self.has_scans() };
-            let arc = partition.arc(layout.shift());
+            let arc = partition.part(layout.shift(), part);
             let scanned = self.shards[local].store.scan(arc, after.as_ref(), limit);
             let page = scanned.map_err(failure::of_scan);
+            self.tell_damage(now, local);
             self.step(now, local, Event::Scanned { operation, page });
         }
         self.has_scans()

@@ -71,6 +71,12 @@ impl Core {
     fn make_shard(&mut self, now: Now, local: usize, placed: &Placed) {
         let owned = &mut self.shards[local];
         let number = owned.store.shard();
+        let sums = (placed.layout.document().hash_seed, placed.layout.shift());
+        if owned.sums.replace(sums) != Some(sums) {
+            // Before the first merge under this layout, and once for each cluster.
+            owned.store.keep_sums(sums.0, sums.1);
+            owned.scrubbing.begin(now.monotonic);
+        }
         let clock = ClockSettings {
             max_skew: self.shared.config.clock.max_skew,
             recovered: self.ceiling,
@@ -87,7 +93,11 @@ impl Core {
             admission: Admission::Empties(placed.new.clone()),
             clock,
             hinted: totals.iter().map(|totals| totals.target).collect(),
+            damaged: owned.store.damaged(),
+            // Only a store that keeps sums knows what partitions there are to be lost.
+            marks: owned.store.marks(),
         }));
+        self.count_damaged(local);
         if let Some(permit) = self.permit {
             self.step(now, local, Event::Clock { permit });
         }

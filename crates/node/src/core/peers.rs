@@ -7,13 +7,15 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use paravon_model::{Command, Fence, NodeId, Ordinal, PeerHello, ReplicaReply, ReplicaRequest};
+use paravon_model::{
+    Command, Compare, Fence, Hlc, NodeId, Ordinal, PeerHello, ReplicaReply, ReplicaRequest,
+};
 use paravon_protocol::{
     Code, MAX_VALUE_BYTES, PeerFrame, Refusal, decode_peer_frame, encode_replica_reply,
 };
 use paravon_replication::cluster::{ClusterEvent, HelloRefusal};
 use paravon_replication::{Event, Now, OperationId, PeerToken};
-use paravon_ring::{KeyHash, Layout, Partition, shard_of};
+use paravon_ring::{KeyHash, Layout, Partition, Shift, shard_of};
 use tokio::sync::oneshot;
 
 use super::Core;
@@ -201,6 +203,7 @@ impl Core {
         peer: &NodeId,
         payload: &[u8],
     ) -> Result<(), paravon_protocol::DecodeError> {
+        self.frames += 1;
         let PeerFrame::Reply { shard, operation, reply } =
             decode_peer_frame(payload, MAX_VALUE_BYTES)?
         else {
@@ -295,12 +298,20 @@ fn place_of(command: &Command, layout: &Layout) -> Option<(Partition, KeyHash)> 
             let hash = layout.hash(key);
             Some((hash.partition(shift), hash))
         }
-        Command::Pull { partition, .. } => {
-            let partition = Partition(*partition);
-            let exists = partition.0 < shift.partitions();
-            exists.then(|| (partition, partition.arc(shift).first))
+        Command::Pull { partition, .. } | Command::Compare(Compare::Digest { partition }) => {
+            place_of_partition(*partition, shift)
+        }
+        // All partitions of a class are of one shard, or the shard says that they are not.
+        Command::Compare(Compare::Folds { class, .. } | Compare::Marks { class, .. }) => {
+            place_of_partition(class.residue, shift)
         }
     }
+}
+
+fn place_of_partition(number: u32, shift: Shift) -> Option<(Partition, KeyHash)> {
+    let partition = Partition(number);
+    let exists = number < shift.partitions();
+    exists.then(|| (partition, partition.arc(shift).first))
 }
 
 /// The answer where too much is under way.
@@ -309,8 +320,11 @@ fn overloaded(command: &Command) -> ReplicaReply {
         Command::Store { record, .. } => {
             ReplicaReply::Stored { stamp: record.version, answer: Err(failure::OVERLOADED) }
         }
-        Command::Read { .. } => ReplicaReply::Found { answer: Err(failure::OVERLOADED) },
+        Command::Read { .. } => {
+            ReplicaReply::Found { answer: Err(failure::OVERLOADED), floor: Hlc::ZERO }
+        }
         Command::Pull { .. } => ReplicaReply::Pulled { answer: Err(failure::OVERLOADED) },
+        Command::Compare(_) => ReplicaReply::Compared { answer: Err(failure::OVERLOADED) },
     }
 }
 

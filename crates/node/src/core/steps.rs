@@ -5,12 +5,9 @@
 use paravon_model::Failure;
 use paravon_replication::cluster::ClusterEvent;
 use paravon_replication::{Effect, Event, Now};
-use paravon_storage::PageLimit;
 
 use super::Core;
-use super::disk::Scan;
 use super::peers::NO_LAYOUT;
-use crate::failure;
 use crate::inbox::Message;
 
 impl Core {
@@ -30,6 +27,11 @@ impl Core {
     /// Steps a shard and does all that follows from it.
     pub(super) fn step(&mut self, now: Now, local: usize, event: Event) {
         self.feed(now, local, event);
+        self.follow(now, local);
+    }
+
+    /// Does all that follows from what the shard was fed, and nothing else was.
+    pub(super) fn follow(&mut self, now: Now, local: usize) {
         while let Some(effect) = self.effects.pop_front() {
             match effect {
                 Effect::Reply { request, reply } => self.end_request(now, request, &reply),
@@ -38,33 +40,8 @@ impl Core {
                     self.links.send(to, shard, operation.as_u64() ^ self.mask, &request);
                 }
                 Effect::Answer { token, reply } => self.answer_peer(token, reply),
-                Effect::Store { operation, hash, key, record } => {
-                    self.store(now, local, operation, hash, key, record);
-                }
-                Effect::Read { operation, hash, key } => {
-                    let read = self.shards[local].store.get(hash, &key);
-                    let answer = read.map_err(failure::of_read);
-                    self.feed(now, local, Event::Read { operation, answer });
-                }
-                Effect::Scan { operation, partition, after, limit, bytes } => {
-                    let limit = PageLimit { count: limit, bytes: bytes as u64 };
-                    self.scans.push_back(Scan { local, operation, partition, after, limit });
-                }
-                Effect::Forget { operation, hash, key } => {
-                    self.forget(now, local, operation, hash, key);
-                }
                 Effect::RaiseCeiling { ceiling } => {
                     self.uncommitted.ceiling = self.uncommitted.ceiling.max(Some(ceiling));
-                }
-                Effect::KeepHint { target, hint } => self.keep_hint(local, target, hint),
-                Effect::DropHint { target, hash, key, version } => {
-                    self.shards[local].store.drop_hint(target, hash, &key, version);
-                    self.uncommitted.changes += 1;
-                }
-                Effect::ReadHints { target, after, limit, bytes } => {
-                    let limit = PageLimit { count: limit, bytes: bytes as u64 };
-                    let hints = self.read_hints(local, target, after.as_ref(), limit);
-                    self.feed(now, local, Event::Hints { target, hints });
                 }
                 Effect::Learn { document } => {
                     self.tell_cluster(now, ClusterEvent::Learned { document });
@@ -79,6 +56,7 @@ impl Core {
                     let shard = self.shards[local].store.shard();
                     self.route_to_cluster(now, Message::Progress { shard, fence, progress });
                 }
+                of_store => self.ask_store(now, local, of_store),
             }
         }
     }

@@ -6,11 +6,13 @@
 //! **Never:** decides who may do what; the node does, by the certificate. Never asks for a change again
 //! whose answer was lost.
 
+mod accept_loss;
 mod change;
 mod cluster_status;
 mod confirm;
 mod follow;
 mod join;
+mod partitions;
 mod plan;
 mod progress;
 mod wait;
@@ -48,6 +50,8 @@ pub(super) fn run(command: AdminCommand, global: &Global, output: &Output) -> Re
         }
         AdminCommand::Cancel => change::cancel(context, global, output),
         AdminCommand::Operation(args) => change::operation(&args, context, output),
+        AdminCommand::Partitions(args) => partitions::run(args, &context, output),
+        AdminCommand::AcceptLoss(args) => accept_loss::run(&args, &context, output),
         AdminCommand::Reload => each(&context, output, reload),
     }
 }

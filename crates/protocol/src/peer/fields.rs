@@ -1,7 +1,7 @@
 //! The fields that several messages share, both directions side by side. What is decoded is checked
 //! here, once.
 
-use paravon_model::limits::MAX_ADDRESS_BYTES;
+use paravon_model::limits::{MAX_ADDRESS_BYTES, MAX_SHIFT};
 use paravon_model::{
     Address, Body, ChangeId, Fence, Hlc, Key, Kind, NodeId, Ordinal, Record, Revision, Size, Value,
     Version,
@@ -55,6 +55,14 @@ pub(crate) fn read_revision(items: &mut Items<'_, '_>) -> Read<Revision> {
     let generation = items.at("generation")?.unsigned()?;
     let version = items.at("version")?.unsigned()?;
     Ok(Revision { generation, version })
+}
+
+/// The number of a partition, in whatever number of them the document has.
+pub(crate) fn read_partition(reader: &mut Reader<'_>) -> Read<u32> {
+    match reader.fitting()? {
+        partition if partition < 1 << MAX_SHIFT => Ok(partition),
+        _ => reader.error(Problem::OutOfRange { expected: "a number below 2^24" }),
+    }
 }
 
 pub(crate) fn read_key(reader: &mut Reader<'_>) -> Read<Key> {

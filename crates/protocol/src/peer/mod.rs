@@ -8,6 +8,7 @@
 //! are not all within their limits.
 
 mod cluster;
+mod compare;
 pub(crate) mod council;
 mod failure;
 pub(crate) mod fields;
@@ -40,6 +41,8 @@ mod tag {
     pub(super) const LATER_LAYOUT: u8 = 6;
     pub(super) const PULL: u8 = 7;
     pub(super) const PULLED: u8 = 8;
+    pub(super) const COMPARE: u8 = 9;
+    pub(super) const COMPARED: u8 = 10;
     pub(super) const STALE_FENCE: u8 = 15;
     pub(super) const COUNCIL: u8 = 16;
     pub(super) const DOCUMENT: u8 = 17;
@@ -107,12 +110,12 @@ fn read_frame(items: &mut Items<'_, '_>, max_value_bytes: usize) -> Result<PeerF
     let reader = items.at("tag")?;
     let tag = reader.fitting()?;
     match tag {
-        tag::STORE | tag::READ | tag::PULL => {
+        tag::STORE | tag::READ | tag::PULL | tag::COMPARE => {
             let (shard, operation) = read_correlation(items)?;
             let request = replica::read_request(tag, items, max_value_bytes)?;
             Ok(PeerFrame::Request { shard, operation, request })
         }
-        tag::STORED..=tag::LATER_LAYOUT | tag::PULLED | tag::STALE_FENCE => {
+        tag::STORED..=tag::LATER_LAYOUT | tag::PULLED | tag::COMPARED | tag::STALE_FENCE => {
             let (shard, operation) = read_correlation(items)?;
             let reply = replica::read_reply(tag, items, max_value_bytes)?;
             Ok(PeerFrame::Reply { shard, operation, reply })

@@ -1,16 +1,20 @@
 //! What coordinators and replicas say to each other about one key: one request per replica and client
-//! request, so nothing here allocates but the key and the value. Pulls of partitions go the same way.
+//! request, so nothing here allocates but the key and the value. Comparisons and pulls of partitions go
+//! the same way.
 
 use core::time::Duration;
 use std::sync::Arc;
 
 use paravon_model::limits::MAX_REQUEST_TIMEOUT;
-use paravon_model::{Command, Failure, Merged, Purpose, ReplicaReply, ReplicaRequest};
+use paravon_model::{Command, Failure, Merged, Purpose, Record, ReplicaReply, ReplicaRequest};
 
+use super::compare::{
+    compare_items, compared_items, read_compare, read_compared, write_compare, write_compared,
+};
 use super::failure::{read_failure, write_failure};
 use super::fields::{
-    RECORD_ITEMS, read_fence, read_key, read_record, read_version, write_fence, write_record,
-    write_version,
+    RECORD_ITEMS, read_fence, read_hlc, read_key, read_record, read_version, write_fence,
+    write_record, write_version,
 };
 use super::items::Items;
 use super::pull::{PULL_ITEMS, PULLED_ITEMS, read_pull, read_pulled, write_pull, write_pulled};
@@ -35,6 +39,8 @@ const HINT: u64 = 2;
 const NOTHING: u64 = 0;
 const SOMETHING: u64 = 1;
 const FAILURE: u64 = 2;
+/// Only in the answer to a store.
+const BELOW_FLOOR: u64 = 3;
 
 /// Appends a request as a frame. `shard` and `operation` come back in the reply.
 pub fn encode_replica_request(
@@ -47,6 +53,7 @@ pub fn encode_replica_request(
         Command::Store { .. } => (tag::STORE, STORE_ITEMS),
         Command::Read { .. } => (tag::READ, REQUEST_ITEMS + 1),
         Command::Pull { .. } => (tag::PULL, REQUEST_ITEMS + PULL_ITEMS),
+        Command::Compare(compare) => (tag::COMPARE, REQUEST_ITEMS + compare_items(compare)),
     };
     append_frame(out, |out| {
         write_head(out, items, tag, shard, operation);
@@ -67,6 +74,7 @@ pub fn encode_replica_request(
             }
             Command::Read { key } => writer::binary(out, key.encoded()),
             Command::Pull { partition, pull } => write_pull(out, *partition, pull),
+            Command::Compare(compare) => write_compare(out, compare),
         }
     });
 }
@@ -79,61 +87,84 @@ fn milliseconds(time_left: Duration) -> u64 {
 
 /// Appends a reply as a frame, with the `shard` and `operation` of the request.
 pub fn encode_replica_reply(out: &mut Vec<u8>, shard: u16, operation: u64, reply: &ReplicaReply) {
+    let head = |out: &mut Vec<u8>, tag, more| {
+        write_head(out, HEAD_ITEMS + more, tag, shard, operation);
+    };
     append_frame(out, |out| match reply {
         ReplicaReply::Stored { stamp, answer } => {
-            let (kind, items) = kind_of(answer, |merged| match merged {
-                Merged::Applied => None,
-                Merged::Superseded { .. } => Some(2),
-            });
-            write_head(out, HEAD_ITEMS + 3 + items, tag::STORED, shard, operation);
+            let (kind, items) = kind_of(answer, kind_of_merged);
+            head(out, tag::STORED, 3 + items);
             write_version(out, *stamp);
-            writer::unsigned(out, kind);
-            match answer {
-                Ok(Merged::Applied) => {}
-                Ok(Merged::Superseded { version }) => write_version(out, *version),
-                Err(failure) => write_failure(out, failure),
-            }
+            write_answer(out, kind, answer, |out, merged| match merged {
+                Merged::Applied => {}
+                Merged::Superseded { version } | Merged::BelowFloor { version } => {
+                    write_version(out, *version);
+                }
+            });
         }
-        ReplicaReply::Found { answer } => {
-            let (kind, items) = kind_of(answer, |found| found.as_ref().map(|_| RECORD_ITEMS));
-            write_head(out, HEAD_ITEMS + 1 + items, tag::FOUND, shard, operation);
-            writer::unsigned(out, kind);
-            match answer {
-                Ok(None) => {}
-                Ok(Some(record)) => write_record(out, record),
-                Err(failure) => write_failure(out, failure),
-            }
+        ReplicaReply::Found { answer, floor } => {
+            let (kind, items) = kind_of(answer, kind_of_found);
+            head(out, tag::FOUND, 2 + items);
+            writer::unsigned(out, floor.as_u64());
+            write_answer(out, kind, answer, |out, found| {
+                found.iter().for_each(|record| write_record(out, record));
+            });
         }
         ReplicaReply::Pulled { answer } => {
-            let (kind, items) = kind_of(answer, |_| Some(PULLED_ITEMS));
-            write_head(out, HEAD_ITEMS + 1 + items, tag::PULLED, shard, operation);
-            writer::unsigned(out, kind);
-            match answer {
-                Ok(pulled) => write_pulled(out, pulled),
-                Err(failure) => write_failure(out, failure),
-            }
+            let (kind, items) = kind_of(answer, |_| (SOMETHING, PULLED_ITEMS));
+            head(out, tag::PULLED, 1 + items);
+            write_answer(out, kind, answer, write_pulled);
+        }
+        ReplicaReply::Compared { answer } => {
+            let (kind, items) = kind_of(answer, |compared| (SOMETHING, compared_items(compared)));
+            head(out, tag::COMPARED, 1 + items);
+            write_answer(out, kind, answer, write_compared);
         }
         ReplicaReply::StaleLayout { document } => {
-            write_head(out, HEAD_ITEMS + 1, tag::STALE_LAYOUT, shard, operation);
+            head(out, tag::STALE_LAYOUT, 1);
             write_document(out, document);
         }
         ReplicaReply::StaleFence { known } => {
-            write_head(out, HEAD_ITEMS + 2, tag::STALE_FENCE, shard, operation);
+            head(out, tag::STALE_FENCE, 2);
             write_fence(out, *known);
         }
         ReplicaReply::LaterLayout { known } => {
-            write_head(out, HEAD_ITEMS + 2, tag::LATER_LAYOUT, shard, operation);
+            head(out, tag::LATER_LAYOUT, 2);
             write_fence(out, *known);
         }
     });
 }
 
-/// An answer's kind, and how many items follow it. `items` counts those of a success.
-fn kind_of<T>(answer: &Result<T, Failure>, items: impl FnOnce(&T) -> Option<u32>) -> (u64, u32) {
-    match answer.as_ref().map(items) {
-        Ok(None) => (NOTHING, 0),
-        Ok(Some(items)) => (SOMETHING, items),
-        Err(_) => (FAILURE, 1),
+fn kind_of_merged(merged: &Merged) -> (u64, u32) {
+    match merged {
+        Merged::Applied => (NOTHING, 0),
+        Merged::Superseded { .. } => (SOMETHING, 2),
+        Merged::BelowFloor { .. } => (BELOW_FLOOR, 2),
+    }
+}
+
+fn kind_of_found(found: &Option<Record>) -> (u64, u32) {
+    match found {
+        None => (NOTHING, 0),
+        Some(_) => (SOMETHING, RECORD_ITEMS),
+    }
+}
+
+/// An answer's kind, and how many items follow it. `of` tells both for a success.
+fn kind_of<T>(answer: &Result<T, Failure>, of: impl FnOnce(&T) -> (u64, u32)) -> (u64, u32) {
+    answer.as_ref().map_or((FAILURE, 1), of)
+}
+
+fn write_answer<T>(
+    out: &mut Vec<u8>,
+    kind: u64,
+    answer: &Result<T, Failure>,
+    write: impl FnOnce(&mut Vec<u8>, &T),
+) {
+    writer::unsigned(out, kind);
+    match answer {
+        Ok(success) => write(out, success),
+        Err(failure) => write_failure(out, failure),
     }
 }
 
@@ -160,6 +191,7 @@ pub(super) fn read_request(
             Command::Store { key, record: read_record(items, max_value_bytes)?, purpose }
         }
         tag::READ => Command::Read { key: read_key(items.at("key")?)? },
+        tag::COMPARE => Command::Compare(read_compare(items)?),
         _ => {
             let (partition, pull) = read_pull(items)?;
             Command::Pull { partition, pull }
@@ -186,31 +218,28 @@ pub(super) fn read_reply(
     Ok(match tag {
         tag::STORED => {
             let stamp = read_version(items)?;
-            let answer = match read_kind(items)? {
+            let answer = match read_kind(items, BELOW_FLOOR, "0 to 3")? {
                 NOTHING => Ok(Merged::Applied),
                 SOMETHING => Ok(Merged::Superseded { version: read_version(items)? }),
+                BELOW_FLOOR => Ok(Merged::BelowFloor { version: read_version(items)? }),
                 _ => Err(read_failure(items.at("failure")?)?),
             };
             ReplicaReply::Stored { stamp, answer }
         }
         tag::FOUND => {
-            let answer = match read_kind(items)? {
+            let floor = read_hlc(items.at("floor")?)?;
+            let answer = match read_kind(items, FAILURE, "0, 1 or 2")? {
                 NOTHING => Ok(None),
                 SOMETHING => Ok(Some(read_record(items, max_value_bytes)?)),
                 _ => Err(read_failure(items.at("failure")?)?),
             };
-            ReplicaReply::Found { answer }
+            ReplicaReply::Found { answer, floor }
         }
         tag::PULLED => {
-            // A pull has no answer that holds nothing: an empty page says so itself.
-            let reader = items.at("answer")?;
-            let answer = match reader.unsigned()? {
-                SOMETHING => Ok(read_pulled(items, max_value_bytes)?),
-                FAILURE => Err(read_failure(items.at("failure")?)?),
-                _ => return reader.error(Problem::OutOfRange { expected: "1 or 2" }),
-            };
-            ReplicaReply::Pulled { answer }
+            let pulled = |items: &mut Items<'_, '_>| read_pulled(items, max_value_bytes);
+            ReplicaReply::Pulled { answer: read_answer(items, pulled)? }
         }
+        tag::COMPARED => ReplicaReply::Compared { answer: read_answer(items, read_compared)? },
         tag::STALE_LAYOUT => {
             let document = Arc::new(read_document(items.at("document")?)?);
             ReplicaReply::StaleLayout { document }
@@ -220,10 +249,27 @@ pub(super) fn read_reply(
     })
 }
 
-fn read_kind(items: &mut Items<'_, '_>) -> Result<u64, DecodeError> {
+fn read_kind(
+    items: &mut Items<'_, '_>,
+    last: u64,
+    expected: &'static str,
+) -> Result<u64, DecodeError> {
     let reader = items.at("answer")?;
     match reader.unsigned()? {
-        kind @ NOTHING..=FAILURE => Ok(kind),
-        _ => reader.error(Problem::OutOfRange { expected: "0, 1 or 2" }),
+        kind if kind <= last => Ok(kind),
+        _ => reader.error(Problem::OutOfRange { expected }),
+    }
+}
+
+/// An answer that never holds nothing: an empty page, or no sum, says so itself.
+fn read_answer<T>(
+    items: &mut Items<'_, '_>,
+    read: impl FnOnce(&mut Items<'_, '_>) -> Result<T, DecodeError>,
+) -> Result<Result<T, Failure>, DecodeError> {
+    let reader = items.at("answer")?;
+    match reader.unsigned()? {
+        SOMETHING => read(items).map(Ok),
+        FAILURE => read_failure(items.at("failure")?).map(Err),
+        _ => reader.error(Problem::OutOfRange { expected: "1 or 2" }),
     }
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paravon_model::{
-    Accepted, Address, Ballot, Body, ChangeId, ClusterId, ClusterMessage, Command, CouncilMessage,
-    Document, Failure, Fence, Hlc, Joint, Key, Kind, Member, Membership, Merged, Newcomer, NodeId,
-    Operation, OperationKind, OperationRefusal, OperationState, Ordinal, Outcome, PartitionSum,
-    PastChange, PeerHello, Phase, Progress, Pull, Pulled, Purpose, Record, ReplicaReply,
-    ReplicaRequest, Report, Rest, Revision, Roster, Size, Value, Version,
+    Accepted, Address, Ballot, Body, ChangeId, Class, ClusterId, ClusterMessage, Command, Compare,
+    Compared, CouncilMessage, Damage, Detail, Digest, Document, Failure, Fence, Hlc, Joint, Key,
+    Kind, Listed, Marks, Member, Membership, Merged, Moment, Newcomer, NodeId, Operation,
+    OperationKind, OperationRefusal, OperationState, Ordinal, Outcome, Part, PastChange, PeerHello,
+    Phase, Progress, Pull, Pulled, Purpose, Record, ReplicaReply, ReplicaRequest, Report, Rest,
+    Revision, Roster, Size, Value, Version,
 };
 
 use super::{PeerFrame, encode_cluster_message, encode_replica_reply, encode_replica_request};
@@ -133,7 +134,7 @@ fn stored(answer: Result<Merged, Failure>) -> PeerFrame {
 }
 
 fn found(answer: Result<Option<Record>, Failure>) -> PeerFrame {
-    reply(ReplicaReply::Found { answer })
+    reply(ReplicaReply::Found { answer, floor: Hlc::ZERO })
 }
 
 pub(crate) fn failures() -> Vec<Failure> {
@@ -162,6 +163,7 @@ fn replica_samples() -> Vec<(&'static str, PeerFrame)> {
     let live = || Body::Live(Value::bytes(b"v"));
     let stale = ReplicaReply::StaleLayout { document: Arc::new(document(3)) };
     let known = Fence { generation: 0, number: 1 };
+    let for_good = ReplicaReply::Found { answer: Ok(None), floor: Hlc::new(1_700_000_000_000, 0) };
     vec![
         ("store a client's write", store(Purpose::Write, record(None, live()))),
         ("store with an expiry", store(Purpose::Write, record(Some(1_800_000_000_000), typed()))),
@@ -170,7 +172,9 @@ fn replica_samples() -> Vec<(&'static str, PeerFrame)> {
         ("read", request(Command::Read { key: Key::new("users", b"\x00").unwrap() })),
         ("stored", stored(Ok(Merged::Applied))),
         ("superseded", stored(Ok(Merged::Superseded { version: version(1_700_000_000_001) }))),
+        ("below the floor", stored(Ok(Merged::BelowFloor { version: version(1_700_000_000_002) }))),
         ("found nothing", found(Ok(None))),
+        ("found nothing, for good", reply(for_good)),
         ("found a value", found(Ok(Some(record(Some(1_800_000_000_000), live()))))),
         ("found a tombstone", found(Ok(Some(record(None, Body::Tombstone))))),
         ("found a damaged record", found(Err(Failure::Damaged { outcome: Outcome::Refused }))),
@@ -180,7 +184,8 @@ fn replica_samples() -> Vec<(&'static str, PeerFrame)> {
     ]
 }
 
-fn pull(pull: Pull) -> PeerFrame {
+fn pull(part: Part, detail: Detail, after: Option<Key>) -> PeerFrame {
+    let pull = Pull { part, detail, after };
     request(Command::Pull { partition: 65_535, pull })
 }
 
@@ -188,27 +193,64 @@ fn pulled(answer: Result<Pulled, Failure>) -> PeerFrame {
     reply(ReplicaReply::Pulled { answer })
 }
 
-/// Every message of a transfer.
-fn transfer_samples() -> Vec<(&'static str, PeerFrame)> {
+/// Every message by which one replica takes records from another.
+fn pull_samples() -> Vec<(&'static str, PeerFrame)> {
     let key = |text: &str| Key::new("default", text.as_bytes()).unwrap();
     let after = || Some(key("k1"));
-    let versions = vec![(key("k1"), version(1)), (key("k2"), version(2))];
+    let listed = |text, ms| Listed { key: key(text), version: version(ms), check: u64::MAX - ms };
+    let listed = vec![listed("k1", 1), listed("k2", 2)];
     let live = record(Some(1_800_000_000_000), typed());
     let records = vec![(key("k1"), live), (key("k2"), record(None, Body::Tombstone))];
-    let sum = PartitionSum { records: 2, sum: u128::MAX - 1 };
     let (more, end) = (Rest::More, Rest::End);
+    let (whole, sixteenth) = (Part::Whole, Part::Sixteenth(15));
     vec![
-        ("pull a sum", pull(Pull::Sum)),
-        ("pull the first versions", pull(Pull::Versions { after: None })),
-        ("pull further versions", pull(Pull::Versions { after: after() })),
-        ("pull the first records", pull(Pull::Records { after: None })),
-        ("pull further records", pull(Pull::Records { after: after() })),
-        ("pulled a sum", pulled(Ok(Pulled::Sum(sum)))),
-        ("pulled versions", pulled(Ok(Pulled::Versions { versions, rest: more }))),
+        ("pull the first of a listing", pull(whole, Detail::Listing, None)),
+        ("pull more of a listing", pull(whole, Detail::Listing, after())),
+        ("pull the listing of a sixteenth", pull(sixteenth, Detail::Listing, None)),
+        ("pull the first records", pull(whole, Detail::Record, None)),
+        ("pull further records", pull(whole, Detail::Record, after())),
+        ("pulled a listing", pulled(Ok(Pulled::Listing { listed, rest: more }))),
         ("pulled records", pulled(Ok(Pulled::Records { records, rest: more }))),
         ("pulled the end", pulled(Ok(Pulled::Records { records: Vec::new(), rest: end }))),
         ("pulled nothing", pulled(Err(Failure::NotReady))),
         ("pulled what cannot be read", pulled(Ok(Pulled::Damaged { key: key("k1") }))),
+    ]
+}
+
+fn compare(compare: Compare) -> PeerFrame {
+    request(Command::Compare(compare))
+}
+
+fn compared(answer: Result<Compared, Failure>) -> PeerFrame {
+    reply(ReplicaReply::Compared { answer })
+}
+
+/// Every message by which replicas find out where they differ.
+fn compare_samples() -> Vec<(&'static str, PeerFrame)> {
+    let class = Class { modulus: 12, residue: 11 };
+    let since = Moment { run: u64::MAX, changes: 7 };
+    let moment = Moment { changes: 9, ..since };
+    let time = |ms: u64| Hlc::new(1_700_000_000_000 + ms, 0);
+    let marks = Marks { floor: time(1), full: time(2), closed: time(3), damage: Damage::None };
+    let lost = Marks { damage: Damage::Lost, ..Marks::default() };
+    let (all, some) = (vec![(11, marks), (23, lost)], vec![(35, marks)]);
+    let mut sums = Digest::default();
+    sums.0.iter_mut().zip(1..).for_each(|(sum, number)| *sum = u128::MAX - number);
+    let folds = Compare::Folds { class, span: 6, first: 64, count: 1024 };
+    let paged = Compared::Marks { marks: all, next: Some(35), moment };
+    let last = Compared::Marks { marks: some, next: None, moment };
+    let digest = |sums: Option<Digest>| compared(Ok(Compared::Digest(sums.map(Box::new))));
+    vec![
+        ("compare folds", compare(folds)),
+        ("compare a partition", compare(Compare::Digest { partition: 65_535 })),
+        ("compare marks", compare(Compare::Marks { class, since, first: 23 })),
+        ("compared folds", compared(Ok(Compared::Folds(vec![Some(u128::MAX - 1), None, Some(0)])))),
+        ("compared a partition", digest(Some(sums))),
+        ("compared a partition that is not summed", digest(None)),
+        ("compared marks", compared(Ok(paged))),
+        ("compared the last marks", compared(Ok(last))),
+        ("compared nothing, by so many shards", compared(Ok(Compared::Shards(4)))),
+        ("compared nothing", compared(Err(Failure::NotReady))),
     ]
 }
 
@@ -289,7 +331,8 @@ pub(crate) fn samples() -> Vec<(&'static str, PeerFrame)> {
     let council = council.map(|(name, message)| (name, ClusterMessage::Council(message)));
     let cluster = council.chain(cluster_samples()).chain(operation_samples());
     let cluster = cluster.map(|(name, message)| (name, PeerFrame::Cluster(message)));
-    replica_samples().into_iter().chain(transfer_samples()).chain(cluster).collect()
+    let pulls = pull_samples().into_iter().chain(compare_samples());
+    replica_samples().into_iter().chain(pulls).chain(cluster).collect()
 }
 
 /// What a member says of itself, and what a node does that waits to join.

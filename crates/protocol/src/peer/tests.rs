@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paravon_model::limits::{
-    MAX_KEY_BYTES, MAX_PAGE_RECORDS, MAX_REQUEST_TIMEOUT, MAX_SWIM_BYTES, MAX_VALUE_BYTES,
+    MAX_FOLDS, MAX_KEY_BYTES, MAX_PAGE_RECORDS, MAX_REQUEST_TIMEOUT, MAX_SWIM_BYTES,
+    MAX_VALUE_BYTES,
 };
 use paravon_model::{
-    Address, Body, ChangeId, ClusterMessage, Command, Failure, Fence, Hlc, Key, Kind, Merged,
-    Newcomer, NodeId, OperationKind, Ordinal, Outcome, PartitionSum, Progress, Pull, Pulled,
-    Purpose, Record, ReplicaReply, ReplicaRequest, Report, Rest, Size, Value, Version,
+    Address, Body, ChangeId, Class, ClusterMessage, Command, Compare, Compared, Damage, Detail,
+    Digest, Failure, Fence, Hlc, Key, Kind, Listed, Marks, Merged, Moment, Newcomer, NodeId,
+    OperationKind, Ordinal, Outcome, Part, Progress, Pull, Pulled, Purpose, Record, ReplicaReply,
+    ReplicaRequest, Report, Rest, Size, Value, Version,
 };
 use proptest::prelude::*;
 
@@ -75,9 +77,9 @@ fn every_failure_keeps_its_numbers_and_its_outcome() {
 #[test]
 fn a_failure_of_a_later_version_keeps_its_outcome() {
     let read = |failure: &[u8]| {
-        let payload = [&[0x95, 4, 0, 0, 2][..], failure].concat();
+        let payload = [&[0x96, 4, 0, 0, 0, 2][..], failure].concat();
         match decode(&payload) {
-            Ok(PeerFrame::Reply { reply: ReplicaReply::Found { answer }, .. }) => answer,
+            Ok(PeerFrame::Reply { reply: ReplicaReply::Found { answer, .. }, .. }) => answer,
             other => panic!("{other:?}"),
         }
     };
@@ -103,12 +105,12 @@ fn every_way_to_be_wrong_names_its_field() {
     long_key.extend(key_bytes.to_be_bytes());
     long_key.extend(b"\x07default");
     long_key.resize(long_key.len() + MAX_KEY_BYTES + 1, b'k');
-    let cases: [(&[u8], &str); 25] = [
+    let cases: [(&[u8], &str); 45] = [
         (b"", "message"),
         (b"\x80", "message"),
         (b"\x90", "tag"),
         (b"\x91\x00", "tag"),
-        (b"\x91\x09", "tag"),
+        (b"\x91\x0b", "tag"),
         (b"\x91\x21", "tag"),
         (b"\x91\xcd\x01\x02", "tag"),
         (b"\x91\x16\x00", "message"),
@@ -117,23 +119,67 @@ fn every_way_to_be_wrong_names_its_field() {
         (b"\x97\x02\x00\x00\x00\x01\x00\xa1k", "key"),
         (b"\x97\x02\x00\x00\x00\x01\x00\xc4\x01\x05", "key"),
         (&long_key, "key"),
-        (b"\x95\x04\x00\x00\x03\xc0", "answer"),
+        (b"\x97\x03\x00\x00\x07\x00\x04\xc0", "answer"),
+        (b"\x96\x04\x00\x00\xc0\x00\xc0", "floor"),
+        (b"\x96\x04\x00\x00\x00\x03\xc0", "answer"),
         (b"\xdd\xff\xff\xff\xff\x16", "message"),
         (b"\x93\x1f\xc4\x0f000000000000000\xc0", "id"),
-        (b"\x99\x07\x00\x00\x00\x01\x00\xce\x01\x00\x00\x00\x00\xc0", "partition"),
-        (b"\x99\x07\x00\x00\x00\x01\x00\x00\x03\xc0", "pull"),
-        (b"\x99\x07\x00\x00\x00\x01\x00\x00\x01\xc4\x01\x05", "after"),
+        (b"\x9a\x07\x00\x00\x00\x01\x00\xce\x01\x00\x00\x00\xc0\x00\xc0", "partition"),
+        (b"\x9a\x07\x00\x00\x00\x01\x00\x00\x10\x00\xc0", "part"),
+        (b"\x9a\x07\x00\x00\x00\x01\x00\x00\xc0\x02\xc0", "detail"),
+        (b"\x9a\x07\x00\x00\x00\x01\x00\x00\xc0\x01\xc4\x01\x05", "after"),
         (b"\x95\x08\x00\x00\x00\xc0", "answer"),
-        (b"\x97\x08\x00\x00\x01\x04\x90\xc2", "pulled"),
-        (b"\x97\x08\x00\x00\x01\x03\x90\xc2", "key"),
-        (b"\x97\x08\x00\x00\x01\x01\xdc\x02\x01\xc2", "versions"),
-        (b"\x97\x08\x00\x00\x01\x02\xdd\xff\xff\xff\xff\xc2", "records"),
-        (b"\x97\x08\x00\x00\x01\x02\x90\x00", "more"),
+        (b"\x97\x08\x00\x00\x01\x03\x90\xc2", "pulled"),
+        (b"\x97\x08\x00\x00\x01\x02\x90\xc2", "key"),
+        (b"\x97\x08\x00\x00\x01\x00\xdc\x02\x01\xc2", "listing"),
+        (b"\x97\x08\x00\x00\x01\x01\xdd\xff\xff\xff\xff\xc2", "records"),
+        (b"\x97\x08\x00\x00\x01\x01\x90\x00", "more"),
+        (b"\x97\x09\x00\x00\x00\x01\x00\x03", "compare"),
+        (b"\x9c\x09\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01", "modulus"),
+        (b"\x9c\x09\x00\x00\x00\x01\x00\x00\x02\x02\x00\x00\x01", "residue"),
+        (b"\x9c\x09\x00\x00\x00\x01\x00\x00\x02\x01\x19\x00\x01", "span"),
+        (b"\x9c\x09\x00\x00\x00\x01\x00\x00\x02\x01\x18\x00\x00", "count"),
+        (b"\x9c\x09\x00\x00\x00\x01\x00\x00\x02\x01\x18\x00\xcd\x04\x01", "count"),
+        (b"\x9c\x09\x00\x00\x00\x01\x00\x02\x02\x01\x00\x00\xce\x01\x00\x00\x00", "first"),
+        (b"\x95\x0a\x00\x00\x00", "answer"),
+        (b"\x96\x0a\x00\x00\x01\x04\xc0", "compared"),
+        (b"\x96\x0a\x00\x00\x01\x00\xdc\x04\x01", "folds"),
+        (b"\x96\x0a\x00\x00\x01\x01\xc4\x02\x00\x00", "digest"),
+        (b"\x99\x0a\x00\x00\x01\x02\xdc\x04\x01\xc0\x00\x00", "marks"),
+        (b"\x99\x0a\x00\x00\x01\x02\x91\x95\x00\x02\x01\x03\x00\xc0\x00\x00", "closed"),
+        (b"\x99\x0a\x00\x00\x01\x02\x91\x95\x00\x00\x00\x00\x02\xc0\x00\x00", "damage"),
+        (b"\x99\x0a\x00\x00\x01\x02\x91\x95\x01\x00\x00\x00\x00\x01\x00\x00", "next"),
+        (b"\x99\x0a\x00\x00\x01\x02\x90\x01\x00\x00", "next"),
+        (b"\x96\x0a\x00\x00\x01\x03\x00", "shards"),
     ];
     for (payload, field) in cases {
         let error = decode(payload).unwrap_err();
         assert_eq!(error.field, field, "{error}: {}", payload.escape_ascii());
     }
+}
+
+#[test]
+fn marks_come_in_order_and_once() {
+    let marks = |partitions: &[u32]| {
+        let marks = partitions.iter().map(|partition| (*partition, Marks::default())).collect();
+        let answer = Ok(Compared::Marks { marks, next: None, moment: Moment::default() });
+        let reply = ReplicaReply::Compared { answer };
+        let frame = encoded(&PeerFrame::Reply { shard: 0, operation: 0, reply });
+        decode(&frame[HEADER_BYTES..]).map(drop).map_err(|error| error.field)
+    };
+    assert_eq!(marks(&[1, 2, 7]), Ok(()));
+    assert_eq!(marks(&[2, 1]), Err("marks"));
+    assert_eq!(marks(&[2, 2]), Err("marks"));
+}
+
+#[test]
+fn the_fullest_answer_about_folds_takes_18_bytes_for_each() {
+    let folds = Compared::Folds(vec![Some(u128::MAX); usize::from(MAX_FOLDS)]);
+    let reply = ReplicaReply::Compared { answer: Ok(folds) };
+    let frame = PeerFrame::Reply { shard: u16::MAX, operation: u64::MAX, reply };
+    assert_eq!(round_trip(&frame), frame);
+    let bytes = encoded(&frame).len();
+    assert!(bytes <= 18 * usize::from(MAX_FOLDS) + 32, "{bytes}");
 }
 
 #[test]
@@ -151,8 +197,11 @@ fn the_fullest_pages_fit_into_a_frame() {
         bytes[..8].copy_from_slice(&(number as u64).to_be_bytes());
         Key::new(&"n".repeat(64), &bytes).unwrap()
     };
-    let versions = (0..MAX_PAGE_RECORDS).map(|number| (key(number), version(u64::MAX >> 16)));
-    let versions = Pulled::Versions { versions: versions.collect(), rest: Rest::More };
+    let listed = (0..MAX_PAGE_RECORDS).map(|number| {
+        let version = version(u64::MAX >> 16);
+        Listed { key: key(number), version, check: u64::MAX }
+    });
+    let listing = Pulled::Listing { listed: listed.collect(), rest: Rest::More };
     let value = |bytes| Body::Live(Value::bytes(&vec![7; bytes]));
     let record = |body| Record { version: version(1), expires_ms: Some(u64::MAX), body };
     let longest = vec![(key(0), record(value(MAX_VALUE_BYTES)))];
@@ -163,7 +212,7 @@ fn the_fullest_pages_fit_into_a_frame() {
             PeerFrame::Reply { shard: 0, operation: 0, reply: ReplicaReply::Pulled { answer } };
         assert_eq!(round_trip(&frame), frame);
     }
-    let reply = ReplicaReply::Pulled { answer: Ok(versions) };
+    let reply = ReplicaReply::Pulled { answer: Ok(listing) };
     let frame = PeerFrame::Reply { shard: 0, operation: 0, reply };
     assert_eq!(round_trip(&frame), frame);
 }
@@ -309,25 +358,82 @@ fn any_command() -> impl Strategy<Value = Command> {
         }),
         (0..1_u32 << 24, any_pull())
             .prop_map(|(partition, pull)| Command::Pull { partition, pull }),
+        any_compare().prop_map(Command::Compare),
     ]
 }
 
 fn any_pull() -> impl Strategy<Value = Pull> {
-    let after = || prop::option::of(any_key());
+    let part = prop_oneof![Just(Part::Whole), (0..16_u8).prop_map(Part::Sixteenth)];
+    let detail = prop_oneof![Just(Detail::Listing), Just(Detail::Record)];
+    (part, detail, prop::option::of(any_key())).prop_map(|(part, detail, after)| Pull {
+        part,
+        detail,
+        after,
+    })
+}
+
+fn any_compare() -> impl Strategy<Value = Compare> {
+    let class = || {
+        (1..1_u32 << 24)
+            .prop_flat_map(|modulus| (Just(modulus), 0..modulus))
+            .prop_map(|(modulus, residue)| Class { modulus, residue })
+    };
+    let partition = || 0..1_u32 << 24;
     prop_oneof![
-        Just(Pull::Sum),
-        after().prop_map(|after| Pull::Versions { after }),
-        after().prop_map(|after| Pull::Records { after }),
+        (class(), 0..=24_u8, partition(), 1..=MAX_FOLDS)
+            .prop_map(|(class, span, first, count)| Compare::Folds { class, span, first, count }),
+        partition().prop_map(|partition| Compare::Digest { partition }),
+        (class(), any_moment(), partition()).prop_map(|(class, since, first)| Compare::Marks {
+            class,
+            since,
+            first
+        }),
     ]
+}
+
+fn any_moment() -> impl Strategy<Value = Moment> {
+    any::<(u64, u64)>().prop_map(|(run, changes)| Moment { run, changes })
+}
+
+fn any_marks() -> impl Strategy<Value = Marks> {
+    let damage = prop_oneof![Just(Damage::None), Just(Damage::Lost)];
+    (any::<[u64; 3]>(), damage).prop_map(|(mut marks, damage)| {
+        marks.sort_unstable();
+        let [floor, full, closed] = marks.map(Hlc::from_u64);
+        Marks { floor, full, closed, damage }
+    })
+}
+
+fn any_compared() -> impl Strategy<Value = Compared> {
+    let marks = prop::collection::btree_map(0..1_u32 << 20, any_marks(), 0..20);
+    let next = prop::option::of(1_u32 << 20..1 << 24);
+    prop_oneof![
+        prop::collection::vec(any::<Option<u128>>(), 0..40).prop_map(Compared::Folds),
+        any::<Option<[u128; 16]>>()
+            .prop_map(|sums| Compared::Digest(sums.map(|sums| Box::new(Digest(sums))))),
+        (marks, next, any_moment()).prop_map(|(marks, next, moment)| {
+            let marks: Vec<_> = marks.into_iter().collect();
+            let next = next.filter(|_| !marks.is_empty());
+            Compared::Marks { marks, next, moment }
+        }),
+        (1..=u16::MAX).prop_map(Compared::Shards),
+    ]
+}
+
+fn any_listed() -> impl Strategy<Value = Listed> {
+    (any_key(), any_version(), any::<u64>()).prop_map(|(key, version, check)| Listed {
+        key,
+        version,
+        check,
+    })
 }
 
 fn any_pulled() -> impl Strategy<Value = Pulled> {
     let rest = || prop_oneof![Just(Rest::More), Just(Rest::End)];
-    let versions = prop::collection::vec((any_key(), any_version()), 0..20);
+    let listed = prop::collection::vec(any_listed(), 0..20);
     let records = prop::collection::vec((any_key(), any_record()), 0..8);
     prop_oneof![
-        any::<(u64, u128)>().prop_map(|(records, sum)| Pulled::Sum(PartitionSum { records, sum })),
-        (versions, rest()).prop_map(|(versions, rest)| Pulled::Versions { versions, rest }),
+        (listed, rest()).prop_map(|(listed, rest)| Pulled::Listing { listed, rest }),
         (records, rest()).prop_map(|(records, rest)| Pulled::Records { records, rest }),
         any_key().prop_map(|key| Pulled::Damaged { key }),
     ]
@@ -365,12 +471,17 @@ fn any_reply() -> impl Strategy<Value = ReplicaReply> {
     let merged = prop_oneof![
         Just(Ok(Merged::Applied)),
         any_version().prop_map(|version| Ok(Merged::Superseded { version })),
+        any_version().prop_map(|version| Ok(Merged::BelowFloor { version })),
         failure().prop_map(Err),
     ];
     let found = prop_oneof![prop::option::of(any_record()).prop_map(Ok), failure().prop_map(Err)];
     prop_oneof![
         (any_version(), merged).prop_map(|(stamp, answer)| ReplicaReply::Stored { stamp, answer }),
-        found.prop_map(|answer| ReplicaReply::Found { answer }),
+        (found, any::<u64>()).prop_map(|(answer, floor)| {
+            ReplicaReply::Found { answer, floor: Hlc::from_u64(floor) }
+        }),
+        prop_oneof![any_compared().prop_map(Ok), failure().prop_map(Err)]
+            .prop_map(|answer| ReplicaReply::Compared { answer }),
         prop_oneof![any_pulled().prop_map(Ok), failure().prop_map(Err)]
             .prop_map(|answer| ReplicaReply::Pulled { answer }),
         (1_u32..1024).prop_map(|members| {

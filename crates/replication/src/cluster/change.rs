@@ -304,6 +304,17 @@ pub(super) fn operations_under_way(document: &Document) -> impl Iterator<Item = 
     document.operations.iter().filter(is_running)
 }
 
+/// Whether the member of this name is there by this operation: of those that have brought the name, it
+/// is the one that was asked for last. What was asked for later is forgotten later, so it would be seen.
+pub(super) fn has_brought(document: &Document, id: ChangeId, name: &NodeId) -> bool {
+    let brought = |operation: &&Operation| {
+        operation.state == OperationState::Done
+            && newcomer(&operation.kind).is_some_and(|new| new.node_id == *name)
+    };
+    let is_there = document.current.members.iter().any(|member| member.node_id == *name);
+    is_there && document.operations.iter().rev().find(brought).is_some_and(|last| last.id == id)
+}
+
 /// The node that an operation brings.
 pub(super) fn newcomer(kind: &OperationKind) -> Option<&Newcomer> {
     match kind {

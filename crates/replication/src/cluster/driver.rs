@@ -236,18 +236,10 @@ fn step_of(change: &Change) -> Step {
     }
 }
 
-/// The change that begins what waits in `document`: what replaces dead members alone, together or one
-/// by one, where that can begin; else all whose newcomers are reached.
+/// The change that begins what waits in `document`: the first choice that can begin.
 fn begin(view: &View<'_>, document: &Document) -> Option<Change> {
-    let is_ready = |kind| newcomer(kind).is_none_or(|n| view.linked.contains(&n.node_id));
-    let ready = || waiting(document).filter(|operation| is_ready(&operation.kind));
-    let urgent = ready().filter(|operation| lost_member(&operation.kind).is_some());
-    let urgent: Vec<ChangeId> = urgent.map(|operation| operation.id).collect();
-    let one_by_one = urgent.iter().map(|&id| Vec::from([id])).collect::<Vec<_>>();
-    let all = ready().map(|operation| operation.id).collect();
-    let choices = [urgent].into_iter().chain(one_by_one).chain([all]);
     let stored = view.smallest_stored();
-    choices.filter(|operations| !operations.is_empty()).find_map(|operations| {
+    choices(view, document).into_iter().find_map(|operations| {
         let change = Change::Begin { operations, stored };
         let after = change.successor(document)?;
         let may_begin = view.has_live_majorities(&after)
@@ -255,6 +247,28 @@ fn begin(view: &View<'_>, document: &Document) -> Option<Change> {
             && !view.cannot_end(&after);
         may_begin.then_some(change)
     })
+}
+
+/// What of that which waits, and whose newcomers are reached, may begin together, the best first: what
+/// replaces dead members alone, together or one by one; else all; else what replaces none, which does
+/// not wait for a removal that cannot begin. Each once: the sets of a removal cost some milliseconds.
+fn choices(view: &View<'_>, document: &Document) -> Vec<Vec<ChangeId>> {
+    let is_ready = |kind| newcomer(kind).is_none_or(|n| view.linked.contains(&n.node_id));
+    let (mut urgent, mut others) = (Vec::new(), Vec::new());
+    for operation in waiting(document).filter(|operation| is_ready(&operation.kind)) {
+        let is_urgent = lost_member(&operation.kind).is_some();
+        if is_urgent { &mut urgent } else { &mut others }.push(operation.id);
+    }
+    let mut choices = Vec::from([urgent.clone()]);
+    if urgent.len() > 1 {
+        choices.extend(urgent.iter().map(|&id| Vec::from([id])));
+    }
+    if !urgent.is_empty() && !others.is_empty() {
+        choices.push([&urgent[..], &others].concat());
+    }
+    choices.push(others);
+    choices.retain(|operations| !operations.is_empty());
+    choices
 }
 
 /// Whether something waits that replaces a dead member, and could begin if the change under way were

@@ -28,15 +28,16 @@ impl Seat {
         }
     }
 
+    fn view<'a>(&'a self, ms: u64, document: &'a Document) -> View<'a> {
+        let Self { alive, linked, reports, own, .. } = self;
+        View { now: Duration::from_millis(ms), document, own: *own, alive, linked, reports }
+    }
+
     fn look(&mut self, ms: u64, document: &Document) -> Option<Change> {
-        self.driver.look(&View {
-            now: Duration::from_millis(ms),
-            document,
-            own: self.own,
-            alive: &self.alive,
-            linked: &self.linked,
-            reports: &self.reports,
-        })
+        let mut driver = core::mem::replace(&mut self.driver, Driver::new(JOIN_TIMEOUT));
+        let change = driver.look(&self.view(ms, document));
+        self.driver = driver;
+        change
     }
 
     /// A member reports of this document.
@@ -127,6 +128,33 @@ fn a_removal_that_could_never_end_does_not_begin() {
         one_by_one,
         "4 is up and can be taken over from"
     );
+}
+
+#[test]
+fn a_removal_that_cannot_begin_holds_up_nothing_else() {
+    let five = document_of(&["a", "b", "c", "d", "e"]);
+    let waiting = waiting_for(&five, &[(7, remove(4)), (8, join("f"))]);
+    let mut seat = Seat::of(1, &[1, 2, 3, 4], &["a", "b", "c", "d", "f"]);
+    assert_eq!(seat.settles_on(0, &waiting), begin(&[8]), "4 came back, and 5 is down");
+    seat.alive.insert(Ordinal(5));
+    assert_eq!(seat.settles_on(9_000, &waiting), begin(&[7]));
+}
+
+#[test]
+fn nothing_is_worked_out_twice() {
+    let three = document_of(&["a", "b", "c"]);
+    let seat = Seat::of(1, &[1, 2], &["a", "b", "d"]);
+    let told = |operations: &[(u128, OperationKind)]| {
+        let document = waiting_for(&three, operations);
+        let ids = |choice: Vec<ChangeId>| choice.into_iter().map(|id| id.0).collect::<Vec<_>>();
+        choices(&seat.view(0, &document), &document).into_iter().map(ids).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&[(7, remove(3))]), [[7]]);
+    assert_eq!(told(&[(7, join("d"))]), [[7]]);
+    let expected: [&[u128]; 3] = [&[7, 8], &[7], &[8]];
+    assert_eq!(told(&[(7, remove(3)), (8, remove(2))]), expected);
+    let expected: [&[u128]; 3] = [&[8], &[8, 7], &[7]];
+    assert_eq!(told(&[(7, join("d")), (8, remove(3))]), expected);
 }
 
 #[test]

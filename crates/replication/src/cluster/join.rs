@@ -13,6 +13,7 @@ use paravon_model::{
     OperationState, Ordinal, PeerHello,
 };
 
+use super::change::has_brought;
 use super::event::{AdminToken, OperateDone, OperateFailure, OperateMode};
 use super::objections::planned;
 use super::peers::Peers;
@@ -183,8 +184,11 @@ impl Joiner {
     pub(super) fn number(&self, own: &NodeId, document: &Document) -> Option<Ordinal> {
         let names = self.change.into_iter().chain(self.former.iter().rev().copied());
         let mut operations = names.filter_map(|name| document.operation(name));
-        let operation = operations.find(|operation| {
-            matches!(operation.state, OperationState::Running | OperationState::Done)
+        // What it has brought may have left since, and another node of the name may be there instead.
+        let operation = operations.find(|operation| match operation.state {
+            OperationState::Running => true,
+            OperationState::Done => has_brought(document, operation.id, own),
+            OperationState::Pending | OperationState::Cancelled => false,
         })?;
         let is_other = self.cluster.is_some_and(|cluster| cluster != document.cluster_id);
         if is_other {
@@ -200,8 +204,8 @@ impl Joiner {
         member.map(|member| member.ordinal)
     }
 
-    /// Keeps a document of the cluster that is seen, to know its members and what became of the
-    /// operation; what administrators are to be told of that.
+    /// Keeps a document of the cluster that is seen, which gives this node no number, to know its members
+    /// and what became of the operation; what administrators are to be told of that.
     pub(super) fn sees(&mut self, document: &Arc<Document>) -> Vec<Answer> {
         let is_later = |seen: &Arc<Document>| seen.revision() < document.revision();
         let cluster = *self.cluster.get_or_insert(document.cluster_id);
@@ -219,7 +223,14 @@ impl Joiner {
                 let late = |wish: Wish| (wish.token, Err(OperateFailure::TimedOut));
                 self.take_wishes(|wish| wish.mode == OperateMode::Do).map(late).collect()
             }
-            _ => Vec::new(),
+            Some(OperationState::Done) => {
+                // It was a member and is none any more. Who wants it to come again is served by another
+                // name.
+                self.asks = Asks::WhenTold;
+                self.forget_operation();
+                Vec::new()
+            }
+            Some(OperationState::Pending | OperationState::Running) | None => Vec::new(),
         }
     }
 

@@ -112,6 +112,28 @@ fn one_that_replaces_its_like_takes_the_new_number_and_never_the_old_one() {
 }
 
 #[test]
+fn an_operation_whose_member_has_left_gives_no_number_and_is_not_asked_for_again() {
+    let settings = settings_of("x", &["a"]);
+    let peers = members(&["a"]);
+    let came = finished(&begun(&document_of(&["a", "b"]), &[(5, join("x"))]));
+    let remove = OperationKind::Remove { member: Ordinal(3) };
+    let replace = OperationKind::Replace { member: Ordinal(3), by: new_node("x") };
+    for (leaves, is_there) in [(remove, false), (replace, true)] {
+        let after = finished(&begun(&came, &[(6, leaves)]));
+        assert_eq!(after.member_named(&name("x")).is_some(), is_there);
+        let mut joiner = Joiner::new(&settings, Some(ChangeId(5)));
+        assert_eq!(joiner.number(&name("x"), &after), None, "the like of it is there: {is_there}");
+        wish(&mut joiner, 1);
+        let asked = |joiner: &mut Joiner, at| {
+            joiner.ask(at, &settings, &peers, ChangeId(7)).map(|(_, id, _)| id)
+        };
+        assert_eq!(asked(&mut joiner, START), Some(ChangeId(5)));
+        assert_eq!(joiner.sees(&Arc::new(after)), []);
+        assert_eq!(asked(&mut joiner, seconds(1)), Some(ChangeId(7)));
+    }
+}
+
+#[test]
 fn whom_it_replaces_is_known_once_a_document_is_seen() {
     let settings = settings_of("x", &["a"]);
     let peers = members(&["a", "b"]);

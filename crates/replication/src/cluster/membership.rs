@@ -11,7 +11,7 @@ use paravon_model::{
     Revision,
 };
 
-use super::change::{newcomer, operations_under_way};
+use super::change::{has_brought, newcomer, operations_under_way};
 use super::council::Speech;
 use super::event::{ClusterEffect, Notice};
 use super::{Cluster, Service};
@@ -105,10 +105,12 @@ impl Cluster {
 
     /// The document does not name this node any more: it serves nothing from now on.
     fn withdraw(&mut self, now: Now, document: &Arc<Document>) {
-        let stands = |id: &ChangeId| {
-            document
-                .operation(*id)
-                .is_some_and(|operation| operation.state != OperationState::Cancelled)
+        let own_name = &self.settings.node_id;
+        let stands = |id: &ChangeId| match document.operation(*id).map(|known| known.state) {
+            Some(OperationState::Pending | OperationState::Running) => true,
+            // Else it ended with the number that is gone: who took that out meant this node.
+            Some(OperationState::Done) => has_brought(document, *id, own_name),
+            Some(OperationState::Cancelled) | None => false,
         };
         if let Some(id) = self.came_by.take().filter(stands) {
             // The change that brought it was overtaken, and is done again with a new number; or has

@@ -48,7 +48,8 @@ impl View<'_> {
     }
 
     /// Whether a change that does without these members could not end, because some partition of
-    /// `roster` lacks, without them and those that are down, a majority to take over from.
+    /// `roster` has, besides them and those that are down, less than half of its copies left to take over
+    /// from (`sources`).
     pub(super) fn lacks_sources(&self, roster: &Roster, lost: &[Ordinal]) -> bool {
         let is_gone = |member: &&Member| !self.is_there(member) || lost.contains(&member.ordinal);
         let gone: Vec<Ordinal> = roster.members.iter().filter(is_gone).map(|m| m.ordinal).collect();

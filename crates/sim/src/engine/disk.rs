@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use paravon_model::{Failure, Key, Version};
+use paravon_model::{Failure, Key, Marks, Version};
 use paravon_replication::OperationId;
-use paravon_storage::crash_disk::{CrashDisk, Image, Replay, Survival};
-use paravon_storage::{Completion, Completions, Options, Stepped, Store, WriteError};
+use paravon_ring::{KeyHash, Partition};
+use paravon_storage::crash_disk::{self, CrashDisk, Image, Replay, Survival};
+use paravon_storage::{Completion, Completions, Options, Refusal, Stepped, Store};
 
-use super::{Done, Job, Opened, Owner, merged, refusal, write_failure};
+use super::{Done, Job, Opened, Owner, keep_hint, merged, refusal, write_failure};
+use crate::plan::Plan;
 use crate::random::Random;
 
 /// Collects what storage reports.
@@ -25,14 +27,15 @@ impl Completions for Inbox {
 struct Pending {
     owner: Owner,
     operation: OperationId,
-    key: Key,
     kind: Kind,
 }
 
 /// What it does.
 enum Kind {
-    Merge { stamp: Version },
-    Forget,
+    Merge { key: Key, stamp: Version },
+    Forget { key: Key },
+    Heal { key: Key },
+    SetMarks { partition: Partition, marks: Marks },
 }
 
 /// An open data directory.
@@ -58,9 +61,10 @@ pub(crate) struct DiskEngine {
 }
 
 impl DiskEngine {
-    pub(crate) fn new(shards: u16) -> Self {
+    pub(crate) fn new(plan: &Plan) -> Self {
         let options = Options {
-            shards,
+            shards: plan.shards,
+            hint_bytes: plan.hint_bytes,
             cache_bytes: 256 << 10,
             table_bytes: 64 << 10,
             segment_bytes: 16 << 10,
@@ -159,6 +163,26 @@ impl DiskEngine {
         torn
     }
 
+    /// Of a process that does not run.
+    pub(crate) fn rot(&mut self, shard: usize, hash: KeyHash, key: &Key) -> bool {
+        let name = format!("data/shard-{shard:02}.redb");
+        match crash_disk::rot_record(&self.image, &name, hash, key) {
+            Some(image) => {
+                self.image = image;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Of a process that does not run.
+    pub(crate) fn lose_file(&mut self, shard: usize) {
+        let name = format!("data/shard-{shard:02}.redb");
+        for offset in 0..64 {
+            self.image.corrupt(&name, offset, 0xff);
+        }
+    }
+
     pub(crate) fn copy(&self) -> Image {
         self.image.clone()
     }
@@ -168,44 +192,49 @@ impl DiskEngine {
     }
 
     fn submit(&mut self, job: Job) {
-        let mut early = Vec::new();
         let running = self.running();
-        match job {
+        let early = match job {
             Job::Merge { owner, operation, hash, key, record } => {
-                let kind = Kind::Merge { stamp: record.version };
-                running.ticket += 1;
-                let store = &mut running.stepped.stores[owner.shard];
-                let queued = store.merge(running.ticket, hash, key.clone(), record);
-                let pending = Pending { owner, operation, key, kind };
-                match queued.map_err(refusal) {
-                    Ok(()) => running.keep(pending),
-                    Err(failure) => early.push(pending.refused(failure)),
-                }
+                let kind = Kind::Merge { key: key.clone(), stamp: record.version };
+                running.submit(Pending { owner, operation, kind }, |store, ticket| {
+                    store.merge(ticket, hash, key, record)
+                })
             }
             Job::Forget { owner, operation, hash, key } => {
-                running.ticket += 1;
-                let store = &mut running.stepped.stores[owner.shard];
-                let queued = store.forget(running.ticket, hash, key.clone());
-                let pending = Pending { owner, operation, key, kind: Kind::Forget };
-                match queued.map_err(refusal) {
-                    Ok(()) => running.keep(pending),
-                    Err(failure) => early.push(pending.refused(failure)),
-                }
+                let kind = Kind::Forget { key: key.clone() };
+                running.submit(Pending { owner, operation, kind }, |store, ticket| {
+                    store.forget(ticket, hash, key)
+                })
+            }
+            Job::Heal { owner, operation, hash, key, record } => {
+                let kind = Kind::Heal { key: key.clone() };
+                running.submit(Pending { owner, operation, kind }, |store, ticket| {
+                    store.heal(ticket, hash, key, record)
+                })
+            }
+            Job::SetMarks { owner, operation, partition, marks } => {
+                let kind = Kind::SetMarks { partition, marks };
+                running.submit(Pending { owner, operation, kind }, |store, ticket| {
+                    store.set_marks(ticket, partition, marks)
+                })
             }
             Job::KeepHint { shard, target, hash, key, record } => {
-                let version = record.version;
-                let store = &mut running.stepped.stores[shard];
-                if store.keep_hint(target, hash, key.clone(), record).is_ok() {
-                    early.push(Done::HintKept { target, key, version });
-                }
+                keep_hint(&mut *running.stepped.stores[shard], target, hash, key, record)
             }
             Job::DropHint { shard, target, hash, key, version } => {
                 running.stepped.stores[shard].drop_hint(target, hash, &key, version);
-                early.push(Done::HintDropped { target, key, version });
+                Some(Done::HintDropped { target, key, version })
             }
-            Job::Ceiling { hlc } => running.stepped.journal.raise_ceiling(hlc),
-        }
-        self.early.append(&mut early);
+            Job::Clean { shard, target, arc, moment } => {
+                running.stepped.stores[shard].clean(target, arc, moment);
+                Some(Done::Cleaned { target, arc, moment })
+            }
+            Job::Ceiling { hlc } => {
+                running.stepped.journal.raise_ceiling(hlc);
+                None
+            }
+        };
+        self.early.extend(early);
     }
 
     fn running(&mut self) -> &mut Running {
@@ -214,35 +243,38 @@ impl DiskEngine {
 }
 
 impl Pending {
-    /// Nothing was done.
-    fn refused(self, failure: Failure) -> Done {
-        let Self { owner, operation, key, kind } = self;
+    fn done(self, answer: Result<paravon_storage::Done, Failure>) -> Done {
+        let Self { owner, operation, kind } = self;
+        let ended = answer.clone().map(drop);
         match kind {
-            Kind::Merge { stamp } => {
-                Done::Stored { owner, operation, key, stamp, answer: Err(failure) }
+            Kind::Merge { key, stamp } => {
+                let answer = answer.and_then(|done| merged(Ok(done)));
+                Done::Stored { owner, operation, key, stamp, answer }
             }
-            Kind::Forget => Done::Forgotten { owner, operation, key, answer: Err(failure) },
-        }
-    }
-
-    fn done(self, answer: Result<paravon_storage::Done, WriteError>) -> Done {
-        let Self { owner, operation, key, kind } = self;
-        match kind {
-            Kind::Merge { stamp } => {
-                Done::Stored { owner, operation, key, stamp, answer: merged(answer) }
-            }
-            Kind::Forget => {
-                let answer = answer.map(|_| ()).map_err(write_failure);
-                Done::Forgotten { owner, operation, key, answer }
+            Kind::Forget { key } => Done::Forgotten { owner, operation, key, answer: ended },
+            Kind::Heal { key } => Done::Healed { owner, operation, key, answer: ended },
+            Kind::SetMarks { partition, marks } => {
+                Done::Marked { owner, operation, partition, marks, answer: ended }
             }
         }
     }
 }
 
 impl Running {
-    /// Waits for the answer to the latest ticket.
-    fn keep(&mut self, pending: Pending) {
-        self.pending.insert(self.ticket, pending);
+    /// Gives a store a job under the next ticket. Its end at once where it is refused.
+    fn submit(
+        &mut self,
+        pending: Pending,
+        job: impl FnOnce(&mut dyn Store, u64) -> Result<(), Refusal>,
+    ) -> Option<Done> {
+        self.ticket += 1;
+        match job(&mut *self.stepped.stores[pending.owner.shard], self.ticket) {
+            Ok(()) => {
+                self.pending.insert(self.ticket, pending);
+                None
+            }
+            Err(failure) => Some(pending.done(Err(refusal(failure)))),
+        }
     }
 
     /// Hands completions to the stores and collects their answers.
@@ -265,7 +297,7 @@ impl Running {
         self.stepped.stores.iter_mut().for_each(|store| store.drain(&mut answers));
         for (ticket, answer) in answers {
             let Some(pending) = self.pending.remove(&ticket) else { continue };
-            out.push(pending.done(answer));
+            out.push(pending.done(answer.map_err(write_failure)));
         }
     }
 }

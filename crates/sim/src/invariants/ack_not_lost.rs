@@ -4,7 +4,7 @@
 
 use super::Invariant;
 use crate::fact::{End, Fact, Held};
-use crate::view::{View, needed};
+use crate::view::{NOTHING, View, needed};
 
 /// Judges acknowledgements when they are given and at the end of the world.
 #[derive(Debug, Default)]
@@ -28,6 +28,8 @@ impl Invariant for AckNotLost {
                     known.level
                 ))
             }
+            // What all knew to be deleted a newcomer need not know.
+            Fact::Inherited { key, version, .. } if view.dropped(key) >= version => Ok(()),
             Fact::Inherited { fence, key, version, holders } => {
                 let lacks = |set: Held| set.holding + view.lost_disks <= set.replicas / 2;
                 if !holders.sets().any(lacks) {
@@ -40,6 +42,11 @@ impl Invariant for AckNotLost {
             }
             Fact::Unopened { node } => {
                 Err(format!("node {node} cannot open its disk, and with it what it acknowledged"))
+            }
+            Fact::Settled { key, version, .. }
+                if version == NOTHING && view.dropped(key) >= view.acked(key) =>
+            {
+                Ok(())
             }
             Fact::Settled { node, key, version, .. } if version < view.acked(key) => Err(format!(
                 "{:?} of key {key} was acknowledged, node {node} holds {version:?} in the end",

@@ -46,7 +46,7 @@ impl Invariant for EpochFence {
             )),
             Fact::LayoutUsed { node, fence, .. } => self.uses(node, fence),
             // A node whose disk is lost knows nothing.
-            Fact::DiskLost { node } | Fact::DiskCleared { node } => {
+            Fact::DiskLost { node, .. } | Fact::DiskCleared { node } => {
                 self.used.remove(&node);
                 Ok(())
             }

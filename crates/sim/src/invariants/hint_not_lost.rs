@@ -1,5 +1,5 @@
 //! `HINT_NOT_LOST`: a hint that a disk holds stays until the target's disk holds its version or a newer
-//! one, over crashes too. Not judged once the target has no use for it, or its keeper has left: then it
+//! one, over crashes too; and so does a mark that stands in for hints. Not judged once the target has no use for it, or its keeper has left: then it
 //! goes to those that store the key by now.
 
 use super::Invariant;
@@ -32,6 +32,17 @@ impl Invariant for HintNotLost {
                 Err(format!(
                     "the hint {before:?} of key {key} for {target:?} on node {node} is {after:?} \
                      after a crash, the target's disk holds {durable:?}"
+                ))
+            }
+            Fact::HintCleaned { node, target, key, durable, counts: true } => {
+                let Some(dirty) = view.dirty.get(&(node, target, key)) else { return Ok(()) };
+                if durable >= dirty.version {
+                    return Ok(());
+                }
+                Err(format!(
+                    "on node {node} key {key} is not dirty any more for {target:?}, whose disk holds \
+                     {durable:?} and lacks {:?}",
+                    dirty.version
                 ))
             }
             _ => Ok(()),

@@ -1,24 +1,41 @@
-//! `NO_RESURRECTION`: a node enters a set without what it holds of it from an earlier membership, which
-//! the others may have deleted since.
+//! `NO_RESURRECTION`: let d be the largest version of a key that was acknowledged at a majority, or
+//! answered by such a read, before a read at a majority begins. If d is a delete, the read answers absent
+//! or a version at or above d, whether or not its tombstone is still there.
 //!
-//! Tombstones are never removed yet, so that a leftover would do no harm that a client could see.
+//! To that end a node enters a set without what it holds of it from an earlier membership, which the
+//! others may have deleted since. What reads answer while no tombstone has gone is judged as
+//! `READ_SEES_ACKED` and `READS_MONOTONIC`.
 
 use super::Invariant;
-use crate::fact::Fact;
-use crate::view::{NOTHING, View};
+use crate::fact::{End, Fact};
+use crate::view::{NOTHING, View, is_strong};
 
-/// Judges what disks hold when their nodes enter a set.
+/// Judges reads by the deletes that went, and what disks hold when their nodes enter a set.
 #[derive(Debug, Default)]
 pub(crate) struct NoResurrection;
 
 impl Invariant for NoResurrection {
     const NAME: &'static str = "NO_RESURRECTION";
 
-    fn observe(&mut self, fact: &Fact, _view: &View) -> Result<(), String> {
+    fn observe(&mut self, fact: &Fact, view: &View) -> Result<(), String> {
         match *fact {
             Fact::Entered { node, fence, key, held } if held != NOTHING => Err(format!(
                 "node {node} enters a set by {fence:?} and holds {held:?} of key {key} from before"
             )),
+            Fact::Ended { operation, end: End::Found { version, .. }, holders, .. } => {
+                let Some(known) = view.operation(operation) else { return Ok(()) };
+                let delete = known.acked_before.max(known.seen_before);
+                let is_gone = view.dropped(known.key) >= delete;
+                let is_strong = is_strong(known.level, holders);
+                if version >= delete || !is_gone || !is_strong {
+                    return Ok(());
+                }
+                Err(format!(
+                    "operation {operation} read {version:?} of key {}, which was deleted at \
+                     {delete:?} or above",
+                    known.key
+                ))
+            }
             _ => Ok(()),
         }
     }

@@ -1,6 +1,7 @@
 //! `READS_MONOTONIC`: a read at a majority never goes back behind one that was answered before it
 //! began; and what such a read answers, a majority of the disks of every set in
-//! force holds at that moment.
+//! force holds at that moment. A disk that held it and was lost after the read had begun counts: the
+//! replica may have answered before, and no read can know.
 
 use super::Invariant;
 use crate::fact::{End, Fact};
@@ -25,7 +26,7 @@ impl Invariant for ReadsMonotonic {
                 "operation {operation} read {version:?} of key {key}, {floor:?} was read before"
             )),
             End::Found { version, .. }
-                if holders.sets().any(|set| set.holding <= set.replicas / 2) =>
+                if holders.sets().any(|set| set.holding + set.lost <= set.replicas / 2) =>
             {
                 Err(format!(
                     "operation {operation} answers {version:?} of key {key}, held by {holders:?}"

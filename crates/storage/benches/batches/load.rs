@@ -9,7 +9,7 @@ use paravon_ring::{KeyHash, Shift, shard_of};
 use paravon_storage::{Completion, Completions, Options, Refusal, Storage};
 
 use crate::BATCH;
-use crate::report::Samples;
+use crate::report::{self, Samples};
 
 /// The splitmix64 generator.
 pub(crate) struct Random(pub(crate) u64);
@@ -78,6 +78,8 @@ pub(crate) struct Outcome {
     pub(crate) gets: Vec<Duration>,
     /// How long a batch waited before storage took it.
     pub(crate) refusals: Vec<Duration>,
+    /// CPU time of a put over all threads, the making of its value and its share of the gets included.
+    pub(crate) cpu: Duration,
 }
 
 /// Storage under load.
@@ -99,7 +101,9 @@ impl Bench {
         let inbox = Arc::new(Inbox::default());
         let options = Options { shards, ..Options::new(path) };
         let completions: Arc<dyn Completions> = Arc::clone(&inbox) as _;
-        let storage = Some(Storage::open(&options, completions).expect("storage opens"));
+        let mut storage = Storage::open(&options, completions).expect("storage opens");
+        storage.stores.iter_mut().for_each(|store| store.keep_sums(0, Shift::DEFAULT));
+        let storage = Some(storage);
         Self { storage, inbox, random: Random(3), stamp, fresh: keys, shards, keys }
     }
 
@@ -140,7 +144,7 @@ impl Bench {
 
     pub(crate) fn run(&mut self, phase: Phase, duration: Duration, rate: Option<f64>) -> Outcome {
         let mut outcome = Outcome::default();
-        let begun = Instant::now();
+        let (begun, cpu) = (Instant::now(), report::cpu());
         let mut done = 0;
         while begun.elapsed() < duration {
             let window = Instant::now();
@@ -161,6 +165,7 @@ impl Bench {
             }
             outcome.rate.0.push((done - before) as f64 / window.elapsed().as_secs_f64());
         }
+        outcome.cpu = report::cpu().saturating_sub(cpu).div_f64(done as f64);
         outcome
     }
 

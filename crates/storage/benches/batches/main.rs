@@ -106,6 +106,7 @@ fn main() {
 fn print_phase(name: &str, phase: &load::Outcome) {
     println!("  {name}:");
     print_rate("    puts", &phase.rate);
+    println!("    CPU of a put over all threads: {:.1} us", phase.cpu.as_secs_f64() * 1e6);
     report::print_latency("    batch", &phase.batches);
     report::print_latency("    get", &phase.gets);
     report::print_latency("    refused as overloaded, waited", &phase.refusals);

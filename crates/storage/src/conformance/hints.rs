@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use paravon_model::{Key, Ordinal, Record, Version};
-use paravon_ring::{KeyHash, Shift};
+use paravon_ring::{HashArc, KeyHash, Partition, Shift};
 
 use super::{Rig, key, record};
 use crate::hint::{self, DirtyMark, HintTotals, KeptHint};
@@ -55,6 +55,45 @@ pub fn check_hint_limit<R: Rig>(mut fresh: impl FnMut(u64) -> R) {
     rig.sync();
     let none = HintTotals { target: TARGET, count: 0, bytes: 0, dirty: 1 };
     assert_eq!((list(rig, TARGET), totals(rig)), (vec![], vec![none]));
+    what_was_found_clean_is_dirty_no_more(&mut fresh(0));
+}
+
+/// Of a store without room for any hint.
+fn what_was_found_clean_is_dirty_no_more(rig: &mut impl Rig) {
+    let dirty = |rig: &mut _| totals(rig).iter().map(|totals| totals.dirty).collect::<Vec<_>>();
+    for number in 0..9 {
+        keep(rig, TARGET, number, record(1, Some(1)));
+        keep(rig, Ordinal(41), number, record(1, Some(1)));
+        if number == 4 {
+            rig.sync();
+            rig.store().flush();
+            rig.settle();
+        }
+    }
+    let moment = rig.store().dirty_moment();
+    keep(rig, TARGET, 0, record(2, Some(1)));
+    keep(rig, TARGET, 9, record(2, Some(1)));
+    assert_eq!(dirty(rig), [10, 9]);
+    rig.store().clean(TARGET, HashArc::ALL, moment);
+    assert_eq!(dirty(rig), [2, 9], "what was marked later stays");
+    rig.sync();
+    rig.store().flush();
+    rig.settle();
+    // It is marked anew, and with a new moment.
+    keep(rig, TARGET, 3, record(2, Some(1)));
+    rig.store().clean(TARGET, HashArc::ALL, moment);
+    assert_eq!(dirty(rig), [3, 9]);
+    let one = Partition(DirtyMark::arc_of(key(3).0)).arc(Shift::new(Shift::MAX).expect("a shift"));
+    let moment = rig.store().dirty_moment();
+    rig.store().clean(TARGET, one, moment);
+    assert_eq!(dirty(rig), [2, 9]);
+    rig.store().clean(TARGET, HashArc::ALL, moment);
+    rig.store().clean(Ordinal(41), HashArc::ALL, moment);
+    assert_eq!(dirty(rig), []);
+    rig.sync();
+    rig.store().flush();
+    rig.settle();
+    assert_eq!(dirty(rig), []);
 }
 
 fn keep(rig: &mut impl Rig, target: Ordinal, number: u8, record: Record) {
@@ -255,6 +294,11 @@ pub(super) struct HintModel {
     /// Arcs of the hints that are queued, also of those that have been replaced since.
     queued_arcs: BTreeSet<(Ordinal, u32)>,
     dirty: BTreeSet<(Ordinal, u32)>,
+    /// When a target was compared last, and what was marked since then.
+    moment: u64,
+    marked_since: BTreeSet<(Ordinal, u32)>,
+    /// Cleaned, and not durable.
+    queued_cleaned: BTreeSet<(Ordinal, u32)>,
 }
 
 impl HintModel {
@@ -293,11 +337,38 @@ impl HintModel {
 
     pub(super) fn fail(&mut self, rig: &mut impl Rig) {
         self.queued.clear();
+        self.dirty.append(&mut self.queued_cleaned);
+        self.marked_since.extend(&self.queued_arcs);
         self.dirty.append(&mut self.queued_arcs);
         self.compare_totals(rig);
     }
 
+    pub(super) fn compare(&mut self, rig: &mut impl Rig) {
+        self.moment = rig.store().dirty_moment();
+        self.marked_since.clear();
+    }
+
+    /// Cleans one quarter of the ring.
+    pub(super) fn clean(&mut self, rig: &mut impl Rig, target: u8, number: u8) {
+        let target = Ordinal(target.into());
+        let shift = Shift::new(2).expect("in range");
+        let partition = key(number).0.partition(shift);
+        rig.store().clean(target, partition.arc(shift), self.moment);
+        let is_clean = |mark: &(Ordinal, u32)| {
+            mark.0 == target
+                && DirtyMark::partition_of(mark.1, shift) == partition.0
+                && !self.marked_since.contains(mark)
+        };
+        let cleaned: Vec<_> = self.dirty.iter().copied().filter(is_clean).collect();
+        for mark in cleaned {
+            self.dirty.remove(&mark);
+            self.queued_cleaned.insert(mark);
+        }
+        self.compare_totals(rig);
+    }
+
     pub(super) fn sync(&mut self) {
+        self.queued_cleaned.clear();
         self.queued_arcs.clear();
         for (slot, state) in std::mem::take(&mut self.queued) {
             match state {

@@ -53,11 +53,8 @@ impl Image {
     /// There is no such byte.
     pub fn corrupt(&mut self, name: &str, offset: u64, mask: u8) {
         let Some(Node::File(file)) = self.get(name) else { panic!("no file {name}") };
-        let content = self.contents.entry(file).or_default();
-        assert!(offset < content.len, "no byte {offset} in {name}");
-        let mut byte = [0];
-        content.read_at(&mut byte, offset).expect("it is within the file");
-        content.write_at(&[byte[0] ^ mask], offset);
+        assert!(offset < self.content(file).len, "no byte {offset} in {name}");
+        self.apply(&Operation::Corrupt { file, offset, mask });
     }
 
     /// Cuts a file short: a truncated copy.
@@ -154,6 +151,13 @@ impl Image {
             }
             Operation::SetLen { file, len } => {
                 self.contents.entry(*file).or_default().set_len(*len);
+            }
+            Operation::Corrupt { file, offset, mask } => {
+                let (content, mut byte) = (self.contents.entry(*file).or_default(), [0]);
+                // Past the end there is nothing to rot yet.
+                if content.read_at(&mut byte, *offset).is_ok() {
+                    content.write_at(&[byte[0] ^ mask], *offset);
+                }
             }
             Operation::SyncDir { .. } | Operation::Sync { .. } | Operation::FailedSync { .. } => {}
         }

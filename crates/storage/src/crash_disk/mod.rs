@@ -6,16 +6,20 @@
 
 mod image;
 mod replay;
+mod rot;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::io::Errno;
 
 use crate::disk::{Disk, DiskFile};
 
 pub use image::Image;
 use image::{FileId, Node};
 pub use replay::{Replay, Survival};
+pub use rot::rot_record;
 
 /// One operation that reached the disk.
 #[derive(Clone, Debug)]
@@ -70,6 +74,15 @@ pub enum Operation {
         /// The file.
         file: FileId,
     },
+    /// A byte that rots, durable or not.
+    Corrupt {
+        /// The file.
+        file: FileId,
+        /// Where.
+        offset: u64,
+        /// Which bits flip.
+        mask: u8,
+    },
     /// A sync that failed: what was not durable is lost, as Linux does it.
     FailedSync {
         /// The file.
@@ -84,6 +97,8 @@ pub struct Faults {
     pub fail_sync: Option<u64>,
     /// The write that fails: 0 the next one.
     pub fail_write: Option<u64>,
+    /// The read that fails, as the disk's own error: 0 the next one.
+    pub fail_read: Option<u64>,
     /// The most bytes that all files together may have; growing beyond is `StorageFull`.
     pub capacity: Option<u64>,
     /// Every sync says yes and does nothing: no test may pass on such a disk.
@@ -124,8 +139,13 @@ impl CrashDisk {
     }
 
     /// Changes a byte of a file under the running storage. See [`Image::corrupt`].
+    ///
+    /// # Panics
+    /// There is no such file.
     pub fn corrupt(&self, name: &str, offset: u64, mask: u8) {
-        self.state().image.corrupt(name, offset, mask);
+        let mut state = self.state();
+        let Some(Node::File(file)) = state.image.get(name) else { panic!("no file {name}") };
+        state.run(Operation::Corrupt { file, offset, mask });
     }
 
     /// How many operations reached the disk so far.
@@ -278,7 +298,11 @@ impl DiskFile for CrashFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.disk.state().image.content(self.file).read_at(buffer, offset)
+        let mut state = self.disk.state();
+        if strikes(&mut state.faults.fail_read) {
+            return Err(Errno::IO.into());
+        }
+        state.image.content(self.file).read_at(buffer, offset)
     }
 
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {

@@ -50,6 +50,7 @@ impl Replay {
                     self.durable.apply(&pending);
                 }
             }
+            Operation::Corrupt { .. } => self.durable.apply(operation),
             Operation::FailedSync { file } => {
                 self.contents.remove(file);
             }

@@ -7,12 +7,12 @@
 use std::mem;
 
 use paravon_model::{Key, Ordinal, Record, Version};
-use paravon_ring::KeyHash;
+use paravon_ring::{HashArc, KeyHash};
 
 use super::DiskStore;
 use crate::codec::BadRecord;
 use crate::engine::{HintRow, HintView};
-use crate::hint::{self, DirtyMark, HintSlot};
+use crate::hint::{self, DirtyMark, HintSlot, Marked};
 use crate::hint_ledger::Change;
 use crate::hint_table::HintState;
 use crate::log::entry;
@@ -173,15 +173,30 @@ impl DiskStore {
     /// Marks the arc of a write that no hint will tell. Says whether it was clean.
     pub(super) fn mark_dirty(&mut self, target: Ordinal, hash: KeyHash) -> bool {
         let Some(mark) = self.ledger.mark(target, hash) else { return false };
-        self.queue_mark(mark);
+        self.queue_mark(mark, Marked::Dirty);
         true
     }
 
-    pub(super) fn queue_mark(&mut self, mark: DirtyMark) {
-        self.make_room(entry::DIRTY_LEN);
-        entry::put_dirty(&mut self.entries, self.shard, mark);
+    pub(super) fn queue_mark(&mut self, mark: DirtyMark, marked: Marked) {
+        self.make_room(entry::CLEANED_LEN);
+        let (out, quarantines) = (&mut self.entries, self.remembered.quarantines);
+        match marked {
+            Marked::Dirty => entry::put_dirty(out, self.shard, mark),
+            Marked::Clean => entry::put_cleaned(out, self.shard, mark, quarantines),
+        }
         self.table.hints.queue_mark();
-        self.pending.back_mut().expect("one group is always being filled").marks.push(mark);
+        let group = self.pending.back_mut().expect("one group is always being filled");
+        group.marks.push((mark, marked));
+    }
+
+    /// See [`Store::clean`](crate::store::Store::clean).
+    pub(super) fn queue_clean(&mut self, target: Ordinal, arc: HashArc, moment: u64) {
+        if self.read_only || self.table.bytes() >= self.limits.table_bytes {
+            return;
+        }
+        for mark in self.ledger.clean(target, arc, moment) {
+            self.queue_mark(mark, Marked::Clean);
+        }
     }
 
     /// Counts no more what groups that are sure to fail would have done: the first of them, which
@@ -194,17 +209,18 @@ impl DiskStore {
     }
 
     /// Takes in what a failed group had queued. A hint that was to be kept leaves its arc dirty in its
-    /// place, and a mark stays: the log lacks both, so the next group is to hold them
-    /// (`HINT_NOT_LOST`). What was to be dropped is there, and is delivered once more.
-    pub(super) fn owe(&mut self, hints: Vec<HintChange>, marks: Vec<DirtyMark>) {
+    /// place, and a mark stays, also one that was to be stored no more: the log lacks all of them, so the
+    /// next group is to hold them (`HINT_NOT_LOST`). What was to be dropped is there, and is delivered once more.
+    pub(super) fn owe(&mut self, hints: Vec<HintChange>, marks: Vec<(DirtyMark, Marked)>) {
         for HintChange { slot, state, .. } in hints {
             self.table.hints.forget(&slot, &state);
             if let (Some(_), Some((target, hash))) = (state, hint::place_of(slot.as_bytes())) {
                 self.owed_marks.extend(self.ledger.mark(target, hash));
             }
         }
-        for mark in marks {
+        for (mark, _) in marks {
             self.table.hints.forget_mark();
+            self.ledger.restore(mark);
             self.owed_marks.push(mark);
         }
     }
@@ -213,7 +229,10 @@ impl DiskStore {
     pub(super) fn queue_owed_marks(&mut self) {
         if !self.read_only {
             for mark in mem::take(&mut self.owed_marks) {
-                self.queue_mark(mark);
+                // Not where it was found clean in the meantime.
+                if self.ledger.has(mark) {
+                    self.queue_mark(mark, Marked::Dirty);
+                }
             }
         }
     }

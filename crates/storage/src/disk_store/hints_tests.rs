@@ -12,6 +12,7 @@ use crate::disk_store::Limits;
 use crate::engine::Engine;
 use crate::hint::HintTotals;
 use crate::hint_ledger::Ledger;
+use crate::marks_file::MarksFile;
 use crate::page::PageLimit;
 use crate::position::Position;
 use crate::store::{Completion, Group, Store, WriteError};
@@ -36,9 +37,9 @@ fn store_on(disk: &CrashDisk, rows: &[Row]) -> DiskStore {
     engine.count_hints(&mut ledger).unwrap();
     let limits = Limits { table_bytes: 1 << 20, group_bytes: 1 << 20 };
     DiskStore::new(
-        0,
+        (0, 1),
         limits,
-        (Table::default(), ledger),
+        (Table::default(), ledger, MarksFile::empty()),
         Position::ZERO,
         Arc::new(engine),
         Arc::new(Mailbox::default()),

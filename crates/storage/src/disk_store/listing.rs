@@ -12,7 +12,7 @@ use paravon_ring::KeyHash;
 use super::{DiskStore, Pending};
 use crate::codec::BadRecord;
 use crate::engine::{HintRow, HintView};
-use crate::hint::{self, DirtyMark, HintSlot, KeptHint};
+use crate::hint::{self, HintSlot, KeptHint, Marked};
 use crate::page::{Page, PageLimit};
 use crate::store::ReadError;
 
@@ -63,9 +63,8 @@ impl DiskStore {
         }
         self.warn_of_rot(target);
         // Again where it is dirty already: the removal must not be durable before a mark is.
-        let mark = DirtyMark { target, arc: DirtyMark::ALL };
-        self.ledger.restore(mark);
-        self.queue_mark(mark);
+        let mark = self.ledger.mark_all(target);
+        self.queue_mark(mark, Marked::Dirty);
         let group = self.pending.back_mut().expect("one group is always being filled");
         group.rotten.push((place, target));
     }

@@ -27,6 +27,9 @@ struct Walk<'a, I: Iterator<Item = (Slot, &'a RecordState)>> {
     /// What the table has and redb may lack.
     over: Peekable<I>,
     page: Page<Found>,
+    /// A row that cannot be read, until the next one tells whether it lies where its bytes say. Who read
+    /// on behind a wrong place would leave out what lies between.
+    unsure: Option<(Slot, ReadError)>,
     /// What could not be read, and ends the page.
     unread: Option<ScanError>,
     /// Whether a row came that cannot be read and does not lie where its bytes say, if they say it.
@@ -36,7 +39,12 @@ struct Walk<'a, I: Iterator<Item = (Slot, &'a RecordState)>> {
 impl<'a, I: Iterator<Item = (Slot, &'a RecordState)>> Walk<'a, I> {
     /// Takes a row of redb.
     fn visit(&mut self, place: &[u8], stored: &[u8]) -> ControlFlow<()> {
-        let Some((hash, key)) = codec::decode_key(place) else {
+        let decoded = codec::decode_key(place);
+        if let Some((bad, error)) = self.unsure.take() {
+            let is_in_order = decoded.is_some_and(|(hash, key)| Slot { hash, key } > bad);
+            return self.end_with(is_in_order.then_some(bad), error);
+        }
+        let Some((hash, key)) = decoded else {
             let hash = place.first_chunk().map(|hash| KeyHash(u64::from_be_bytes(*hash)));
             if hash.is_some_and(|hash| self.arc.contains(hash)) {
                 return self.end(ScanError::of_file(ReadError::Unavailable));
@@ -57,12 +65,12 @@ impl<'a, I: Iterator<Item = (Slot, &'a RecordState)>> Walk<'a, I> {
             // A search that rot misleads may begin too early.
             Ok(_) => ControlFlow::Continue(()),
             Err(bad) if is_wanted => {
-                self.take_over_up_to(&slot);
                 let error = match bad {
                     BadRecord::Damaged => ReadError::Damaged,
                     BadRecord::Newer => ReadError::Unavailable,
                 };
-                self.end(ScanError { error, at: Some((slot.hash, slot.key)) })
+                self.unsure = Some((slot, error));
+                ControlFlow::Continue(())
             }
             Err(_) => {
                 self.is_astray = true;
@@ -108,13 +116,31 @@ impl<'a, I: Iterator<Item = (Slot, &'a RecordState)>> Walk<'a, I> {
         self.page.push((slot.hash, slot.key, record), bytes);
     }
 
+    /// Ends the page before a row that cannot be read; before none where it cannot be told where it lies.
+    fn end_with(&mut self, slot: Option<Slot>, error: ReadError) -> ControlFlow<()> {
+        let Some(slot) = slot else {
+            return self.end(ScanError::of_file(ReadError::Unavailable));
+        };
+        self.take_over_up_to(&slot);
+        self.end(ScanError { error, at: Some((slot.hash, slot.key)) })
+    }
+
     fn end(&mut self, unread: ScanError) -> ControlFlow<()> {
         self.unread = Some(unread);
         ControlFlow::Break(())
     }
 
     fn finish(mut self) -> Result<Vec<Found>, ScanError> {
-        match self.unread.take() {
+        if let Some((bad, error)) = self.unsure.take() {
+            let _ = self.end_with(Some(bad), error);
+        }
+        let is_of_the_end = self.arc.last == HashArc::ALL.last && !self.page.is_full();
+        let unread = self.unread.take().or_else(|| {
+            // No row that can be read follows, so it lies behind all of them.
+            let astray = ScanError::of_file(ReadError::Unavailable);
+            (self.is_astray && is_of_the_end).then_some(astray)
+        });
+        match unread {
             Some(unread) if self.page.is_empty() => Err(unread),
             Some(_) => Ok(self.page.into_found()),
             None => {
@@ -152,6 +178,7 @@ impl DiskStore {
             table: &self.table,
             over: self.table.behind(arc, after).peekable(),
             page: Page::new(limit),
+            unsure: None,
             unread: None,
             is_astray: false,
         };

@@ -18,7 +18,7 @@ use redb::{
 
 use super::{Engine, EngineError};
 use crate::codec::{self, BadRecord};
-use crate::hint::{self, DirtyMark, HintSlot};
+use crate::hint::{self, DirtyMark, HintSlot, Marked};
 use crate::hint_ledger::{Change, Ledger};
 use crate::hint_table::{HintStage, HintState};
 use crate::store::ReadError;
@@ -146,15 +146,9 @@ impl Engine {
                 _ => Vec::new(),
             };
             drop(hints);
-            let mut dirty = transaction.open_table(DIRTY)?;
-            for mark in rest.iter().flat_map(|stage| &stage.marks) {
-                if mark.arc == DirtyMark::ALL {
-                    let arcs = DirtyMark { arc: 0, ..*mark };
-                    dirty.retain_in(number_of(arcs)..number_of(*mark), |_, ()| false)?;
-                }
-                dirty.insert(number_of(*mark), ())?;
+            if let Some(stage) = rest {
+                apply_marks(&mut transaction.open_table(DIRTY)?, stage)?;
             }
-            drop(dirty);
             transaction.commit()?;
             Ok(removed)
         })
@@ -178,6 +172,24 @@ fn remove_rotten(
         !goes
     })?;
     Ok(removed)
+}
+
+/// Stores what became dirty and clean. All of the ring first: arcs beside it came later.
+fn apply_marks(dirty: &mut Table<'_, u64, ()>, stage: &HintStage) -> Result<(), redb::Error> {
+    for (mark, marked) in stage.marks.iter().filter(|(mark, _)| mark.arc == DirtyMark::ALL) {
+        let first = number_of(DirtyMark { arc: 0, ..*mark });
+        dirty.retain_in(first..=number_of(*mark), |_, ()| false)?;
+        if *marked == Marked::Dirty {
+            dirty.insert(number_of(*mark), ())?;
+        }
+    }
+    for (mark, marked) in stage.marks.iter().filter(|(mark, _)| mark.arc != DirtyMark::ALL) {
+        match marked {
+            Marked::Dirty => dirty.insert(number_of(*mark), ())?,
+            Marked::Clean => dirty.remove(number_of(*mark))?,
+        };
+    }
+    Ok(())
 }
 
 /// The table, if it has been made.
@@ -277,6 +289,15 @@ mod tests {
         rows
     }
 
+    fn dirty_rows(engine: &Engine) -> Vec<u64> {
+        let rows = engine.guarded(|database| {
+            let dirty = database.begin_read()?.open_table(DIRTY)?;
+            let rows: Result<Vec<_>, _> = dirty.iter()?.map(|row| Ok(row?.0.value())).collect();
+            rows
+        });
+        rows.unwrap()
+    }
+
     #[test]
     fn rows_come_in_order_from_the_first_of_a_target_on() {
         let engine = engine();
@@ -305,20 +326,23 @@ mod tests {
         let arcs = (0..9).map(|arc| DirtyMark { target: TARGET, arc });
         let other = DirtyMark { target: Ordinal(4), arc: 5 };
         let mut stage = HintStage::default();
-        stage.marks.extend(arcs.chain([other]));
+        stage.marks.extend(arcs.chain([other]).map(|mark| (mark, Marked::Dirty)));
         engine.apply_hints(none(), Some(&stage), Durability::None).unwrap();
         let dirty = |engine: &Engine| count(engine).iter().map(|t| t.dirty).collect::<Vec<_>>();
         assert_eq!(dirty(&engine), [9, 1]);
         let mut stage = HintStage::default();
-        stage.marks.insert(DirtyMark { target: TARGET, arc: DirtyMark::ALL });
+        stage.marks.insert(DirtyMark { target: TARGET, arc: DirtyMark::ALL }, Marked::Dirty);
         engine.apply_hints(none(), Some(&stage), Durability::None).unwrap();
         assert_eq!(dirty(&engine), [1 << 24, 1]);
-        let rows = engine.guarded(|database| {
-            let dirty = database.begin_read()?.open_table(DIRTY)?;
-            let rows: Result<Vec<_>, _> = dirty.iter()?.map(|row| Ok(row?.0.value())).collect();
-            rows
-        });
         let frozen = [0x0000_0003_ffff_ffff, 0x0000_0004_0000_0005];
-        assert_eq!(rows.unwrap(), frozen, "these numbers are on disks");
+        assert_eq!(dirty_rows(&engine), frozen, "these numbers are on disks");
+        // Found clean, and marked anew: not what the file has of arcs from before.
+        let mut stage = HintStage::default();
+        let mark = |arc| DirtyMark { target: TARGET, arc };
+        stage.marks.insert(mark(DirtyMark::ALL), Marked::Clean);
+        stage.marks.insert(mark(7), Marked::Dirty);
+        stage.marks.insert(mark(8), Marked::Clean);
+        engine.apply_hints(none(), Some(&stage), Durability::None).unwrap();
+        assert_eq!(dirty_rows(&engine), [0x0000_0003_0000_0007, 0x0000_0004_0000_0005]);
     }
 }

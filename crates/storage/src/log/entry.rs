@@ -7,10 +7,14 @@
 //! 4 hint dropped: tag | shard u16 | slot length u16 | hlc u64 | ordinal u32 | slot
 //! 5 dirty:        tag | shard u16 | target u32 | arc u32, all ones for all of the ring
 //! 6 forgotten:    tag | shard u16 | key hash u64 | key length u16 | key
+//! 7 marks, 8 damaged, 9 healed: see mark_entry.rs
+//! 10 cleaned:     as 5, then quarantines u32
 //! ```
 //! Records, slots and hints are those of `codec.rs`. A hint is kept in place of an older one of its
 //! slot; it is dropped if the slot holds the version named or an older one. A forgotten key holds
-//! nothing until a record of it follows. Whoever wrote the entry had decided that already, so replaying
+//! nothing until a record of it follows. What was cleaned is dirty no more, unless the
+//! shard's file was set aside since, as the number of its quarantines says; where a dirty or cleaned arc
+//! is all of the ring, that is so whatever was said of other arcs before. Whoever wrote the entry had decided that already, so replaying
 //! any part of the log again, in order and up to its end, changes nothing.
 //!
 //! An unknown tag is an error, never skipped: a later version wrote it and relies on it.
@@ -20,6 +24,9 @@ use paravon_ring::KeyHash;
 
 use crate::codec::{self, BadRecord};
 use crate::hint::{DirtyMark, HintSlot};
+use crate::log::mark_entry;
+use crate::marks::MarkChange;
+use crate::record_stage::Slot;
 
 const RECORD: u8 = 1;
 const CEILING: u8 = 2;
@@ -27,6 +34,10 @@ const HINT: u8 = 3;
 const HINT_DROPPED: u8 = 4;
 const DIRTY: u8 = 5;
 const FORGOTTEN: u8 = 6;
+pub(super) const MARKS: u8 = 7;
+pub(super) const DAMAGED: u8 = 8;
+pub(super) const HEALED: u8 = 9;
+const CLEANED: u8 = 10;
 
 /// Bytes of a record entry before the key.
 const RECORD_HEAD: usize = 1 + 2 + 8 + 2 + 4;
@@ -40,8 +51,11 @@ const HINT_DROPPED_HEAD: usize = 1 + 2 + 2 + 8 + 4;
 /// Bytes of a dirty entry.
 pub(crate) const DIRTY_LEN: usize = 1 + 2 + 4 + 4;
 
-/// Bytes of the entry of a forgotten key before the key.
-const FORGOTTEN_HEAD: usize = 1 + 2 + 8 + 2;
+/// Bytes of a cleaned entry.
+pub(crate) const CLEANED_LEN: usize = DIRTY_LEN + 4;
+
+/// Bytes before the key of an entry that names a key alone.
+const KEY_HEAD: usize = 1 + 2 + 8 + 2;
 
 /// One thing that the log remembers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +98,15 @@ pub(crate) enum Entry {
         /// For whom, and where.
         mark: DirtyMark,
     },
+    /// An arc with writes that its target was found to lack none of.
+    Cleaned {
+        /// The shard that lacked the hint.
+        shard: u16,
+        /// For whom, and where.
+        mark: DirtyMark,
+        /// How often the shard's file had been set aside by then.
+        quarantines: u32,
+    },
     /// A key of which nothing is stored any more.
     Forgotten {
         /// The shard that it belonged to.
@@ -92,6 +115,13 @@ pub(crate) enum Entry {
         hash: KeyHash,
         /// The key.
         key: Key,
+    },
+    /// Something that a shard remembers beside its records.
+    Mark {
+        /// The shard.
+        shard: u16,
+        /// What is true from here on.
+        change: MarkChange,
     },
 }
 
@@ -103,7 +133,9 @@ impl Entry {
             | Self::Hint { shard, .. }
             | Self::HintDropped { shard, .. }
             | Self::Dirty { shard, .. }
-            | Self::Forgotten { shard, .. } => Some(shard),
+            | Self::Cleaned { shard, .. }
+            | Self::Forgotten { shard, .. }
+            | Self::Mark { shard, .. } => Some(shard),
             Self::Ceiling(_) => None,
         }
     }
@@ -174,7 +206,17 @@ pub(crate) fn hint_dropped_len(slot: &HintSlot) -> usize {
 
 /// Appends a dirty entry, of [`DIRTY_LEN`] bytes.
 pub(crate) fn put_dirty(out: &mut Vec<u8>, shard: u16, mark: DirtyMark) {
-    out.push(DIRTY);
+    put_mark(out, DIRTY, shard, mark);
+}
+
+/// Appends a cleaned entry, of [`CLEANED_LEN`] bytes.
+pub(crate) fn put_cleaned(out: &mut Vec<u8>, shard: u16, mark: DirtyMark, quarantines: u32) {
+    put_mark(out, CLEANED, shard, mark);
+    out.extend_from_slice(&quarantines.to_be_bytes());
+}
+
+fn put_mark(out: &mut Vec<u8>, tag: u8, shard: u16, mark: DirtyMark) {
+    out.push(tag);
     out.extend_from_slice(&shard.to_be_bytes());
     out.extend_from_slice(&mark.target.0.to_be_bytes());
     out.extend_from_slice(&mark.arc.to_be_bytes());
@@ -182,7 +224,12 @@ pub(crate) fn put_dirty(out: &mut Vec<u8>, shard: u16, mark: DirtyMark) {
 
 /// Appends the entry of a forgotten key.
 pub(crate) fn put_forgotten(out: &mut Vec<u8>, shard: u16, hash: KeyHash, key: &Key) {
-    out.push(FORGOTTEN);
+    put_key(out, FORGOTTEN, shard, hash, key);
+}
+
+/// Appends an entry that names a key alone, of [`key_entry_len`] bytes.
+pub(super) fn put_key(out: &mut Vec<u8>, tag: u8, shard: u16, hash: KeyHash, key: &Key) {
+    out.push(tag);
     out.extend_from_slice(&shard.to_be_bytes());
     out.extend_from_slice(&hash.0.to_be_bytes());
     out.extend_from_slice(&key_len(key).to_be_bytes());
@@ -191,7 +238,12 @@ pub(crate) fn put_forgotten(out: &mut Vec<u8>, shard: u16, hash: KeyHash, key: &
 
 /// How many bytes [`put_forgotten`] appends.
 pub(crate) fn forgotten_len(key: &Key) -> usize {
-    FORGOTTEN_HEAD + key.encoded().len()
+    key_entry_len(key)
+}
+
+/// How many bytes an entry takes that names a key alone.
+pub(super) fn key_entry_len(key: &Key) -> usize {
+    KEY_HEAD + key.encoded().len()
 }
 
 fn key_len(key: &Key) -> u16 {
@@ -216,7 +268,10 @@ impl Iterator for Entries<'_> {
             HINT => parse_hint(rest),
             HINT_DROPPED => parse_hint_dropped(rest).ok_or(BadEntry::Malformed),
             DIRTY => parse_dirty(rest).ok_or(BadEntry::Malformed),
+            CLEANED => parse_cleaned(rest).ok_or(BadEntry::Malformed),
             FORGOTTEN => parse_forgotten(rest).ok_or(BadEntry::Malformed),
+            MARKS => mark_entry::parse_marks(rest),
+            DAMAGED | HEALED => mark_entry::parse_key_mark(tag, rest),
             unknown => Err(BadEntry::Newer(unknown)),
         };
         self.0 = parsed.as_ref().map_or(&[], |(_, rest)| *rest);
@@ -293,21 +348,39 @@ fn parse_hint_dropped(bytes: &[u8]) -> Option<(Entry, &[u8])> {
 }
 
 fn parse_dirty(bytes: &[u8]) -> Option<(Entry, &[u8])> {
+    let (shard, mark, rest) = split_mark(bytes)?;
+    Some((Entry::Dirty { shard, mark }, rest))
+}
+
+fn parse_cleaned(bytes: &[u8]) -> Option<(Entry, &[u8])> {
+    let (shard, mark, bytes) = split_mark(bytes)?;
+    let (&quarantines, rest) = bytes.split_first_chunk()?;
+    let quarantines = u32::from_be_bytes(quarantines);
+    Some((Entry::Cleaned { shard, mark, quarantines }, rest))
+}
+
+fn split_mark(bytes: &[u8]) -> Option<(u16, DirtyMark, &[u8])> {
     let (&shard, bytes) = bytes.split_first_chunk()?;
     let (&target, bytes) = bytes.split_first_chunk()?;
     let (&arc, rest) = bytes.split_first_chunk()?;
     let mark =
         DirtyMark { target: Ordinal(u32::from_be_bytes(target)), arc: u32::from_be_bytes(arc) };
-    Some((Entry::Dirty { shard: u16::from_be_bytes(shard), mark }, rest))
+    Some((u16::from_be_bytes(shard), mark, rest))
 }
 
 fn parse_forgotten(bytes: &[u8]) -> Option<(Entry, &[u8])> {
+    let (shard, Slot { hash, key }, rest) = parse_key(bytes)?;
+    Some((Entry::Forgotten { shard, hash, key }, rest))
+}
+
+/// The shard and the key of an entry that names a key alone, and what follows it.
+pub(super) fn parse_key(bytes: &[u8]) -> Option<(u16, Slot, &[u8])> {
     let (&shard, bytes) = bytes.split_first_chunk()?;
     let (&hash, bytes) = bytes.split_first_chunk()?;
     let (&key_len, bytes) = bytes.split_first_chunk()?;
     let (key, rest) = bytes.split_at_checked(usize::from(u16::from_be_bytes(key_len)))?;
-    let (shard, hash) = (u16::from_be_bytes(shard), KeyHash(u64::from_be_bytes(hash)));
-    Some((Entry::Forgotten { shard, hash, key: Key::from_encoded(key).ok()? }, rest))
+    let (hash, key) = (KeyHash(u64::from_be_bytes(hash)), Key::from_encoded(key).ok()?);
+    Some((u16::from_be_bytes(shard), Slot { hash, key }, rest))
 }
 
 #[cfg(test)]
@@ -358,6 +431,22 @@ mod tests {
         let first = include_str!("../../fixtures/entries-1.hex").trim_end();
         let forgotten = include_str!("../../fixtures/forgotten-1.hex").trim_end();
         assert_eq!(hex, format!("{first}{forgotten}"));
+    }
+
+    #[test]
+    fn the_frozen_entry_of_a_cleaned_arc_is_still_read_and_written() {
+        let mark = DirtyMark { target: Ordinal(4), arc: 0x00ab_cdef };
+        let mut bytes = Vec::new();
+        put_cleaned(&mut bytes, 6, mark, 2);
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, include_str!("../../fixtures/cleaned-1.hex").trim_end());
+        assert_eq!(bytes.len(), CLEANED_LEN);
+        let cleaned = Entry::Cleaned { shard: 6, mark, quarantines: 2 };
+        assert_eq!(Entries(&bytes).collect::<Vec<_>>(), [Ok(cleaned)]);
+        for len in 1..bytes.len() {
+            let cut: Vec<_> = Entries(&bytes[..len]).collect();
+            assert_eq!(cut, [Err(BadEntry::Malformed)]);
+        }
     }
 
     #[test]

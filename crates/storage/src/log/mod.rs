@@ -16,6 +16,7 @@
 
 pub(crate) mod batch;
 pub(crate) mod entry;
+pub(crate) mod mark_entry;
 mod recovery;
 pub(crate) mod segment;
 mod writer;

@@ -14,6 +14,10 @@ impl Rig for Memory {
         &mut self.0
     }
 
+    fn shards(&self) -> u16 {
+        1
+    }
+
     fn sync(&mut self) {
         assert!(self.0.take_group().is_none());
     }
@@ -22,7 +26,7 @@ impl Rig for Memory {
 }
 
 fn memory() -> Memory {
-    Memory(MemoryStore::new(0, usize::MAX, u64::MAX))
+    Memory(MemoryStore::new((0, 1), usize::MAX, u64::MAX))
 }
 
 #[test]
@@ -37,7 +41,7 @@ fn the_disk_store_conforms() {
 
 #[test]
 fn the_limit_of_hints_holds_in_memory() {
-    check_hint_limit(|bytes| Memory(MemoryStore::new(0, usize::MAX, bytes)));
+    check_hint_limit(|bytes| Memory(MemoryStore::new((0, 1), usize::MAX, bytes)));
 }
 
 #[test]
@@ -62,6 +66,10 @@ fn act() -> impl Strategy<Value = Act> {
         3 => (0..3u8, 0..12u8, 0..20u8).prop_map(|(target, key, ms)| Act::Drop { target, key, ms }),
         3 => (0..3u8, 0..12u8, 0..9u8)
             .prop_map(|(target, after, limit)| Act::List { target, after, limit }),
+        1 => Just(Act::KeepSums),
+        4 => (0..9u8).prop_map(|limit| Act::Scrub { limit }),
+        2 => Just(Act::Compare),
+        3 => (0..3u8, 0..12u8).prop_map(|(target, key)| Act::Clean { target, key }),
         3 => Just(Act::Sync),
         1 => Just(Act::Fail),
         1 => Just(Act::Settle),

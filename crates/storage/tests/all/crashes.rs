@@ -13,6 +13,7 @@ use paravon_storage::crash_disk::{CrashDisk, Faults, Image, Operation, Replay, S
 use paravon_storage::{Done, Durability, Error, Merged, Options};
 
 use crate::hint_history::HintHistory;
+use crate::mark_history::MarkHistory;
 use crate::record_history::RecordHistory;
 use crate::rig::{Node, small_options};
 
@@ -33,6 +34,7 @@ struct Life {
     hints: HintHistory,
     /// Of keys that are forgotten now and then.
     forgetful: RecordHistory,
+    marks: MarkHistory,
     ceilings: Vec<(usize, Hlc)>,
     documents: Vec<(usize, Vec<u8>)>,
 }
@@ -49,6 +51,7 @@ impl Life {
             sent: BTreeMap::new(),
             hints: HintHistory::default(),
             forgetful: RecordHistory::default(),
+            marks: MarkHistory::default(),
             ceilings: Vec::new(),
             documents: vec![(node.disk.operations(), b"founding document".to_vec())],
         };
@@ -73,10 +76,12 @@ impl Life {
         }
         self.hints.queue(node, round);
         self.forgetful.queue(node, round);
+        self.marks.queue(node, round);
         let answers = node.sync();
         let now = node.disk.operations();
         self.hints.note(node, now);
         self.forgetful.note(&answers, now);
+        self.marks.note(node, &answers, now);
         for (ticket, (key, record)) in tickets {
             let done = answers[&ticket].1.unwrap();
             assert!(matches!(done, Done::Merged(Merged::Applied { .. })));
@@ -119,6 +124,7 @@ impl Life {
         }
         self.hints.judge(node, cut)?;
         self.forgetful.judge(node, cut)?;
+        self.marks.judge(node, cut)?;
         let recovered = &node.stepped.recovered;
         let owed = self.ceilings.iter().filter(|(at, _)| *at <= cut).map(|(_, hlc)| *hlc).max();
         if owed > Some(recovered.ceiling) {
@@ -159,6 +165,7 @@ fn every_cut_of_a_life_keeps_what_was_acknowledged() {
     let life = Life::live(100, Faults::default());
     assert!(life.hints.had_everything());
     assert!(life.forgetful.had_everything());
+    assert!(life.marks.had_everything());
     let mut replay = Replay::new(Image::default());
     for (done, operation) in life.trace.iter().enumerate() {
         replay.step(operation);

@@ -92,11 +92,20 @@ fn a_later_format_and_a_damaged_one_are_told_apart() {
 }
 
 #[test]
-fn a_redb_file_that_is_something_else_is_an_error() {
+fn a_redb_file_that_is_something_else_is_set_aside_as_often_as_it_comes() {
     let dir = tempfile::tempdir().unwrap();
     close(open(dir.path()).unwrap());
-    for content in [&b""[..], b"not a database at all", &[0xff; 100_000]] {
+    let contents = [&b""[..], b"not a database at all", &[0xff; 100_000]];
+    for content in contents {
         fs::write(dir.path().join("data/shard-01.redb"), content).unwrap();
-        assert!(matches!(open(dir.path()), Err(Error::DamagedShard { .. })));
+        let storage = open(dir.path()).unwrap();
+        assert_eq!(storage.recovered.quarantined.len(), 1);
+        assert_eq!(fs::read(&storage.recovered.quarantined[0]).unwrap(), content);
+        close(storage);
     }
+    for (number, content) in (1..).zip(contents) {
+        let name = format!("data/shard-01.redb.quarantined-{number}");
+        assert_eq!(fs::read(dir.path().join(name)).unwrap(), content, "nothing is deleted");
+    }
+    assert!(open(dir.path()).unwrap().recovered.quarantined.is_empty());
 }

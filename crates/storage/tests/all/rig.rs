@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use paravon_model::{Hlc, Key, Ordinal, Record, Version};
-use paravon_ring::{HashArc, Shift};
+use paravon_model::{Damage, Hlc, Key, Marks, Ordinal, Record, Version};
+use paravon_ring::{HashArc, KeyHash, Partition, Shift};
 use paravon_storage::conformance::{Rig, key};
 use paravon_storage::crash_disk::{CrashDisk, Image};
 use paravon_storage::{
@@ -135,6 +135,47 @@ impl Node {
         })
     }
 
+    pub(crate) fn set_marks(&mut self, partition: u32, marks: Marks) -> Result<u64, Refusal> {
+        self.ticket += 1;
+        let (ticket, shards) = (self.ticket, self.stepped.stores.len());
+        let store = &mut self.stepped.stores[usize::try_from(partition).unwrap() % shards];
+        store.set_marks(ticket, Partition(partition), marks).map(|()| ticket)
+    }
+
+    /// The durable marks of all shards, of sixteen partitions.
+    pub(crate) fn marks(&mut self) -> BTreeMap<u32, Marks> {
+        let shift = Shift::new(4).unwrap();
+        let mut all = BTreeMap::new();
+        for store in &mut self.stepped.stores {
+            store.keep_sums(0, shift);
+            all.extend(store.marks().into_iter().map(|(partition, marks)| (partition.0, marks)));
+        }
+        all
+    }
+
+    /// Whether every partition of a shard is lost; some of them must not be.
+    pub(crate) fn is_lost(&mut self, shard: u32) -> bool {
+        let shards = u32::try_from(self.stepped.stores.len()).unwrap();
+        let marks = self.marks();
+        let own = (0..16).filter(|partition| partition % shards == shard);
+        let is_lost = |p: &u32| marks.get(p).is_some_and(|marks| marks.damage == Damage::Lost);
+        let lost = own.clone().filter(is_lost).count();
+        assert!(lost == 0 || lost == own.count(), "{lost} partitions of shard {shard}");
+        lost > 0
+    }
+
+    pub(crate) fn heal(&mut self, number: u8, record: Option<Record>) -> Result<u64, Refusal> {
+        self.ticket += 1;
+        let ticket = self.ticket;
+        let (hash, key) = key(number);
+        self.shard(number).heal(ticket, hash, key, record).map(|()| ticket)
+    }
+
+    /// The keys of all shards that are marked damaged.
+    pub(crate) fn damaged(&self) -> Vec<(KeyHash, Key)> {
+        self.stepped.stores.iter().flat_map(|store| store.damaged()).collect()
+    }
+
     /// Submits everything queued.
     pub(crate) fn submit(&mut self) {
         let mut groups = Vec::new();
@@ -199,6 +240,10 @@ impl Node {
 impl Rig for Node {
     fn store(&mut self) -> &mut dyn Store {
         &mut *self.stepped.stores[0]
+    }
+
+    fn shards(&self) -> u16 {
+        u16::try_from(self.stepped.stores.len()).unwrap()
     }
 
     fn sync(&mut self) {

@@ -238,6 +238,62 @@ fn one_that_was_removed_while_it_was_down_hears_of_it() {
     assert!(world.node("c").layouts.is_empty(), "it never served");
 }
 
+/// Node d was taken in as number 4 while it was down. Its disk holds the `joint` document; the copy of it
+/// is from when it had asked and heard nothing.
+fn that_missed_its_own_finish(seed: u128) -> (World, ClusterState) {
+    let mut world = three(seed);
+    with(&mut world, "d");
+    world.node_mut("d").takes_over = TakesOver::Never;
+    world.join("d", 1);
+    world.run_until("d has asked", |world| world.node("d").disk.joining.is_some());
+    let copy = world.node("d").disk.clone();
+    assert!(copy.document.is_none());
+    world.run_until("d is a member", |world| {
+        world.node("d").disk.document.as_ref().is_some_and(|held| held.member(Ordinal(4)).is_some())
+    });
+    world.crash("d");
+    world.run_until("finished", |world| !is_joint(world, "a"));
+    assert_eq!(state(&world, "a", 2), OperationState::Done);
+    world.node_mut("d").takes_over = TakesOver::AtOnce;
+    (world, copy)
+}
+
+#[test]
+fn one_that_was_removed_while_it_missed_its_own_finish_is_told_and_may_come_again() {
+    let (mut world, _) = that_missed_its_own_finish(14);
+    world.ask("a", 2, remove("d"));
+    world.run_seconds(6);
+    world.assert_serve(&["a", "b", "c"]);
+    world.start("d");
+    world.run_seconds(4);
+    assert_eq!(world.phase("d"), ClusterPhase::NotMember);
+    world.join("d", 3);
+    world.run_seconds(6);
+    assert_eq!(world.answer("d"), Some(Ok(OperateDone::Joined { ordinal: Ordinal(5) })));
+    world.assert_all_serve(4);
+}
+
+#[test]
+fn one_that_was_replaced_by_its_like_while_it_missed_its_own_finish_takes_no_number() {
+    let (mut world, copy) = that_missed_its_own_finish(15);
+    let old = core::mem::replace(&mut world.node_mut("d").disk, ClusterState::new(name("d")));
+    world.start("d");
+    world.run_seconds(2);
+    world.ask("d", 2, OperatorRequest::Replace { node: name("d") });
+    world.run_seconds(6);
+    world.assert_all_serve(4);
+    assert!(world.document("a").member(Ordinal(5)).is_some());
+    for disk in [old, copy] {
+        world.crash("d");
+        let number = disk.ordinal;
+        world.node_mut("d").disk = disk;
+        world.start("d");
+        world.run_seconds(4);
+        assert_eq!(machine(&world, "d").ordinal, number, "the other number is another's");
+        assert!(world.node("d").layouts.is_empty(), "it never served");
+    }
+}
+
 #[test]
 fn hints_are_handed_over_before_their_keeper_leaves() {
     let mut world = three(9);
