@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use paravon_model::{Consistency, Get, Hlc, Key, Put, Value};
+use paravon_model::{Consistency, Delete, Get, Hlc, Key, Put, Value};
 use paravon_protocol::{ClientMessage, ClientRequest, Envelope, FrameLimit, decode_reply};
 use paravon_transport::{FrameStream, SCRATCH_BYTES};
 use rustls::pki_types::ServerName;
@@ -28,6 +28,8 @@ const VALUE_BYTES: usize = 100;
 pub(crate) enum Operation {
     /// Puts of every key of a range, once.
     Fill { from: u64, keys: u64 },
+    /// Deletes of every key, once.
+    Clear { keys: u64 },
     /// Puts of random keys.
     Put { keys: u64 },
     /// Gets of random keys.
@@ -41,6 +43,7 @@ impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Fill { .. } => "fill",
+            Self::Clear { .. } => "delete",
             Self::Put { .. } => "put",
             Self::Get { .. } => "get",
             Self::Checked { .. } => "put and get",
@@ -80,6 +83,7 @@ struct Asked {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verb {
     Put,
+    Delete,
     Get { acknowledged: Hlc },
 }
 
@@ -151,29 +155,35 @@ impl Shared {
         let id = self.next.get();
         self.next.set(id + 1);
         let on_time = || self.until.is_none_or(|until| Instant::now() < until);
-        let (number, gets) = match self.operation {
-            Operation::Fill { from, keys } if id < keys => (from + id, false),
-            Operation::Put { keys } if on_time() => (self.draw() % keys, false),
-            Operation::Get { keys } if on_time() => (self.draw() % keys, true),
-            Operation::Checked { keys } if on_time() => (self.draw() % keys, id % 2 == 1),
+        let (number, verb) = match self.operation {
+            Operation::Fill { from, keys } if id < keys => (from + id, Verb::Put),
+            Operation::Clear { keys } if id < keys => (id, Verb::Delete),
+            Operation::Put { keys } if on_time() => (self.draw() % keys, Verb::Put),
+            Operation::Get { keys } if on_time() => self.get(self.draw() % keys),
+            Operation::Checked { keys } if on_time() => {
+                let number = self.draw() % keys;
+                if id % 2 == 1 { self.get(number) } else { (number, Verb::Put) }
+            }
             _ => return None,
         };
         let key = format!("key-{number:012}");
         let key = Key::new(Key::DEFAULT_NAMESPACE, key.as_bytes()).expect("a valid key");
         let consistency = Consistency::Quorum;
-        let acknowledged = self.acknowledged.borrow().get(&number).copied().unwrap_or(Hlc::ZERO);
-        let (message, verb) = if gets {
-            (ClientMessage::Get(Get { key, consistency }), Verb::Get { acknowledged })
-        } else {
-            let mut value = [0; VALUE_BYTES];
-            for (index, byte) in value.iter_mut().enumerate() {
-                *byte = (number.wrapping_mul(0x9e37_79b9) >> (index % 24)).to_le_bytes()[0];
+        let message = match verb {
+            Verb::Get { .. } => ClientMessage::Get(Get { key, consistency }),
+            Verb::Delete => ClientMessage::Delete(Delete { key, consistency }),
+            Verb::Put => {
+                let value = Value::bytes(&value_of(number));
+                ClientMessage::Put(Put { key, value, ttl: None, consistency })
             }
-            let value = Value::bytes(&value);
-            (ClientMessage::Put(Put { key, value, ttl: None, consistency }), Verb::Put)
         };
         ClientRequest { message, timeout: None, request_id: None }.encode(Some(id), out);
         Some(Asked { start: Instant::now(), number, verb })
+    }
+
+    fn get(&self, number: u64) -> (u64, Verb) {
+        let acknowledged = self.acknowledged.borrow().get(&number).copied();
+        (number, Verb::Get { acknowledged: acknowledged.unwrap_or(Hlc::ZERO) })
     }
 
     fn note(&self, asked: &Asked, payload: &[u8]) {
@@ -198,7 +208,7 @@ impl Shared {
         let version = version.unwrap_or(Hlc::ZERO);
         match asked.verb {
             Verb::Get { acknowledged } => version < acknowledged,
-            Verb::Put => {
+            Verb::Put | Verb::Delete => {
                 let mut all = self.acknowledged.borrow_mut();
                 let known = all.entry(asked.number).or_insert(version);
                 *known = version.max(*known);
@@ -216,4 +226,12 @@ impl Shared {
         self.random.set(x);
         x
     }
+}
+
+fn value_of(number: u64) -> [u8; VALUE_BYTES] {
+    let mut value = [0; VALUE_BYTES];
+    for (index, byte) in value.iter_mut().enumerate() {
+        *byte = (number.wrapping_mul(0x9e37_79b9) >> (index % 24)).to_le_bytes()[0];
+    }
+    value
 }

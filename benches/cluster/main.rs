@@ -5,11 +5,12 @@
 //! the fault, from the same run.
 //!
 //! `cargo bench --bench cluster -- [--seconds S] [--keys K] [--hints H] [PHASE...]`
-//! where a phase is `rate`, `stop`, `kill`, `hints`, `mend`, `away`, `grow`, or `join`, which is `grow`
-//! without load; all of them but the last where none is named.
+//! where a phase is `rate`, `stop`, `kill`, `hints`, `mend`, `away`, `deletes`, `grow`, or `join`, which
+//! is `grow` without load; all of them but the last where none is named.
 
 #![forbid(unsafe_code)]
 
+mod deletes;
 mod heal;
 mod load;
 mod nodes;
@@ -54,6 +55,7 @@ fn main() {
     }
     let wanted = |phase: &str| plan.phases.is_empty() || plan.phases.iter().any(|p| p == phase);
     let mut cluster = Cluster::start();
+    let empty = cluster.taken();
     println!("filling {} keys", plan.keys);
     load(&cluster.addresses(), &cluster, Operation::Fill { from: 0, keys: plan.keys });
     if wanted("rate") {
@@ -73,6 +75,9 @@ fn main() {
     }
     if wanted("away") {
         heal::away(&mut cluster, &plan);
+    }
+    if wanted("deletes") {
+        deletes::deletes(&cluster, &plan, &empty);
     }
     let hints = if wanted("hints") { plan.hints } else { 0 };
     let records = plan.keys + hints;

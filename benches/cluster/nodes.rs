@@ -1,6 +1,7 @@
 //! Three nodes as processes of their own, joined to one cluster, and a fourth that may join later.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
@@ -32,6 +33,15 @@ pub(crate) struct Cluster {
 pub(crate) struct Moved {
     pub(crate) records: u64,
     pub(crate) bytes: u64,
+}
+
+/// What a node takes of the disk, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Taken {
+    /// Of the log.
+    pub(crate) log: u64,
+    /// Of all other files.
+    pub(crate) files: u64,
 }
 
 struct Node {
@@ -141,7 +151,16 @@ impl Cluster {
 
     /// The data directory of the last one.
     pub(crate) fn data_of_last(&self) -> PathBuf {
-        self.folder.path().join(format!("node-{NODES}/data"))
+        self.data_of(NODES - 1)
+    }
+
+    fn data_of(&self, index: usize) -> PathBuf {
+        self.folder.path().join(format!("node-{}/data", index + 1))
+    }
+
+    /// What each of the first three nodes takes of the disk.
+    pub(crate) fn taken(&self) -> Vec<Taken> {
+        (0..NODES).map(|index| taken(&self.data_of(index))).collect()
     }
 
     pub(crate) fn kill_last(&mut self) {
@@ -195,6 +214,14 @@ impl Cluster {
             })
         };
         self.wait("all agree", || (0..NODES).all(agrees));
+    }
+
+    /// Waits until no node knows of a partition with a delete.
+    pub(crate) fn wait_until_nothing_is_deleted(&self) {
+        self.wait("no delete is left", || {
+            let none = |index| self.repair(index).is_some_and(|s| s["marks"]["partitions"] == 0);
+            (0..NODES).all(none)
+        });
     }
 
     fn repair(&self, index: usize) -> Option<Value> {
@@ -290,6 +317,25 @@ impl Drop for Node {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What a folder and all below it takes of the disk.
+fn taken(folder: &Path) -> Taken {
+    let mut sum = Taken::default();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let entry = entry.expect("a file");
+        // A file may have gone since it was listed.
+        let Ok(metadata) = entry.metadata() else { continue };
+        if metadata.is_dir() {
+            let Taken { log, files } = taken(&entry.path());
+            let is_log = entry.file_name() == "log";
+            sum.log += if is_log { log + files } else { log };
+            sum.files += if is_log { 0 } else { files };
+        } else {
+            sum.files += metadata.blocks() * 512;
+        }
+    }
+    sum
 }
 
 /// Ports that nobody had a moment ago.

@@ -11,6 +11,8 @@ use paravon_storage::crash_disk::{CrashDisk, Image};
 use paravon_storage::{Completion, Completions, Options, PageLimit, Stepped, Store};
 
 const KEYS: u64 = 40;
+/// Records beyond those that are stored and dropped. A log that lost its end may have them still.
+const DROPPED: u64 = 4;
 const TARGETS: [Ordinal; 2] = [Ordinal(7), Ordinal(8)];
 
 #[derive(Default)]
@@ -26,14 +28,18 @@ impl Completions for News {
 static IMAGE: LazyLock<Image> = LazyLock::new(|| {
     let (disk, news) = (CrashDisk::new(), Arc::new(News::default()));
     let mut open = Stepped::open(Arc::new(disk.clone()), &options(), news.clone()).expect("founded");
-    for number in 0..KEYS {
+    for number in 0..KEYS + DROPPED {
         let (key, record) = entry(number);
         let store = &mut open.stores[0];
         let hash = KeyHash::of(&key, 0);
         for target in TARGETS {
             store.keep_hint(target, hash, key.clone(), record.clone()).expect("room");
         }
-        store.merge(number, hash, key, record).expect("room");
+        let version = record.version;
+        store.merge(number, hash, key.clone(), record).expect("room");
+        if number >= KEYS {
+            store.drop_record(number, hash, key, version).expect("room");
+        }
         open.journal.submit(store.take_group().into_iter().collect());
         open.steps.commit();
         for completion in std::mem::take(&mut *news.0.lock().expect("no panic")) {
@@ -75,7 +81,8 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(after < next);
         after = next;
         for (_, key, record) in page {
-            assert!((0..KEYS).map(entry).any(|entry| entry == (key.clone(), record.clone())));
+            let found = (key, record);
+            assert!((0..KEYS + DROPPED).map(entry).any(|entry| entry == found));
         }
     }
     for target in TARGETS {
@@ -92,7 +99,7 @@ fn list(store: &mut dyn Store, target: Ordinal) {
         assert!(found.is_sorted_by(|a, b| (a.hash, &a.key) < (b.hash, &b.key)));
         for hint in found {
             let kept = (hint.key, hint.record);
-            assert!((0..KEYS).map(entry).any(|entry| entry == kept));
+            assert!((0..KEYS + DROPPED).map(entry).any(|entry| entry == kept));
         }
         let _ = store.hint_totals(Shift::DEFAULT);
         store.end_batch();

@@ -45,9 +45,9 @@ pub use paravon_model::{
 };
 pub use paravon_protocol::{
     AntiEntropyStatus, ClusterStatus, Code, DamageStatus, ListenerStatus, Loss, LossReply,
-    MAX_VALUE_DEPTH, MemberStatus, NodeStatus, OperationReply, OperationStatus, OperationSummary,
-    PartitionStatus, PartitionsReply, PeerStatus, PlanReply, PlannedNode, ReportStatus,
-    ScrubStatus,
+    MAX_VALUE_DEPTH, MarksStatus, MemberStatus, NodeStatus, OperationReply, OperationStatus,
+    OperationSummary, PartitionStatus, PartitionsReply, PeerStatus, PlanReply, PlannedNode,
+    ReportStatus, ScrubStatus,
 };
 pub use paravon_transport::{TlsError, TlsFiles, TlsWarning};
 pub use result::{Found, Version, Written};

@@ -284,6 +284,13 @@ impl Document {
         }
     }
 
+    /// Whether the change on its way names this member as lost for good: nothing that it could tell is
+    /// waited for.
+    #[must_use]
+    pub fn has_lost(&self, member: Ordinal) -> bool {
+        self.joint().is_some_and(|joint| joint.lost.contains(&member))
+    }
+
     /// Members of the current layout whose copies are given up.
     #[must_use]
     pub fn given_up(&self) -> &[Ordinal] {

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 
 use paravon_model::{Damage, Hlc, Key, Ordinal};
 use paravon_protocol::{
-    AntiEntropyStatus, DamageStatus, LossReply, PartitionStatus, PartitionsReply, ScrubStatus,
+    AntiEntropyStatus, DamageStatus, LossReply, MarksStatus, PartitionStatus, PartitionsReply,
+    ScrubStatus,
 };
-use paravon_replication::{Agreement, Damages, Now, Shard};
+use paravon_replication::{Agreement, Damages, FloorStatus, Now, Shard};
 use paravon_ring::{KeyHash, Partition, Shift};
 use paravon_storage::Store;
 
@@ -20,6 +21,9 @@ use crate::scrubbing::{Scrubbing, Totals};
 pub(crate) struct Copies {
     agreement: Agreement,
     damages: Damages,
+    floors: FloorStatus,
+    /// The age of the lowest floor that is on its way up, in seconds.
+    oldest_floor: Option<u64>,
     /// Damaged keys that were found since the start.
     found: u64,
     scrub: Totals,
@@ -52,6 +56,15 @@ impl Copies {
             sum.pulled_records += pulled_records;
             sum.pulled_bytes += pulled_bytes;
             sum.compared += compared;
+        }
+        if let Some(shard) = shard {
+            let FloorStatus { droppable, lowest, waiting_for, .. } = shard.floors();
+            self.floors.droppable += droppable;
+            self.floors.waiting_for.extend(waiting_for);
+            self.floors.waiting_for.sort_unstable();
+            self.floors.waiting_for.dedup();
+            let age = lowest.and_then(|floor| age_seconds(floor, now));
+            self.oldest_floor = self.oldest_floor.max(age);
         }
         self.add_damages(match shard {
             Some(shard) => shard.damage(),
@@ -94,6 +107,15 @@ impl Copies {
         let Damages { keys, partitions, unhealable, .. } = self.damages;
         let waiting_for = self.damages.waiting_for.iter().copied().map(name).collect();
         DamageStatus { keys, partitions, waiting_for, unhealable }
+    }
+
+    /// How far marks are, where `name` says what a member is called.
+    pub(crate) fn marks(&self, name: impl Fn(Ordinal) -> String) -> MarksStatus {
+        MarksStatus {
+            partitions: self.floors.droppable as u64,
+            oldest_floor_seconds: self.oldest_floor,
+            waiting_for: self.floors.waiting_for.iter().copied().map(name).collect(),
+        }
     }
 
     pub(crate) fn scrub(&self) -> ScrubStatus {

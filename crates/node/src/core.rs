@@ -54,6 +54,8 @@ pub(crate) struct Core {
     layout: Option<Arc<Layout>>,
     /// The same with what status tells of it.
     placed: Option<Arc<Placed>>,
+    /// The layout to use once every store of an earlier service of this node has ended.
+    awaiting: Option<Arc<Placed>>,
     /// The numbers of the layout's members; of two of one name, the later one.
     ordinals: HashMap<NodeId, Ordinal>,
     /// Drawn at random whenever shards are made: in the names that operations have on links, so that an
@@ -177,6 +179,7 @@ impl Core {
             shards: stores.into_iter().map(owned).collect(),
             layout: None,
             placed: None,
+            awaiting: None,
             ordinals: HashMap::new(),
             mask: 0,
             dead: BTreeSet::new(),
@@ -304,6 +307,9 @@ impl Core {
         }
         for local in 0..self.shards.len() {
             self.drain(now, local);
+        }
+        if self.awaiting.is_some() {
+            self.use_awaiting(now);
         }
         self.end_batch();
     }

@@ -59,7 +59,7 @@ pub(crate) fn of_merge(done: Done) -> Result<Merged, Failure> {
         Done::Merged(Stored::Applied { .. }) => Ok(Merged::Applied),
         Done::Merged(Stored::Superseded { version }) => Ok(Merged::Superseded { version }),
         Done::Merged(Stored::OverDamaged) => Err(Failure::Damaged { outcome: Outcome::Unknown }),
-        Done::Forgotten | Done::Healed | Done::Marked => {
+        Done::Forgotten | Done::Dropped(_) | Done::Healed | Done::Marked => {
             unreachable!("the ticket of a merge is answered by what the merge did")
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use paravon_model::{Document, Fence, Ordinal};
+use paravon_replication::Admission;
 use paravon_ring::{Layout, Partition};
 
 /// Arcs of the ring that status names at most.
@@ -30,6 +31,8 @@ pub(crate) struct Placed {
     /// What this node is to empty before it has stored the layout's document (`EPOCH_FENCE`); nothing
     /// where it has stored that.
     pub(crate) new: Arc<[Partition]>,
+    /// The fence that this node had stored.
+    stored: Option<Fence>,
     pub(crate) service: u64,
     /// Partitions by member, in either set.
     partitions: BTreeMap<Ordinal, u32>,
@@ -64,7 +67,16 @@ impl Placed {
             }
         }
         let new = layout.made_new(own, stored).into();
-        Self { layout: Arc::new(layout), own, new, service, partitions, arcs }
+        Self { layout: Arc::new(layout), own, new, stored, service, partitions, arcs }
+    }
+
+    /// How shards begin with it: they settle at once where there is nothing to empty or to take back.
+    pub(crate) fn admission(&self) -> Admission {
+        let (new, generation) = (self.new.clone(), self.layout.fence().generation);
+        match self.stored {
+            Some(stored) if stored.generation < generation => Admission::Rescued(new),
+            _ => Admission::Empties(new),
+        }
     }
 
     /// Partitions that a member stores, or is to store once the change under way has ended.

@@ -67,6 +67,7 @@ pub(crate) fn node_status(
         anti_entropy: question.copies.anti_entropy(),
         damage: question.copies.damage(|ordinal| name_of(document, ordinal)),
         scrub: question.copies.scrub(),
+        marks: question.copies.marks(|ordinal| name_of(document, ordinal)),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::hello::append_serialized;
 use crate::operation_status::{OperationReply, OperationStatus};
 use crate::plan::PlanReply;
 use crate::repair_status::{
-    AntiEntropyStatus, DamageStatus, LossReply, PartitionsReply, ScrubStatus,
+    AntiEntropyStatus, DamageStatus, LossReply, MarksStatus, PartitionsReply, ScrubStatus,
 };
 
 /// What a node answers to an admin message.
@@ -104,6 +104,8 @@ pub struct NodeStatus {
     pub anti_entropy: AntiEntropyStatus,
     /// What of its copies is damaged.
     pub damage: DamageStatus,
+    /// How far its marks are.
+    pub marks: MarksStatus,
     /// How far it has read through its copies.
     pub scrub: ScrubStatus,
 }

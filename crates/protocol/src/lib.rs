@@ -50,7 +50,8 @@ pub use peer::{
 pub use plan::{PlanReply, PlannedNode};
 pub use reader::{DecodeError, MAX_DEPTH, MAX_VALUE_DEPTH, Problem};
 pub use repair_status::{
-    AntiEntropyStatus, DamageStatus, LossReply, PartitionStatus, PartitionsReply, ScrubStatus,
+    AntiEntropyStatus, DamageStatus, LossReply, MarksStatus, PartitionStatus, PartitionsReply,
+    ScrubStatus,
 };
 pub use reply::{
     Entry, Refused, Replied, decode_reply, encode_reading, encode_refusal, encode_written,

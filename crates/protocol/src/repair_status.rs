@@ -1,5 +1,5 @@
 //! What a node tells of how its copies fare: whether they agree with the others', what of them is damaged,
-//! and how far the scrubber is.
+//! what may be dropped, and how far the scrubber is.
 
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,19 @@ pub struct DamageStatus {
     /// Keys and partitions that waiting does not heal: another replica lacks them too, or there is none.
     /// They wait for an operator to accept the loss.
     pub unhealable: u64,
+}
+
+/// How far a node's marks are: at or below its floor deletes need no tombstone any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MarksStatus {
+    /// Partitions with tombstones or expired records above the floor.
+    pub partitions: u64,
+    /// The age of the oldest floor among these, in seconds; none where one was never raised, or where
+    /// there are none.
+    pub oldest_floor_seconds: Option<u64>,
+    /// The members that their floors wait for.
+    pub waiting_for: Vec<String>,
 }
 
 /// How far a node has read through what it stores, to see whether it still can be read.

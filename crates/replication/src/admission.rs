@@ -24,6 +24,9 @@ pub enum Admission {
     /// It has not: these partitions, of any shard, are to be emptied first, and then
     /// [`Event::Admit`](crate::Event::Admit) is waited for.
     Empties(Arc<[Partition]>),
+    /// Likewise, and the node has stored no document of that generation: what its marks promise was so
+    /// in the one before, and is taken back first.
+    Rescued(Arc<[Partition]>),
 }
 
 /// How far the layout in use is.

@@ -153,6 +153,11 @@ impl<T> Answers<T> {
         Some(slot)
     }
 
+    /// Notes this answer of the replica at this place, whatever it answered before.
+    pub(crate) fn put(&mut self, slot: usize, answer: T) {
+        self.standing[slot] = Standing::Answered(answer);
+    }
+
     /// The answer of the replica at this place.
     pub(crate) fn answer(&self, slot: usize) -> Option<&T> {
         match &self.standing[slot] {

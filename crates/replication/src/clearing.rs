@@ -4,7 +4,9 @@
 //! One pass from the beginning to the end is enough where nothing is stored meanwhile: of a partition that
 //! this node is in no set of, every store is refused, and those that an earlier layout admitted had ended
 //! before this one was stored. What is to be empty before a change is passed through until nothing is
-//! found. **Never:** calls a partition cleared of which a key was not forgotten, durably, and forgets
+//! found. Where no change waits, marks that promise nothing are durable before the first key goes: a rescue
+//! from a layout that others have left behind may make this node a member again without emptying it.
+//! **Never:** calls a partition cleared of which a key was not forgotten, durably, and forgets
 //! nothing of a partition that this node stores under a layout that admits.
 
 use alloc::collections::VecDeque;
@@ -15,11 +17,12 @@ use paravon_model::{Failure, Key, Part};
 use paravon_ring::{KeyHash, Partition};
 
 use crate::event::{Effect, Entry, Now, ScanFailure};
+use crate::marks::PartitionMarks;
 use crate::operation::Operation;
 use crate::operations::OperationId;
 use crate::pulled::PAGE_BYTES;
 use crate::shard::Shard;
-use crate::stores::{Ended, Settled, Waiter};
+use crate::stores::Waiter;
 
 /// How long a store that failed is left alone.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -116,30 +119,15 @@ impl Shard {
             let (partition, reason) = (clearing.partition, clearing.reason);
             self.operations.remove(id);
             self.damage.emptied(now.monotonic, partition, self.layout.shift());
-            return self.cleared(now, reason, out);
+            self.damage_changed(now, partition, out);
+            return self.cleared(now, partition, reason, out);
         }
         clearing.begin_pass();
         self.scan_to_clear(now, id, out);
     }
 
     /// The store of this node has answered: a key is forgotten, durably, or is not.
-    pub(crate) fn forget_ended(
-        &mut self,
-        now: Now,
-        forget: OperationId,
-        answer: &Result<(), Failure>,
-        out: &mut Vec<Effect>,
-    ) {
-        let Some(Ended { waiter, settled, .. }) = self.stores.end(forget) else { return };
-        if let Waiter::Forget(id) = waiter {
-            self.forgotten(now, id, answer, out);
-        }
-        if settled == Settled::Now {
-            self.settle(now, out);
-        }
-    }
-
-    fn forgotten(
+    pub(crate) fn forgotten(
         &mut self,
         now: Now,
         id: OperationId,
@@ -152,7 +140,47 @@ impl Shard {
         self.advance_clearing(now, id, out);
     }
 
+    /// The disk may know by now that this node promises nothing of a partition that it stores no longer.
+    pub(crate) fn clear_abandoned(
+        &mut self,
+        now: Now,
+        partition: Partition,
+        out: &mut Vec<Effect>,
+    ) {
+        if !self.floors.get(partition).is_some_and(PartitionMarks::is_abandoned) {
+            return;
+        }
+        let waits = |operation: &Operation| {
+            matches!(operation, Operation::Clearing(clearing) if clearing.partition == partition
+                && clearing.under_way == 0 && !clearing.ready.is_empty())
+        };
+        for id in self.operations.select(waits) {
+            self.advance_clearing(now, id, out);
+        }
+    }
+
+    /// Whether the marks let go of what is to be forgotten, durably; else they will.
+    fn is_abandoned(&mut self, now: Now, id: OperationId, out: &mut Vec<Effect>) -> bool {
+        let partition = match self.operations.get(id) {
+            Some(Operation::Clearing(Clearing { partition, reason: Reason::Foreign, .. })) => {
+                *partition
+            }
+            _ => return true,
+        };
+        let marks = self.floors.entry(partition);
+        if marks.is_abandoned() {
+            return true;
+        }
+        if let Some(marks) = marks.abandon(now.monotonic) {
+            self.set_marks(partition, marks, out);
+        }
+        false
+    }
+
     fn advance_clearing(&mut self, now: Now, id: OperationId, out: &mut Vec<Effect>) {
+        if !self.is_abandoned(now, id, out) {
+            return;
+        }
         let room = self.cleaning_room(now);
         let share = self.emptying.share(room);
         let Self { operations, stores, .. } = self;

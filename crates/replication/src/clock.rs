@@ -8,6 +8,7 @@
 use core::time::Duration;
 
 use paravon_model::Hlc;
+use paravon_model::limits::MAX_REQUEST_TIMEOUT;
 
 use crate::event::Now;
 use crate::mutants::{self, Mutant};
@@ -190,6 +191,15 @@ impl Clock {
     pub fn idle_ceiling(&mut self, now: Now) -> Option<Hlc> {
         let behind_ms = now.wall_ms.saturating_sub(self.wanted.physical_ms());
         if behind_ms < IDLE_DISTANCE_MS { None } else { self.wanted_ceiling(now) }
+    }
+
+    /// A time before which no write is under way any more, whoever stamped it: its deadline has passed,
+    /// although its stamp be `max_skew` ahead. None while this clock may not stamp.
+    pub(crate) fn settled_before(&mut self, now: Now) -> Option<Hlc> {
+        self.permitted(now).ok()?;
+        let deadline_ms = u64::try_from(MAX_REQUEST_TIMEOUT.as_millis()).unwrap_or(u64::MAX);
+        let settled_ms = now.wall_ms.checked_sub(deadline_ms.saturating_add(self.bound_ms / 2))?;
+        Some(Hlc::new(settled_ms, 0))
     }
 
     /// The ceiling that the disk is known to hold.

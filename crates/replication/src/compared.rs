@@ -35,7 +35,7 @@ pub(crate) struct AskedCompare {
 
 #[derive(Debug)]
 enum Wanted {
-    Digest,
+    Digest(Partition),
     /// Over the totals of these partitions.
     Folds(Folds, Arc<[Partition]>),
 }
@@ -68,12 +68,13 @@ impl Shard {
                     None => tell_compared(token, Err(Failure::NotReady), out),
                 }
             }
-            Compare::Marks { .. } => tell_compared(token, Err(Failure::NotReady), out),
+            // Told without asking the store: see `telling.rs`.
+            Compare::Marks { .. } => {}
         }
     }
 
     /// Whether all partitions of the class are of this shard. The numbers are a stranger's.
-    fn owns_class(&self, class: Class) -> bool {
+    pub(crate) fn owns_class(&self, class: Class) -> bool {
         let (number, shards) = (self.portion.number(), self.portion.shards());
         class.modulus.is_multiple_of(shards) && class.residue % shards == number
     }
@@ -85,13 +86,13 @@ impl Shard {
         partition: Partition,
         out: &mut Vec<Effect>,
     ) {
-        if !self.tells(from, partition) {
+        if !self.tells(from, partition) || self.floors.awaits_closed(partition) {
             return tell_compared(token, Err(Failure::NotReady), out);
         }
         if self.hides(partition) {
             return tell_compared(token, Ok(Compared::Digest(None)), out);
         }
-        let operation = self.begin_asked_compare(from, token, Wanted::Digest);
+        let operation = self.begin_asked_compare(from, token, Wanted::Digest(partition));
         out.push(Effect::Digest { operation, partition });
     }
 
@@ -111,7 +112,7 @@ impl Shard {
         let partitions = of_class(&asked, folds.class());
         let wanted = Wanted::Folds(folds, partitions.clone());
         let operation = self.begin_asked_compare(from, token, wanted);
-        out.push(Effect::Totals { operation, partitions, peer: from });
+        out.push(Effect::Totals { operation, partitions, members: [self.ordinal, from] });
     }
 
     fn begin_asked_compare(
@@ -134,6 +135,8 @@ impl Shard {
         out: &mut Vec<Effect>,
     ) {
         let Some(Operation::AskedCompare(asked)) = self.operations.remove(id) else { return };
+        let Wanted::Digest(partition) = asked.wanted else { return };
+        let digest = digest.filter(|_| self.floors.is_comparable(partition));
         self.end_asked_compare(now, &asked, Compared::Digest(digest), out);
     }
 
@@ -148,6 +151,9 @@ impl Shard {
         let Some(Operation::AskedCompare(asked)) = self.operations.remove(id) else { return };
         let Wanted::Folds(folds, partitions) = &asked.wanted else { return };
         self.hide_damage(partitions, &mut totals);
+        for (partition, total) in partitions.iter().zip(&mut totals) {
+            *total = total.filter(|_| self.floors.is_comparable(*partition));
+        }
         let sums = folds.sums(partitions, &totals);
         self.end_asked_compare(now, &asked, Compared::Folds(sums), out);
     }

@@ -27,7 +27,9 @@ pub(crate) struct Counterpart {
     /// A multiple of the numbers of shards at both ends, as far as that is known.
     modulus: u32,
     /// When the next round with it may begin; none before the first was planned.
-    pub(crate) due: Option<Duration>,
+    due: Option<Duration>,
+    /// How much sooner than that, because somebody waits for a round that begins from now on.
+    sooner: Duration,
     pub(crate) suspects: Suspects,
     /// Where the next round begins to look at what differs.
     pub(crate) look_from: Partition,
@@ -58,6 +60,7 @@ impl Counterparts {
             shared: shared.into(),
             modulus: portion.shards(),
             due: None,
+            sooner: Duration::ZERO,
             suspects: Suspects::default(),
             look_from: Partition(0),
         };
@@ -75,7 +78,7 @@ impl Counterparts {
                 *agreed = known.agreed_at(*partition).filter(|_| !new.contains(partition));
             }
             known.suspects.retain(|partition| now.place(partition).is_some());
-            (now.modulus, now.due) = (known.modulus, known.due);
+            (now.modulus, now.due, now.sooner) = (known.modulus, known.due, known.sooner);
             (now.suspects, now.look_from) = (known.suspects, known.look_from);
         }
     }
@@ -103,12 +106,35 @@ impl Counterparts {
     pub(crate) fn agreed_at(&self, partition: Partition, peer: Ordinal) -> Option<Duration> {
         self.get(peer)?.agreed_at(partition)
     }
+
+    /// Whether all that store the partition were seen to agree on it after this time.
+    pub(crate) fn agree_since(&self, partition: Partition, time: Duration) -> bool {
+        self.all
+            .iter()
+            .filter_map(|known| known.agreed.get(known.place(partition)?))
+            .all(|agreed| agreed.is_some_and(|at| at > time))
+    }
 }
 
 impl Counterpart {
     /// What both store, of this shard.
     pub(crate) fn shared(&self) -> &Arc<[Partition]> {
         &self.shared
+    }
+
+    /// When the next round with it may begin.
+    pub(crate) fn due(&self) -> Option<Duration> {
+        self.due.map(|due| due.saturating_sub(self.sooner))
+    }
+
+    /// The next round with it may begin then, or sooner where it is wanted.
+    pub(crate) fn plan(&mut self, at: Duration) {
+        (self.due, self.sooner) = (Some(at), Duration::ZERO);
+    }
+
+    /// Another round is wanted so much sooner.
+    pub(crate) fn hasten(&mut self, sooner: Duration) {
+        self.sooner = sooner;
     }
 
     /// When they last agreed on the partition.

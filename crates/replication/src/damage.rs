@@ -87,18 +87,12 @@ enum State {
     Tried,
 }
 
-/// A partition whose file was lost.
-#[derive(Debug)]
-struct Lost {
-    marks: Marks,
-    injury: Injury,
-}
-
 /// The damaged keys and lost partitions of a shard.
 #[derive(Debug)]
 pub(crate) struct Damage {
     keys: BTreeMap<KeyHash, BTreeMap<Key, Injury>>,
-    lost: BTreeMap<Partition, Lost>,
+    /// Partitions whose file was lost.
+    lost: BTreeMap<Partition, Injury>,
     /// When each that waits is to be tried.
     agenda: BTreeSet<(Duration, Subject)>,
     tried: usize,
@@ -139,9 +133,7 @@ impl Damage {
             known.entry(hash).or_default().insert(key, Injury::new(Duration::ZERO));
         }
         let lost = marks.iter().filter(|(_, marks)| marks.damage == Mark::Lost);
-        let lost = lost.map(|&(partition, marks)| {
-            (partition, Lost { marks, injury: Injury::new(Duration::ZERO) })
-        });
+        let lost = lost.map(|&(partition, _)| (partition, Injury::new(Duration::ZERO)));
         let (agenda, start) = (BTreeSet::new(), Start::ToCome);
         Self { keys: known, lost: lost.collect(), agenda, tried: 0, start }
     }
@@ -163,11 +155,6 @@ impl Damage {
 
     pub(crate) fn is_lost(&self, partition: Partition) -> bool {
         self.lost.contains_key(&partition)
-    }
-
-    /// The marks of a lost partition.
-    pub(crate) fn marks(&self, partition: Partition) -> Option<Marks> {
-        self.lost.get(&partition).map(|lost| lost.marks)
     }
 
     /// The store has found a damaged record.
@@ -228,7 +215,7 @@ impl Damage {
     /// It is whole, and the store has let go of the mark.
     pub(crate) fn healed(&mut self, subject: &Subject) {
         let injury = match subject {
-            Subject::Partition(partition) => self.lost.remove(partition).map(|lost| lost.injury),
+            Subject::Partition(partition) => self.lost.remove(partition),
             Subject::Key(hash, key) => self.keys.get_mut(hash).and_then(|keys| keys.remove(key)),
         };
         if let Subject::Key(hash, _) = subject
@@ -309,7 +296,7 @@ impl Damage {
         let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         let (mut waiting_for, mut unhealable) = (BTreeSet::new(), 0);
         let of_keys = self.keys.values().flat_map(BTreeMap::values);
-        for injury in of_keys.chain(self.lost.values().map(|lost| &lost.injury)) {
+        for injury in of_keys.chain(self.lost.values()) {
             let Obstacles { silent, damaged, .. } = &injury.obstacles;
             waiting_for.extend(silent.iter().chain(damaged));
             unhealable += u64::from(injury.obstacles.is_hopeless());
@@ -337,9 +324,7 @@ impl Damage {
 
     fn injury(&mut self, subject: &Subject) -> Option<&mut Injury> {
         match subject {
-            Subject::Partition(partition) => {
-                self.lost.get_mut(partition).map(|lost| &mut lost.injury)
-            }
+            Subject::Partition(partition) => self.lost.get_mut(partition),
             Subject::Key(hash, key) => self.keys.get_mut(hash)?.get_mut(key),
         }
     }

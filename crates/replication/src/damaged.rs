@@ -12,6 +12,7 @@ use paravon_ring::{KeyHash, Layout, Partition};
 
 use crate::damage::{Damages, Required, Subject};
 use crate::event::{Effect, Entry, Now};
+use crate::marks::Health;
 use crate::mutants::{self, Mutant};
 use crate::shard::Shard;
 use crate::stores::Waiter;
@@ -19,8 +20,7 @@ use crate::stores::Waiter;
 /// Whether an operator has both accepted what is lost and named this member as lost for good: nothing
 /// that it could tell is waited for.
 pub(crate) fn is_given_up(layout: &Layout, required: Required, member: Ordinal) -> bool {
-    let is_lost = || layout.document().joint().is_some_and(|joint| joint.lost.contains(&member));
-    required == Required::WhoeverTells && is_lost()
+    required == Required::WhoeverTells && layout.document().has_lost(member)
 }
 
 impl Shard {
@@ -102,9 +102,28 @@ impl Shard {
 
     /// The store of this node has found a damaged record. What is being done about an earlier one of the
     /// key is void.
-    pub(crate) fn damaged(&mut self, now: Now, hash: KeyHash, key: Key) {
+    pub(crate) fn damaged(&mut self, now: Now, hash: KeyHash, key: Key, out: &mut Vec<Effect>) {
         self.void_heal(hash, &key);
         self.damage.mark(now.monotonic, hash, key);
+        self.damage_changed(now, hash.partition(self.layout.shift()), out);
+    }
+
+    /// What is damaged of the partition is another. While anything is, this node claims no floor, tells
+    /// no `full`, moves no mark and drops nothing there.
+    pub(crate) fn damage_changed(&mut self, now: Now, partition: Partition, out: &mut Vec<Effect>) {
+        if self.damage.touches(partition, self.layout.shift()) {
+            self.floors.fare(partition, Health::Damaged);
+            return self.stop_dropping(partition);
+        }
+        if !self.floors.is_damaged(partition) {
+            return;
+        }
+        self.floors.fare(partition, Health::Whole);
+        // What was stored or healed meanwhile may lie below the floor.
+        self.floors.drops.want(partition);
+        if self.is_admitted() {
+            self.advance_dropping(now, out);
+        }
     }
 
     /// An operator takes what is left.

@@ -9,6 +9,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use paravon_model::Failure;
 use paravon_ring::Partition;
 
 use crate::clearing::Reason;
@@ -50,6 +51,8 @@ pub(crate) struct Emptying {
     waiting: Vec<Partition>,
     /// Being emptied.
     under_way: usize,
+    /// Of these nothing is left but that the disk knows it.
+    marking: Vec<Partition>,
     cleaning: Cleaning,
     /// When the first partition goes on that rests.
     pub(crate) resume_at: Option<Duration>,
@@ -85,6 +88,13 @@ impl Emptying {
     pub(crate) fn share(&self, room: Room) -> usize {
         (room.keys / self.cleaning.under_way.max(1)).max(1)
     }
+
+    /// The disk has answered for this one, if it was waited for.
+    pub(crate) fn end_marking(&mut self, partition: Partition) -> Option<()> {
+        let at = self.marking.iter().position(|marking| *marking == partition)?;
+        self.marking.swap_remove(at);
+        Some(())
+    }
 }
 
 impl Shard {
@@ -99,6 +109,7 @@ impl Shard {
 
     /// Empties what is to be empty. Called once every store admitted earlier has ended.
     pub(crate) fn advance_emptying(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.advance_voiding(now, out);
         while self.emptying.under_way < MAX_EMPTYING
             && let Some(partition) = self.emptying.waiting.pop()
         {
@@ -115,16 +126,38 @@ impl Shard {
     }
 
     /// A partition is empty.
-    pub(crate) fn cleared(&mut self, now: Now, reason: Reason, out: &mut Vec<Effect>) {
+    pub(crate) fn cleared(
+        &mut self,
+        now: Now,
+        partition: Partition,
+        reason: Reason,
+        out: &mut Vec<Effect>,
+    ) {
         match reason {
+            // Its marks go with it: what they promised is no longer so.
             Reason::New => {
-                self.emptying.under_way -= 1;
-                self.settle(now, out);
+                self.emptying.marking.push(partition);
+                self.forget_marks(partition, out);
             }
             Reason::Foreign => {
                 self.emptying.cleaning.under_way -= 1;
                 self.advance_cleaning(now, out);
             }
+        }
+    }
+
+    /// The marks of an empty partition are gone, durably; else it is begun anew.
+    pub(crate) fn emptied(
+        &mut self,
+        now: Now,
+        partition: Partition,
+        answer: &Result<(), Failure>,
+        out: &mut Vec<Effect>,
+    ) {
+        self.emptying.under_way -= 1;
+        match answer {
+            Ok(()) => self.settle(now, out),
+            Err(_) => self.emptying.waiting.push(partition),
         }
     }
 
@@ -171,7 +204,8 @@ impl Shard {
 
     /// Whether a partition is being cleared.
     pub(crate) fn clears(&self) -> bool {
-        self.emptying.under_way > 0 || self.emptying.cleaning.under_way > 0
+        let voids = self.voiding.is_under_way();
+        voids || self.emptying.under_way > 0 || self.emptying.cleaning.under_way > 0
     }
 }
 

@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use paravon_model::{Consistency, Failure, Get, Ordinal, Outcome};
+use paravon_model::{Consistency, Failure, Get, Hlc, Ordinal, Outcome};
 use paravon_ring::{KeyHash, Layout, Partition};
 
 use crate::admission::Admission;
@@ -53,6 +53,15 @@ fn page(shard: &mut Shard, operation: OperationId, names: &[&str]) -> Vec<Effect
     step(shard, Event::Scanned { operation, page })
 }
 
+/// The partition was found empty, and the disk gives up its marks.
+fn empty(shard: &mut Shard, operation: OperationId) -> Vec<Effect> {
+    let effects = page(shard, operation, &[]);
+    let [Effect::SetMarks { operation, marks, .. }] = effects[..] else { panic!("{effects:?}") };
+    assert_eq!((marks.floor, marks.full), (Hlc::ZERO, Hlc::ZERO));
+    assert!(marks.closed < Hlc::new(1, 0));
+    step(shard, Event::MarksSet { operation, answer: Ok(()) })
+}
+
 fn forgets(effects: &[Effect]) -> Vec<OperationId> {
     let forget = |effect: &Effect| match effect {
         Effect::Forget { operation, .. } => Some(*operation),
@@ -86,7 +95,19 @@ fn a_layout_settles_when_every_new_partition_was_scanned_and_found_empty() {
     let [(scan, 5)] = scans(&effects)[..] else { panic!("behind it: {effects:?}") };
     let effects = page(&mut shard, scan, &[]);
     let [(scan, 5)] = scans(&effects)[..] else { panic!("once more: {effects:?}") };
-    assert!(is_settled(&page(&mut shard, scan, &[])));
+    assert!(is_settled(&empty(&mut shard, scan)));
+}
+
+#[test]
+fn a_partition_whose_marks_the_disk_keeps_is_not_emptied() {
+    let (mut shard, layout) = newcomer();
+    let [(scan, 5)] = scans(&learn(&mut shard, &layout, &[5]))[..] else { panic!() };
+    let effects = page(&mut shard, scan, &[]);
+    let [Effect::SetMarks { operation, .. }] = effects[..] else { panic!("{effects:?}") };
+    let effects = step(&mut shard, Event::MarksSet { operation, answer: Err(READ_ONLY) });
+    assert!(!is_settled(&effects));
+    let [(scan, 5)] = scans(&step(&mut shard, Event::Tick))[..] else { panic!() };
+    assert!(is_settled(&empty(&mut shard, scan)));
 }
 
 #[test]
@@ -100,8 +121,8 @@ fn a_later_layout_begins_anew_once_what_is_being_forgotten_is() {
     let scans = scans(&effects);
     assert_eq!(scans.len(), 2, "{effects:?}");
     assert!(page(&mut shard, scan, &["b"]).is_empty(), "a page of the emptying before is void");
-    assert!(!is_settled(&page(&mut shard, scans[0].0, &[])));
-    assert!(is_settled(&page(&mut shard, scans[1].0, &[])));
+    assert!(!is_settled(&empty(&mut shard, scans[0].0)));
+    assert!(is_settled(&empty(&mut shard, scans[1].0)));
 }
 
 #[test]
@@ -112,7 +133,7 @@ fn a_document_of_the_same_fence_does_not_cut_an_emptying_short() {
     document.version += 1;
     let same = Arc::new(Layout::of(Arc::new(document)));
     assert_eq!(learn(&mut shard, &same, &[5]), []);
-    assert!(is_settled(&page(&mut shard, scan, &[])));
+    assert!(is_settled(&empty(&mut shard, scan)));
 }
 
 #[test]
@@ -122,7 +143,7 @@ fn a_start_in_the_middle_of_an_emptying_does_it_again() {
     let mut shard = shard(4, &layout, Admission::Empties(new));
     assert!(shard.next_wake().is_some_and(|wake| wake <= NOW.monotonic));
     let [(scan, 5)] = scans(&step(&mut shard, Event::Tick))[..] else { panic!() };
-    assert!(is_settled(&page(&mut shard, scan, &[])));
+    assert!(is_settled(&empty(&mut shard, scan)));
 }
 
 #[test]
@@ -137,7 +158,7 @@ fn every_shard_empties_and_takes_over_its_own_partitions() {
         emptied.extend(scans.iter().map(|(_, partition)| *partition));
         let mut effects = Vec::new();
         for (scan, _) in scans {
-            effects.extend(page(&mut shard, scan, &[]));
+            effects.extend(empty(&mut shard, scan));
         }
         let [Effect::Settled { progress, .. }] = effects[..] else { panic!("{effects:?}") };
         partitions += progress.partitions;
@@ -254,6 +275,8 @@ fn a_quiet_node_cleans_up_at_once_and_goes_through_each_partition_once() {
     cluster.pass(Duration::from_secs(1));
     cluster.node(3).scanned = 0;
     cluster.step(3, Event::Layout { layout: stable(&[1, 2], 2), new: [].into() });
+    assert_eq!(cluster.node(3).stored.len(), 8000, "its marks go first");
+    cluster.sync(3);
     assert!(cluster.node(3).stored.is_empty(), "no clock has gone on");
     let scanned = cluster.node(3).scanned;
     assert!(scanned <= 8 * (1 + 8000 / 8 / 512 + 2), "from page to page: {scanned}");
@@ -273,7 +296,9 @@ fn while_clients_wait_little_is_cleaned_up_at_once() {
     let [(scan, partition)] = scans(&step(&mut shard, Event::Tick))[..] else { panic!() };
     let names = names(64);
     let page_names: Vec<_> = names.iter().map(String::as_str).collect();
-    let begun = forgets(&page(&mut shard, scan, &page_names));
+    let effects = page(&mut shard, scan, &page_names);
+    let [Effect::SetMarks { operation, .. }] = effects[..] else { panic!("{effects:?}") };
+    let begun = forgets(&step(&mut shard, Event::MarksSet { operation, answer: Ok(()) }));
     assert_eq!(begun.len(), 4);
     let done = |operation| Event::Forgotten { operation, answer: Ok(()) };
     assert_eq!(forgets(&step(&mut shard, done(begun[0]))).len(), 1);
@@ -284,6 +309,8 @@ fn while_clients_wait_little_is_cleaned_up_at_once() {
     let others = scans(&step_at(&mut shard, later, Event::Tick));
     assert!(others.len() == 7 && others.iter().all(|(_, other)| *other != partition));
     let effects = page(&mut shard, others[0].0, &page_names);
+    let [Effect::SetMarks { operation, .. }] = effects[..] else { panic!("{effects:?}") };
+    let effects = step_at(&mut shard, NOW, Event::MarksSet { operation, answer: Ok(()) });
     assert_eq!(forgets(&effects).len(), 1, "of eight partitions at once");
 }
 

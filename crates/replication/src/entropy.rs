@@ -9,7 +9,8 @@
 //!                                       +--> mending
 //! ```
 //!
-//! One peer at a time, a round with each no more often than every ten seconds; while all agree a round is
+//! One peer at a time, a round with each no more often than every ten seconds, or three while deletes wait
+//! for it; while all agree a round is
 //! one question per class. **Never:** compares before this node has stored the layout, keeps an answer of
 //! another fence (`EPOCH_FENCE`), or counts a partition that either end has not summed up, or that this
 //! node is still taking over, as agreed.
@@ -20,7 +21,7 @@ use core::time::Duration;
 use paravon_model::Ordinal;
 use paravon_ring::{Layout, Partition};
 
-use crate::counterparts::Counterparts;
+use crate::counterparts::{Counterpart, Counterparts};
 use crate::event::{Effect, Now};
 use crate::mending::Mending;
 use crate::operation::Operation;
@@ -31,6 +32,9 @@ use crate::shard::Shard;
 
 /// From the beginning of a round with a peer to the next one with it.
 pub(crate) const ROUND: Duration = Duration::from_secs(10);
+
+/// The same where partitions wait for being found equal on their way to a higher floor.
+const ROUND_SOON: Duration = Duration::from_secs(3);
 
 /// The anti-entropy of one shard.
 #[derive(Debug)]
@@ -68,7 +72,10 @@ impl Shard {
         let Self { entropy, peers, .. } = self;
         let mut next = None;
         for counterpart in entropy.counterparts.iter_mut() {
-            let due = *counterpart.due.get_or_insert(now.monotonic + ROUND);
+            let Some(due) = counterpart.due() else {
+                counterpart.plan(now.monotonic + ROUND);
+                continue;
+            };
             let can_be_asked = peers.reach(counterpart.peer) == Reach::Linked;
             if can_be_asked && due <= now.monotonic {
                 next = [next, Some((due, counterpart.peer))].into_iter().flatten().min();
@@ -76,6 +83,13 @@ impl Shard {
         }
         if let Some((_, peer)) = next {
             self.begin_round(now, peer, out);
+        }
+    }
+
+    /// Partitions shared with this member wait for a comparison that begins from now on.
+    pub(crate) fn hasten_round(&mut self, peer: Ordinal) {
+        if let Some(counterpart) = self.entropy.counterparts.get_mut(peer) {
+            counterpart.hasten(ROUND - ROUND_SOON);
         }
     }
 
@@ -102,7 +116,7 @@ impl Shard {
         }
         let counterparts = self.entropy.counterparts.iter();
         let linked = counterparts.filter(|known| self.peers.reach(known.peer) == Reach::Linked);
-        linked.filter_map(|counterpart| counterpart.due).min()
+        linked.filter_map(Counterpart::due).min()
     }
 }
 

@@ -159,8 +159,8 @@ pub enum Event {
         /// The totals of the effect's partitions, in its order, as they were at one moment and durable;
         /// none for a partition that is not summed up.
         totals: Vec<Option<u128>>,
-        /// That moment, where something is dirty for the effect's peer: counts what the store was asked
-        /// to mark. See [`Effect::Clean`].
+        /// That moment, where something is dirty for a member that the effect names: counts what the
+        /// store was asked to mark. See [`Effect::Clean`].
         moment: Option<u64>,
     },
     /// The store of this node has answered an [`Effect::Digest`].
@@ -199,7 +199,7 @@ pub enum Event {
         /// Of which key.
         key: Option<(KeyHash, Key)>,
     },
-    /// The store of this node has answered an [`Effect::Forget`].
+    /// The store of this node has answered an [`Effect::Forget`] or an [`Effect::Drop`].
     Forgotten {
         /// The effect's operation.
         operation: OperationId,
@@ -336,8 +336,8 @@ pub enum Effect {
         operation: OperationId,
         /// Of this shard.
         partitions: Arc<[Partition]>,
-        /// Who is compared with: [`Clean`](Effect::Clean) may follow for it.
-        peer: Ordinal,
+        /// Who is compared, this node and a peer: [`Clean`](Effect::Clean) may follow for both.
+        members: [Ordinal; 2],
     },
     /// Tell the sums of a partition; answered by [`Event::Digest`] at once or soon.
     Digest {
@@ -389,6 +389,18 @@ pub enum Effect {
         hash: KeyHash,
         /// The key.
         key: Key,
+    },
+    /// Remove the record of a key from the store of this node where that has this version: nothing where
+    /// a newer one is stored or queued; answered by [`Event::Forgotten`]. The floor has let go of it.
+    Drop {
+        /// Goes back in the answer. Numbered with those of [`Effect::Store`].
+        operation: OperationId,
+        /// Where the key lies on the ring.
+        hash: KeyHash,
+        /// The key.
+        key: Key,
+        /// Of the record that was seen.
+        version: Version,
     },
     /// Keep a hint durably, unless a newer one of the key is kept for the same target. The target may be
     /// this node itself, where its own store had refused.

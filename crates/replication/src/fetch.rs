@@ -7,11 +7,12 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use paravon_model::{Command, Failure, Key, Merged, Ordinal, Record};
+use paravon_model::{Command, Failure, Key, Merged, Ordinal, Record, Version};
 use paravon_ring::{KeyHash, Partition, record_hash};
 
 use crate::event::{Effect, Now};
 use crate::healing::Unread;
+use crate::mutants::{self, Mutant};
 use crate::operation::Operation;
 use crate::operations::OperationId;
 use crate::pace::Pause;
@@ -65,6 +66,15 @@ impl Shard {
     ) {
         let weight = item.weight();
         let Item { hash, key, told } = item;
+        let version = match &told {
+            Told::Listed(held) => Some(held.version),
+            Told::Record(record) => Some(record.version),
+            Told::Damage => None,
+        };
+        if version.is_some_and(|version| self.needs_not(partition, version)) {
+            self.transfer.pace.ended(weight);
+            return self.fetched(now, partition, out);
+        }
         let stage = Stage::Looking;
         match told {
             Told::Listed(told) => {
@@ -80,6 +90,7 @@ impl Shard {
             }
             Told::Damage if self.transfer.pass(partition).is_none() => {
                 self.restoring.source_is_damaged(partition);
+                self.entropy.mending.source_is_damaged(partition);
                 self.leave_out(partition, weight);
             }
             Told::Damage => {
@@ -137,6 +148,14 @@ impl Shard {
         }
     }
 
+    /// What this node is full at it has, or something newer: nothing so old enters any more. Where it has
+    /// lost all that, that comes back.
+    fn needs_not(&self, partition: Partition, version: Version) -> bool {
+        let above = mutants::is(Mutant::PullsOnlyBelowClosed) && self.is_filling(partition);
+        let full = self.floors.is_full_at(partition, version) && !self.damage.is_lost(partition);
+        full || (above && self.floors.admits(partition, version))
+    }
+
     /// What a listing says of a record.
     pub(crate) fn held(&self, key: &Key, record: &Record) -> Held {
         let hash = record_hash(self.layout.document().hash_seed, key, record);
@@ -144,6 +163,10 @@ impl Shard {
     }
 
     fn store_fetched(&mut self, now: Now, fetch: Fetch, record: Record, out: &mut Vec<Effect>) {
+        if self.needs_not(fetch.partition, record.version) {
+            self.transfer.pace.ended(fetch.weight);
+            return self.fetched(now, fetch.partition, out);
+        }
         let (hash, key) = (fetch.hash, fetch.key.clone());
         let stage = Stage::Storing { since: now.monotonic, bytes: payload(&key, &record) };
         let id = self.begin(Operation::Fetch(Fetch { stage, ..fetch }));

@@ -3,14 +3,16 @@
 //! holds it (`READ_SEES_ACKED`, `READS_MONOTONIC`); repair those that are stale.
 //!
 //! A read that lacks its replicas is an error, never "absent". A write-back carries the version that
-//! was read: **never** a fresh one, which would undo newer writes.
+//! was read: **never** a fresh one, which would undo newer writes. A replica that takes no write-back so
+//! old tells anew what it holds instead, and the read judges again.
 
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::time::Duration;
 
 use paravon_model::{
-    Command, Consistency, Failure, Get, Key, Merged, Ordinal, Purpose, Reading, Record, Version,
+    Command, Consistency, Failure, Get, Hlc, Key, Merged, Ordinal, Purpose, Reading, Record,
+    Version,
 };
 use paravon_ring::KeyHash;
 
@@ -18,6 +20,7 @@ use crate::answers::Standing;
 use crate::event::{Effect, Now, Reply, RequestToken};
 use crate::hedge::{Late, Leave};
 use crate::linger::{self, Lingering};
+use crate::marks::shown;
 use crate::mutants::{self, Mutant};
 use crate::operation::Operation;
 use crate::operations::OperationId;
@@ -48,6 +51,8 @@ pub(crate) struct Read {
     late_at: Option<Duration>,
     /// Where among equally near replicas this read begins.
     rotation: usize,
+    /// The floor of this node when its own store was asked.
+    own_floor: Hlc,
 }
 
 #[derive(Debug)]
@@ -87,6 +92,7 @@ impl Shard {
             asked_at: Slots::of(replicas, || Duration::ZERO),
             late_at: None,
             rotation: self.rotation,
+            own_floor: Hlc::ZERO,
         };
         let id = self.begin(Operation::Read(read));
         if spare {
@@ -129,17 +135,35 @@ impl Shard {
         id: OperationId,
         from: Ordinal,
         answer: Result<Option<Record>, Failure>,
+        floor: Hlc,
         out: &mut Vec<Effect>,
     ) {
         let Some(Operation::Read(read)) = self.operations.get_mut(id) else { return };
-        if let Some(slot) = read.tally.answers_mut().add(from, answer)
-            && from != self.ordinal
-        {
-            let taken = now.monotonic.saturating_sub(read.asked_at[slot]);
-            self.peers.observe(from, taken);
-            self.hedge.observe(taken);
+        match read.tally.found(from, answer, floor) {
+            Some(slot) if from != self.ordinal => {
+                let taken = now.monotonic.saturating_sub(read.asked_at[slot]);
+                self.peers.observe(from, taken);
+                self.hedge.observe(taken);
+            }
+            Some(_) => {}
+            None => read.look_again(),
         }
         self.judge_read(now, id, out);
+    }
+
+    /// The store of this node has answered, whose floor was what it was when it was asked: nothing that
+    /// a pull has brought since may count as absent.
+    pub(crate) fn own_read_answered(
+        &mut self,
+        now: Now,
+        id: OperationId,
+        answer: Result<Option<Record>, Failure>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(Operation::Read(read)) = self.operations.get(id) else { return };
+        let floor = read.own_floor;
+        let answer = answer.map(|record| shown(record, floor));
+        self.read_answered(now, id, self.ordinal, answer, floor, out);
     }
 
     /// A replica has answered a write-back.
@@ -277,7 +301,7 @@ impl Shard {
         let (operations, outgoing) = self.split(now, out);
         let Some(Operation::Read(read)) = operations.get_mut(id) else { return };
         read.tally.relayout(outgoing.sets(read.hash));
-        read.phase = Phase::Asking;
+        (read.phase, read.own_floor) = (Phase::Asking, Hlc::ZERO);
         read.asked_at = Slots::of(read.tally.answers().len(), || Duration::ZERO);
         if let Some(id) = self.void_answers_to(id) {
             self.advance_read(now, id, out);
@@ -352,6 +376,17 @@ impl Read {
         !matches!(self.phase, Phase::Answered(_))
     }
 
+    /// A replica has told anew what it holds: there may be another winner.
+    fn look_again(&mut self) {
+        let Phase::Holding(winner) = &self.phase else { return };
+        if let ReadVerdict::Done(found) = self.tally.verdict()
+            && found.as_ref() != Some(winner)
+        {
+            self.tally.judge_again();
+            self.phase = Phase::Asking;
+        }
+    }
+
     /// Whether there is a replica that it has not turned to and might.
     fn has_spare(&self) -> bool {
         match &self.phase {
@@ -375,7 +410,8 @@ impl Read {
                 let replicas = self.tally.answers().replicas();
                 let lacking = self.tally.unheld_sets(winner.version);
                 let helps = |slot: &usize| {
-                    lacking.contains(*slot) && outgoing.reach(replicas[*slot]) == Reach::Linked
+                    lacking.contains(*slot)
+                        && outgoing.reach_of(replicas[*slot], self.hash) == Reach::Linked
                 };
                 let further = self.tally.untold().find(helps)?;
                 self.repair(id, further, &winner, outgoing);
@@ -401,7 +437,7 @@ impl Read {
         let answers = self.tally.answers();
         let distance = |slot: usize| {
             let (replica, helps) = (answers.replicas()[slot], wanted.helps(slot));
-            let open = helps > 0 && outgoing.reach(replica) == Reach::Linked;
+            let open = helps > 0 && outgoing.reach_of(replica, self.hash) == Reach::Linked;
             open.then(|| {
                 let slowness = outgoing.peers.slowness(replica);
                 let slowness = slowness.saturating_sub(if helps > 1 { BOTH_SETS } else { 0 });
@@ -416,6 +452,7 @@ impl Read {
         self.asked_at[nearest] = outgoing.now.monotonic;
         let key = self.key.clone();
         if replica == outgoing.own() {
+            self.own_floor = outgoing.floor(self.hash);
             outgoing.out.push(Effect::Read { operation: id, hash: self.hash, key });
         } else {
             outgoing.ask(replica, id, self.deadline, Command::Read { key });
@@ -454,7 +491,7 @@ impl Read {
         outgoing: &mut Outgoing<'_>,
     ) {
         let replica = self.tally.answers().replicas()[slot];
-        if outgoing.reach(replica) != Reach::Linked {
+        if outgoing.reach_of(replica, self.hash) != Reach::Linked {
             return;
         }
         self.tally.repair_sent(slot);
@@ -464,7 +501,13 @@ impl Read {
         {
             record.version = Version { hlc, ordinal: outgoing.own() };
         }
-        if replica == outgoing.own() {
+        if replica == outgoing.own() && outgoing.is_full_at(self.hash, record.version) {
+            // The answer to an earlier question may claim no more than was so when it was asked.
+            if *self.tally.answers().standing(slot) != Standing::Asked {
+                self.own_floor = outgoing.floor(self.hash);
+            }
+            outgoing.out.push(Effect::Read { operation: id, hash: self.hash, key });
+        } else if replica == outgoing.own() {
             outgoing.store(Waiter::Repair(id), self.hash, key, record);
         } else {
             let command = Command::Store { key, record, purpose: Purpose::Repair };

@@ -3,9 +3,13 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use paravon_model::{Command, Consistency, Failure, Hlc, Ordinal, Outcome, ReplicaReply, Value};
+use paravon_model::{
+    Command, Consistency, Failure, Hlc, Marks, Ordinal, Outcome, ReplicaReply, Value,
+};
+use paravon_ring::KeyHash;
 
 use crate::event::Event;
+use crate::marks::{EMPTIED, PartitionMarks};
 use crate::test_cluster::{Cluster, Message, TIMEOUT, key, layout, record, version};
 
 fn value(text: &str) -> Option<Value> {
@@ -303,6 +307,70 @@ fn a_late_answer_under_another_layout_makes_it_ask_a_further_replica() {
         cluster.cut(4, replica);
         cluster.link(4, replica);
     }
+    cluster.run();
+    assert_eq!(cluster.read(request), Some(Ok(None)));
+}
+
+/// From now on these are the node's marks of the key's partition.
+fn mark(cluster: &mut Cluster, node: u32, marks: Marks) {
+    let partition = KeyHash::of(&key("k"), 0).partition(layout(3, 1).shift());
+    *cluster.node(node).shard.floors.entry(partition) = PartitionMarks::new(marks);
+}
+
+/// Full above every record here.
+fn full_with(floor: u64) -> Marks {
+    let above = Hlc::new(9, 0);
+    Marks { floor: Hlc::new(floor, 0), full: above, closed: above, ..Marks::default() }
+}
+
+/// A read of node 1, which alone holds its winner; who is asked cannot store that. Gives who was not
+/// asked, and is full at the winner with this floor.
+fn with_a_full_replica_unasked(floor: u64) -> (Cluster, u64, u32) {
+    let mut cluster = Cluster::new(3);
+    cluster.node(1).merge(key("k"), record(5, "new"));
+    let request = cluster.begin_get(1, "k", Consistency::Quorum);
+    let first = asked(&cluster)[0];
+    cluster.node(first).broken = Some(Failure::StorageFull);
+    mark(&mut cluster, 5 - first, full_with(floor));
+    (cluster, request, 5 - first)
+}
+
+#[test]
+fn what_a_replica_tells_instead_of_a_write_back_is_no_slow_answer_to_the_read() {
+    let (mut cluster, request, full) = with_a_full_replica_unasked(0);
+    cluster.node(full).merge(key("k"), record(5, "new"));
+    let slowness = |cluster: &mut Cluster| cluster.node(1).shard.peers.slowness(Ordinal(full));
+    let before = slowness(&mut cluster);
+    cluster.run();
+    assert_eq!(cluster.read(request), Some(Ok(value("new"))), "two hold it");
+    assert_eq!(slowness(&mut cluster), before);
+    assert_eq!(cluster.node(1).shard.under_way(), 0, "nothing more is waited for");
+}
+
+#[test]
+fn an_absence_at_a_floor_that_is_told_instead_of_a_write_back_covers_the_winner() {
+    let (mut cluster, request, _) = with_a_full_replica_unasked(5);
+    cluster.run();
+    assert_eq!(cluster.read(request), Some(Ok(None)));
+}
+
+#[test]
+fn a_write_back_refused_by_one_that_was_not_asked_is_waited_for_no_longer() {
+    let (mut cluster, request, _) = with_a_full_replica_unasked(0);
+    cluster.run();
+    let (needed, got, outcome) = (2, 1, Outcome::Refused);
+    assert_eq!(cluster.read(request), Some(Err(Failure::QuorumTimeout { needed, got, outcome })));
+}
+
+#[test]
+fn the_own_store_claims_its_floor_where_it_was_not_asked_and_takes_no_write_back() {
+    let mut cluster = Cluster::new(3);
+    cluster.node(2).merge(key("k"), record(5, "new"));
+    mark(&mut cluster, 1, EMPTIED);
+    let request = cluster.begin_get(1, "k", Consistency::Quorum);
+    assert_eq!(asked(&cluster).len(), 2, "it awaits `closed` itself");
+    mark(&mut cluster, 1, full_with(5));
+    cluster.node(3).broken = Some(Failure::StorageFull);
     cluster.run();
     assert_eq!(cluster.read(request), Some(Ok(None)));
 }

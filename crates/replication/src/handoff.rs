@@ -51,6 +51,8 @@ struct Handoff {
     stock: Stock,
     scan: Scan,
     pace: Pace,
+    /// When a hint was last given to the store; at the start at the latest for what it has from before.
+    kept_at: Duration,
     /// Scans that found nothing more to do since a hint was kept.
     scans: u32,
 }
@@ -102,16 +104,24 @@ impl Handoffs {
     /// A hint is about to be kept.
     pub(crate) fn kept(&mut self, now: Duration, target: Ordinal) {
         let handoff = self.target(target);
-        (handoff.stock, handoff.scans) = (Stock::Perhaps, 0);
+        (handoff.stock, handoff.scans, handoff.kept_at) = (Stock::Perhaps, 0, now);
         if handoff.pace.outstanding() == 0 && handoff.scan.after.is_none() {
             handoff.pace.pause_at_most(now + FIRST_RESCAN);
         }
     }
 
+    /// When a hint for this member was last given to the store, which may have marked a partition dirty
+    /// instead; none where there never was one.
+    pub(crate) fn kept_at(&self, target: Ordinal) -> Option<Duration> {
+        let handoff = self.0.iter().find(|handoff| handoff.target == target)?;
+        Some(handoff.kept_at)
+    }
+
     fn target(&mut self, target: Ordinal) -> &mut Handoff {
         let at = self.0.iter().position(|handoff| handoff.target == target).unwrap_or_else(|| {
             let (stock, scan, pace) = (Stock::Empty, Scan::default(), Pace::new());
-            self.0.push(Handoff { target, stock, scan, pace, scans: 0 });
+            let (kept_at, scans) = (Duration::ZERO, 0);
+            self.0.push(Handoff { target, stock, scan, pace, kept_at, scans });
             self.0.len() - 1
         });
         &mut self.0[at]
@@ -220,7 +230,7 @@ impl Shard {
         let id = self.begin(Operation::HandOver(hand_over));
         let (_, mut outgoing) = self.split(now, out);
         for &replica in to.replicas() {
-            if outgoing.reach(replica) != Reach::Linked {
+            if outgoing.reach_of(replica, hash) != Reach::Linked {
                 continue;
             }
             let (key, record) = (key_sent.clone(), record_sent.clone());
@@ -267,6 +277,22 @@ impl Shard {
         handoff.pace.delivered(weight, took);
         handoff.scan.done += 1;
         self.advance_handoff(now, target, out);
+    }
+
+    /// The hint lies at or below `closed` here, and the store of this node has told what it holds: what it
+    /// lacks it pulls from the members that hold the write.
+    pub(crate) fn hint_rechecked(
+        &mut self,
+        now: Now,
+        id: OperationId,
+        held: Result<Option<Record>, Failure>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(Operation::HandOver(hint)) = self.operations.get(id) else { return };
+        let stamp = hint.record.version;
+        let answer =
+            held.and_then(|held| self.hint_below_closed(hint.hash, &hint.record, held.as_ref()));
+        self.hint_answered(now, id, self.ordinal, stamp, &answer, out);
     }
 
     /// The hint was not stored, or nobody knows; a later scan finds it again.

@@ -17,6 +17,7 @@ use paravon_ring::{KeyHash, Partition};
 use crate::damage::{Obstacles, Required, Subject};
 use crate::damaged::is_given_up;
 use crate::event::{Effect, Now};
+use crate::marks::droppable_at;
 use crate::operation::Operation;
 use crate::operations::OperationId;
 use crate::pace::Pause;
@@ -60,6 +61,15 @@ enum Stage {
     Storing {
         bytes: usize,
     },
+    /// The marks that the partition has with it become durable first.
+    Marking {
+        record: Option<Record>,
+    },
+    /// The store of this node has it, and lets go of its mark.
+    Healing {
+        /// The least floor that lets go of it, if any does.
+        droppable: Option<Hlc>,
+    },
 }
 
 /// A key that a source cannot read.
@@ -77,7 +87,7 @@ impl Heal {
     pub(crate) fn deadline(&self) -> Option<Duration> {
         match self.stage {
             Stage::Asking { deadline, .. } => Some(deadline),
-            Stage::Storing { .. } => None,
+            Stage::Storing { .. } | Stage::Marking { .. } | Stage::Healing { .. } => None,
         }
     }
 
@@ -93,14 +103,14 @@ impl Heal {
     pub(crate) fn asks(&self, member: Ordinal) -> bool {
         match &self.stage {
             Stage::Asking { testimony, .. } => testimony.asks(member),
-            Stage::Storing { .. } => false,
+            Stage::Storing { .. } | Stage::Marking { .. } | Stage::Healing { .. } => false,
         }
     }
 
     fn testimony(&mut self) -> Option<&mut Testimony> {
         match &mut self.stage {
             Stage::Asking { testimony, .. } => Some(testimony),
-            Stage::Storing { .. } => None,
+            Stage::Storing { .. } | Stage::Marking { .. } | Stage::Healing { .. } => None,
         }
     }
 }
@@ -222,7 +232,9 @@ impl Shard {
     fn judge_heal(&mut self, now: Now, id: OperationId, out: &mut Vec<Effect>) {
         let Some(Operation::Heal(heal)) = self.operations.get_mut(id) else { return };
         let Some(testimony) = heal.testimony() else { return };
-        match (testimony.verdict(), heal.whose) {
+        let (verdict, absence) = (testimony.verdict(), testimony.absence());
+        let (told, floor) = (testimony.told(), testimony.floor());
+        match (verdict, heal.whose) {
             (Verdict::Pending, _) => {}
             (Verdict::Unknown(obstacles), Whose::Own) => {
                 self.rest_heal(now, id, obstacles);
@@ -230,11 +242,25 @@ impl Shard {
             (Verdict::Unknown(_), Whose::Source { partition, .. }) => {
                 self.rest_pass(now, partition);
             }
+            // Judged by the floors of those who lack it, not by this node's own: what it is full at it may
+            // have lost, and equal floors must mean equal content (`FLOOR_SAFE`). What it has stored over
+            // the key since is not judged: no mark of a damaged replica moves, so that nothing at or
+            // below another's floor gets in (the model's OwnRecordNotJudged has marks that do).
             (Verdict::Known(record), Whose::Own) => {
-                heal.stage = Stage::Storing { bytes: 0 };
-                let (hash, key) = (heal.hash, heal.key.clone());
-                let operation = self.stores.begin(Waiter::Healed(id), hash);
-                out.push(Effect::Heal { operation, hash, key, record });
+                let absence = if record.is_none() { absence } else { Hlc::ZERO };
+                heal.stage = Stage::Marking { record };
+                let partition = heal.hash.partition(self.layout.shift());
+                let sets = self.layout.sets(partition);
+                let others = sets.all().filter(|member| *member != self.ordinal);
+                let marks = self.floors.entry(partition);
+                if told < others.count() {
+                    marks.fall(floor);
+                }
+                marks.take_absence(absence);
+                if let Some(marks) = marks.unset(now.monotonic) {
+                    self.set_marks(partition, marks, out);
+                }
+                self.heal_marked(partition, out);
             }
             (Verdict::Known(None), Whose::Source { .. }) => self.healed(id),
             (Verdict::Known(Some(record)), Whose::Source { .. }) => {
@@ -243,6 +269,30 @@ impl Shard {
                 let (_, mut outgoing) = self.split(now, out);
                 outgoing.store(Waiter::Healed(id), hash, key, record);
             }
+        }
+    }
+
+    /// The disk may hold by now the marks that keys of the partition were to be healed with: else a crash
+    /// could leave a key whole below a mark that promises more than it holds.
+    pub(crate) fn heal_marked(&mut self, partition: Partition, out: &mut Vec<Effect>) {
+        let shift = self.layout.shift();
+        let waits = self.floors.get(partition).is_some_and(|marks| !marks.is_durable());
+        if waits || !self.damage.touches(partition, shift) {
+            return;
+        }
+        let waits = |operation: &Operation| {
+            matches!(operation, Operation::Heal(Heal { hash, stage: Stage::Marking { .. }, .. })
+                if hash.partition(shift) == partition)
+        };
+        for id in self.operations.select(waits) {
+            let Some(Operation::Heal(heal)) = self.operations.get_mut(id) else { continue };
+            let Stage::Marking { record } = &mut heal.stage else { continue };
+            let record = record.take();
+            let droppable = record.as_ref().and_then(droppable_at);
+            heal.stage = Stage::Healing { droppable };
+            let (hash, key) = (heal.hash, heal.key.clone());
+            let operation = self.stores.begin(Waiter::Healed(id), hash);
+            out.push(Effect::Heal { operation, hash, key, record });
         }
     }
 
@@ -273,20 +323,27 @@ impl Shard {
         out: &mut Vec<Effect>,
     ) {
         let Some(Operation::Heal(heal)) = self.operations.get(id) else { return };
-        let Stage::Storing { bytes } = heal.stage else { return };
         match (heal.whose, answer) {
-            (Whose::Own, Ok(())) => {
-                let Some(Operation::Heal(heal)) = self.operations.remove(id) else { return };
-                self.damage.healed(&Subject::Key(heal.hash, heal.key));
-            }
+            (Whose::Own, Ok(())) => self.own_healed(now, id, out),
             (Whose::Own, Err(_)) => self.rest_heal(now, id, Obstacles::default()),
             (Whose::Source { partition, .. }, Ok(()) | Err(Failure::Damaged { .. })) => {
+                let Stage::Storing { bytes } = heal.stage else { return };
                 self.brought(partition, bytes);
                 self.healed(id);
                 self.advance_transfer(now, out);
             }
             (Whose::Source { partition, .. }, Err(_)) => self.store_failed(now, partition, out),
         }
+    }
+
+    /// A key of this node is whole again.
+    fn own_healed(&mut self, now: Now, id: OperationId, out: &mut Vec<Effect>) {
+        let Some(Operation::Heal(heal)) = self.operations.remove(id) else { return };
+        let Stage::Healing { droppable } = heal.stage else { return };
+        let partition = heal.hash.partition(self.layout.shift());
+        self.damage.healed(&Subject::Key(heal.hash, heal.key));
+        self.floors.healed(partition, droppable);
+        self.damage_changed(now, partition, out);
     }
 
     /// It is tried again later.

@@ -413,7 +413,7 @@ fn accept_loss_of_k(cluster: &mut Cluster, node: u32) {
 
 /// Members 1 and 2 cannot read the newest, which member 3, that is away, could tell.
 fn rotten_on_two() -> Cluster {
-    let mut cluster = Cluster::new(3);
+    let mut cluster = with_records(3, &[1, 2, 3], 0);
     cluster.put(1, "k", "v").unwrap();
     now_damaged(&mut cluster, 1, "k");
     now_damaged(&mut cluster, 2, "k");

@@ -29,6 +29,7 @@ extern crate alloc;
 mod admission;
 mod agreement;
 mod answers;
+mod below;
 mod clearing;
 mod clock;
 pub mod cluster;
@@ -37,10 +38,16 @@ mod comparison;
 mod counterparts;
 mod damage;
 mod damaged;
+#[cfg(test)]
+mod damaged_marks_tests;
+#[cfg(test)]
+mod deletes_tests;
+mod dropping;
 mod emptying;
 mod entropy;
 mod event;
 mod fetch;
+mod floors;
 mod folds;
 mod get;
 mod handoff;
@@ -49,6 +56,7 @@ mod hedge;
 #[cfg(test)]
 mod joint_tests;
 mod linger;
+mod marks;
 mod mending;
 pub mod mutants;
 mod operation;
@@ -77,10 +85,14 @@ mod store_answers;
 mod stores;
 mod suspects;
 mod takeover;
+mod telling;
 #[cfg(test)]
 mod test_cluster;
+#[cfg(test)]
+mod test_node;
 mod testimony;
 mod transfer;
+mod voiding;
 #[cfg(test)]
 mod worlds;
 mod write_tally;
@@ -90,6 +102,7 @@ pub use agreement::Agreement;
 pub use clock::{Clock, ClockSettings, Hold, Permit};
 pub use damage::Damages;
 pub use event::{Effect, Entry, Event, Hint, Now, PeerToken, Reply, RequestToken, ScanFailure};
+pub use floors::FloorStatus;
 pub use operations::OperationId;
 pub use remembered::{Begin, KEEP, MAX_REMEMBERED, MIN_REQUEST_ID_BYTES, Remembered, RequestKey};
 pub use shard::{Settings, Shard};

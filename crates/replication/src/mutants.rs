@@ -68,11 +68,36 @@ pub enum Mutant {
     HealedEarly,
     /// A damaged replica is pulled from, and compared with (`NO_SILENT_ROT`).
     DamagePulledFrom,
+    /// A replica is full although one member was not pulled (`FLOOR_SAFE`).
+    FullWithoutMember,
+    /// A replica is full before all members are known to be closed (`FLOOR_SAFE`).
+    FullBeforeAllClosed,
+    /// The floor rises to the replica's own `full` (`FLOOR_SAFE`).
+    FloorAtOwnFull,
+    /// A hint at or below `closed` is stored (`NO_RESURRECTION`).
+    HintBelowClosed,
+    /// `closed` is told before the stores that were admitted below it have ended (`FLOOR_SAFE`).
+    ClosedToldEarly,
+    /// What lies above `closed` is not pulled on the way to being full (`NO_RESURRECTION`).
+    PullsOnlyBelowClosed,
+    /// Marks that were told under one fence are believed under another (`EPOCH_FENCE`).
+    MarksAcrossFences,
+    /// A write-back that a replica refused counts as held there, and nobody looks at the floors that come
+    /// with answers: those alone would save the read (`NO_RESURRECTION`).
+    RefusedCountsAsHeld,
+    /// A write-back is stored where the replica holds all that there is (`FLOOR_SAFE`).
+    WriteBackBelowFull,
+    /// A process begins without the marks that its disk holds (`FLOOR_SAFE`).
+    MarksLostByRestart,
+    /// While two sets are in force, only the members of the next one are waited for (`FLOOR_SAFE`).
+    OldSetNotWaitedFor,
+    /// A replica that cannot read a key calls itself full, and raises its floor (`FLOOR_SAFE`).
+    DamagedMovesMarks,
 }
 
 impl Mutant {
     /// All of them with their names.
-    pub const ALL: [(&'static str, Self); 30] = [
+    pub const ALL: [(&'static str, Self); 42] = [
         ("ack-before-sync", Self::AckBeforeSync),
         ("count-messages", Self::CountMessages),
         ("first-superseded-counts", Self::FirstSupersededCounts),
@@ -103,6 +128,18 @@ impl Mutant {
         ("damage-counts", Self::DamageCounts),
         ("healed-early", Self::HealedEarly),
         ("damage-pulled-from", Self::DamagePulledFrom),
+        ("full-without-member", Self::FullWithoutMember),
+        ("full-before-all-closed", Self::FullBeforeAllClosed),
+        ("floor-at-own-full", Self::FloorAtOwnFull),
+        ("hint-below-closed", Self::HintBelowClosed),
+        ("closed-told-early", Self::ClosedToldEarly),
+        ("pulls-only-below-closed", Self::PullsOnlyBelowClosed),
+        ("marks-across-fences", Self::MarksAcrossFences),
+        ("refused-counts-as-held", Self::RefusedCountsAsHeld),
+        ("write-back-below-full", Self::WriteBackBelowFull),
+        ("marks-lost-by-restart", Self::MarksLostByRestart),
+        ("old-set-not-waited-for", Self::OldSetNotWaitedFor),
+        ("damaged-moves-marks", Self::DamagedMovesMarks),
     ];
 
     /// The mutant of this name.

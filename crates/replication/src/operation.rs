@@ -3,8 +3,10 @@
 
 use core::time::Duration;
 
+use crate::below::Recheck;
 use crate::clearing::Clearing;
 use crate::compared::AskedCompare;
+use crate::dropping::Dropping;
 use crate::fetch::Fetch;
 use crate::get::Read;
 use crate::handoff::HandOver;
@@ -14,6 +16,7 @@ use crate::pulled::AskedPull;
 use crate::put::Write;
 use crate::replica::AskedRead;
 use crate::round::Exchange;
+use crate::telling::Hearing;
 
 /// One of the things that a shard has under way.
 #[derive(Debug)]
@@ -31,6 +34,9 @@ pub(crate) enum Operation {
     AskedCompare(AskedCompare),
     Exchange(Exchange),
     Clearing(Clearing),
+    Recheck(Recheck),
+    Hearing(Hearing),
+    Dropping(Dropping),
 }
 
 impl Operation {
@@ -44,6 +50,7 @@ impl Operation {
             Self::Fetch(fetch) => fetch.deadline(),
             Self::Heal(heal) => heal.deadline(),
             Self::Exchange(exchange) => exchange.deadline(),
+            Self::Hearing(hearing) => Some(hearing.deadline),
             _ => None,
         }
     }
@@ -55,7 +62,9 @@ impl Operation {
             | Self::AskedPull(_)
             | Self::AskedCompare(_)
             | Self::OwnDigest(_)
-            | Self::Clearing(_) => true,
+            | Self::Clearing(_)
+            | Self::Recheck(_)
+            | Self::Dropping(_) => true,
             Self::Exchange(exchange) => exchange.is_at_home(),
             _ => false,
         }

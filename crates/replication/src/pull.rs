@@ -95,6 +95,7 @@ impl Shard {
         let Some(Operation::OwnDigest(OwnDigest { partition })) = self.operations.remove(id) else {
             return;
         };
+        let digest = digest.filter(|_| self.floors.is_comparable(partition));
         if let Some(takeover) = self.transfer.takeover(partition) {
             (takeover.own, takeover.stage) = (Own::Told(digest), Stage::Idle);
         }
@@ -180,6 +181,7 @@ impl Shard {
         self.transfer.source(source).delivered(0, took);
         self.transfer.leave_alone(now.monotonic, partition, source);
         self.restoring.source_has_lost(partition);
+        self.entropy.mending.source_is_damaged(partition);
         self.give_up_pass(now, partition);
         self.advance_transfer(now, out);
     }

@@ -15,6 +15,7 @@ use paravon_model::{
 use paravon_ring::{KeyHash, Partition};
 
 use crate::event::{Effect, Entry, Now, PeerToken, ScanFailure};
+use crate::marks::is_covered;
 use crate::operation::Operation;
 use crate::operations::OperationId;
 use crate::pass::Held;
@@ -39,6 +40,8 @@ pub(crate) struct AskedPull {
     fence: Fence,
     /// Nobody waits any longer.
     deadline: Duration,
+    partition: Partition,
+    part: Part,
     detail: Detail,
 }
 
@@ -56,7 +59,7 @@ impl Shard {
     pub(crate) fn asked_pull(&mut self, new: NewPull, out: &mut Vec<Effect>) {
         let NewPull { from, token, deadline, partition, pull } = new;
         let fence = self.layout.fence();
-        if !self.tells(from, partition) {
+        if !self.tells(from, partition) || self.floors.awaits_closed(partition) {
             return tell_pulled(token, Err(Failure::NotReady), out);
         }
         if self.has_lost(partition) {
@@ -70,7 +73,7 @@ impl Shard {
         let Pull { part, detail, after } = pull;
         let after = after.map(|key| (self.layout.hash(&key), key));
         self.asked_pulls += 1;
-        let asked = AskedPull { from, token, fence, deadline, detail };
+        let asked = AskedPull { from, token, fence, deadline, partition, part, detail };
         let operation = self.begin(Operation::AskedPull(asked));
         scan(operation, partition, part, after, out);
     }
@@ -92,6 +95,22 @@ impl Shard {
         page: Result<Vec<Entry>, ScanFailure>,
         out: &mut Vec<Effect>,
     ) {
+        let Some(Operation::AskedPull(asked)) = self.operations.get(id) else { return };
+        let (partition, part) = (asked.partition, asked.part);
+        let floor = self.floors.floor(partition);
+        let failure = Failure::Damaged { outcome: Outcome::Refused };
+        let marked = |at| ScanFailure { failure, at: Some(at) };
+        let page = page.and_then(|page| self.tellable(page).map_err(marked));
+        let end = page.as_ref().ok().and_then(|page| page.last());
+        let end = end.map(|(hash, key, _)| (*hash, key.clone()));
+        let page = page.map(|mut page| {
+            page.retain(|(_, _, record)| !is_covered(record, floor));
+            page
+        });
+        if end.is_some() && page.as_ref().is_ok_and(Vec::is_empty) {
+            // All of it lies below the floor: an empty page would be the last one.
+            return scan(id, partition, part, end, out);
+        }
         let Some(Operation::AskedPull(asked)) = self.operations.remove(id) else { return };
         self.asked_pulls -= 1;
         let (from, token) = (asked.from, asked.token);
@@ -99,9 +118,6 @@ impl Shard {
             // What is stored now need not be what was asked for.
             Some(self.stale(now, from))
         } else {
-            let failure = Failure::Damaged { outcome: Outcome::Refused };
-            let marked = |at| ScanFailure { failure, at: Some(at) };
-            let page = page.and_then(|page| self.tellable(page).map_err(marked));
             match (page, asked.detail) {
                 // For that key another replica must be asked.
                 (Err(ScanFailure { at: Some((_, key)), .. }), _) => {

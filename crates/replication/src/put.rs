@@ -146,6 +146,26 @@ impl Shard {
         self.judge_write(now, id, out);
     }
 
+    /// The stamp lies at or below `closed` here, and the store of this node has told what it holds.
+    pub(crate) fn write_rechecked(
+        &mut self,
+        now: Now,
+        id: OperationId,
+        held: Result<Option<Record>, Failure>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(Operation::Write(write)) = self.operations.get(id) else { return };
+        let Some(stamp) = write.tally.as_ref().map(WriteTally::stamp) else { return };
+        let partition = write.hash.partition(self.layout.shift());
+        // A second stamp was taken meanwhile, and goes its own way.
+        if self.floors.admits(partition, stamp) {
+            return;
+        }
+        let (hash, record) = (write.hash, write.record(stamp));
+        let answer = self.counted_below_closed(hash, &record, held);
+        self.write_answered(now, id, self.ordinal, stamp, answer, out);
+    }
+
     /// What the answers mean for the client, who waits.
     fn judge_write(&mut self, now: Now, id: OperationId, out: &mut Vec<Effect>) {
         let Some(Operation::Write(write)) = self.operations.get(id) else { return };
@@ -315,7 +335,7 @@ impl Write {
         let mut own = None;
         for slot in 0..tally.answers().len() {
             let replica = tally.answers().replicas()[slot];
-            let reachable = outgoing.reach(replica) == Reach::Linked;
+            let reachable = outgoing.reach_of(replica, self.hash) == Reach::Linked;
             if !reachable || !tally.unsent().any(|unsent| unsent == slot) {
                 continue;
             }

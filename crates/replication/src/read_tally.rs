@@ -1,10 +1,13 @@
 //! Counting the answers to a read: a pure object that says when enough have come, what they say, and
 //! who must be repaired before and after the answer.
 //!
-//! **Never:** says "absent" from fewer answers than are needed of each set in force, or counts a failure
-//! as an answer.
+//! The largest version wins, unless an absence at a floor covers it: whoever claims a floor knows that
+//! every replica holds all that there is up to it (`NO_RESURRECTION`).
+//!
+//! **Never:** says "absent" from fewer answers than are needed of each set in force, counts a failure
+//! as an answer, or a write-back as held that a replica refused.
 
-use paravon_model::{Consistency, Failure, Merged, Ordinal, Outcome, Record, Version};
+use paravon_model::{Consistency, Failure, Hlc, Merged, Ordinal, Outcome, Record, Version};
 use paravon_ring::Sets;
 
 use crate::answers::{Answers, Standing};
@@ -42,6 +45,8 @@ enum Repair {
     Waits,
     /// It holds the winner or something newer.
     Held,
+    /// It takes nothing so old any more, and has told anew what it holds.
+    Refused,
     Failed,
 }
 
@@ -64,6 +69,8 @@ impl Wanted {
 #[derive(Clone, Debug)]
 pub(crate) struct ReadTally {
     answers: Answers<Result<Option<Record>, Failure>>,
+    /// The floors that were told with the answers.
+    floors: [Hlc; MAX_REPLICAS],
     repairs: [Repair; MAX_REPLICAS],
     level: Consistency,
 }
@@ -79,13 +86,52 @@ pub(crate) enum Further {
 
 impl ReadTally {
     pub(crate) fn new(sets: Sets<'_>, level: Consistency) -> Self {
-        Self { answers: Answers::of(sets), repairs: [Repair::Unsent; MAX_REPLICAS], level }
+        let (floors, repairs) = ([Hlc::ZERO; MAX_REPLICAS], [Repair::Unsent; MAX_REPLICAS]);
+        Self { answers: Answers::of(sets), floors, repairs, level }
     }
 
     /// Begins again under another layout (`EPOCH_FENCE`).
     pub(crate) fn relayout(&mut self, sets: Sets<'_>) {
         self.answers.relayout(sets);
-        self.repairs = [Repair::Unsent; MAX_REPLICAS];
+        (self.floors, self.repairs) = ([Hlc::ZERO; MAX_REPLICAS], [Repair::Unsent; MAX_REPLICAS]);
+    }
+
+    /// A replica has told what it holds, and its floor: gives its place where that is its first answer
+    /// to the read. What it tells instead of taking a write-back replaces that answer, and stands in its
+    /// place where it was never asked.
+    pub(crate) fn found(
+        &mut self,
+        replica: Ordinal,
+        answer: Result<Option<Record>, Failure>,
+        floor: Hlc,
+    ) -> Option<usize> {
+        let slot = self.answers.slot(replica)?;
+        let asked = *self.answers.standing(slot) == Standing::Asked;
+        // Of one that was sent both, the answer to the read comes first: it takes them in order, and a
+        // link that breaks takes back both. The write-back may be taken all the same.
+        let refused = !asked && self.repairs[slot] == Repair::Sent;
+        match self.answers.standing(slot) {
+            _ if refused && mutants::is(Mutant::RefusedCountsAsHeld) => {
+                self.repairs[slot] = Repair::Held;
+                return None;
+            }
+            _ if refused => self.repairs[slot] = Repair::Refused,
+            Standing::Answered(_) => return None,
+            _ => {}
+        }
+        let counts = answer.is_ok() && !mutants::is(Mutant::RefusedCountsAsHeld);
+        self.floors[slot] = if counts { floor } else { Hlc::ZERO };
+        self.answers.put(slot, answer);
+        asked.then_some(slot)
+    }
+
+    /// The answers say something newer than the winner so far: write-backs of that one count no more.
+    pub(crate) fn judge_again(&mut self) {
+        for repair in &mut self.repairs {
+            if *repair != Repair::Failed {
+                *repair = Repair::Unsent;
+            }
+        }
     }
 
     pub(crate) fn answers(&self) -> &Answers<Result<Option<Record>, Failure>> {
@@ -131,6 +177,8 @@ impl ReadTally {
         let good = self.good();
         if self.lacking(good).is_none() {
             let newest = answered().flatten().max_by(|a, b| a.precedence(b));
+            let covered = self.covered();
+            let newest = newest.filter(|newest| newest.version.hlc > covered);
             return ReadVerdict::Done(newest.cloned());
         }
         if self.lacking(good.union(self.answers.outstanding())).is_none() {
@@ -153,13 +201,30 @@ impl ReadTally {
         }
     }
 
+    /// The largest floor at which a replica lacks the key: nothing up to it is left of the key anywhere
+    /// but where it is about to go.
+    fn covered(&self) -> Hlc {
+        let absent = |&slot: &usize| matches!(self.answers.answer(slot), Some(Ok(None)));
+        let floors = (0..self.answers.len()).filter(absent).map(|slot| self.floors[slot]);
+        floors.max().unwrap_or_default()
+    }
+
+    /// Whether a floor is claimed that the winner lies at or below: every replica holds it or newer.
+    pub(crate) fn is_claimed(&self, winner: Version) -> bool {
+        self.floors.iter().any(|floor| winner.hlc <= *floor)
+    }
+
     /// Whether a majority of each set holds `winner` or something newer.
     pub(crate) fn held(&self, winner: Version) -> HeldVerdict {
+        if self.is_claimed(winner) {
+            return HeldVerdict::Held;
+        }
         let held = self.answers.places(|slot| self.holds(slot, winner));
         if self.promised().all(|set| has_majority(held, set)) {
             return HeldVerdict::Held;
         }
-        let hopeful = |slot| self.repairs[slot] != Repair::Failed || held.contains(slot);
+        let lost = |slot: usize| matches!(self.repairs[slot], Repair::Failed | Repair::Refused);
+        let hopeful = |slot| !lost(slot) || held.contains(slot);
         let hopeful = self.answers.places(hopeful);
         if self.promised().all(|set| has_majority(hopeful, set)) {
             return HeldVerdict::Pending;
@@ -181,6 +246,7 @@ impl ReadTally {
         matches!(self.answers.answer(slot), Some(Ok(_)))
             && self.repairs[slot] == Repair::Unsent
             && !self.holds(slot, winner)
+            && !self.is_claimed(winner)
     }
 
     /// The replicas of the sets in which write-backs are missing to a majority, even if all are

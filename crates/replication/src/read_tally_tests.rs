@@ -290,3 +290,79 @@ fn as_many_write_backs_are_missing_as_a_majority_lacks() {
     tally.ask_postponed();
     assert!(tally.is_stale(1, version(2)));
 }
+
+#[test]
+fn an_absence_at_a_floor_covers_what_lies_at_or_below_it_and_nothing_above() {
+    for (floor, found) in [(1, Some(record(2))), (2, None), (3, None)] {
+        let mut tally = ReadTally::new(stable(&replicas(3)), Consistency::Quorum);
+        tally.found(ordinal(0), Ok(Some(record(2))), Hlc::ZERO);
+        tally.found(ordinal(1), Ok(None), Hlc::new(floor, 0));
+        assert_eq!(tally.verdict(), ReadVerdict::Done(found), "{floor}");
+    }
+    let mut tally = ReadTally::new(stable(&replicas(3)), Consistency::Quorum);
+    tally.found(ordinal(0), Ok(Some(record(2))), Hlc::new(9, 0));
+    tally.found(ordinal(1), Ok(None), Hlc::ZERO);
+    assert_eq!(tally.verdict(), ReadVerdict::Done(Some(record(2))), "it is not absent there");
+}
+
+#[test]
+fn a_winner_at_or_below_a_claimed_floor_needs_no_write_back() {
+    for (floor, held) in [(1, HeldVerdict::Pending), (2, HeldVerdict::Held)] {
+        let mut tally = ReadTally::new(stable(&replicas(3)), Consistency::Quorum);
+        tally.found(ordinal(0), Ok(Some(record(2))), Hlc::new(floor, 0));
+        tally.found(ordinal(1), Ok(Some(record(1))), Hlc::ZERO);
+        assert_eq!(tally.held(version(2)), held);
+        assert_eq!(tally.is_stale(1, version(2)), floor < 2);
+    }
+}
+
+#[test]
+fn a_refused_write_back_is_an_answer_anew_and_never_held() {
+    let told = [(Some(record(3)), 0), (None, 0), (None, 2)];
+    for (present, floor) in told {
+        let mut tally = ReadTally::new(stable(&replicas(3)), Consistency::Quorum);
+        tally.found(ordinal(0), Ok(Some(record(2))), Hlc::ZERO);
+        tally.found(ordinal(1), Ok(None), Hlc::ZERO);
+        tally.repair_sent(1);
+        assert_eq!(tally.found(ordinal(1), Ok(present.clone()), Hlc::new(floor, 0)), None);
+        let expected = match (&present, floor) {
+            (Some(_), _) => present.clone(),
+            (None, 2) => None,
+            (None, _) => Some(record(2)),
+        };
+        assert_eq!(tally.verdict(), ReadVerdict::Done(expected.clone()));
+        if expected == Some(record(2)) {
+            assert_eq!(tally.held(version(2)), HeldVerdict::Pending, "the third may take it");
+            tally.repair_sent(2);
+            tally.repaired(ordinal(2), &Ok(Merged::Applied));
+            assert_eq!(tally.held(version(2)), HeldVerdict::Held);
+        }
+    }
+}
+
+#[test]
+fn a_replica_that_was_never_asked_can_refuse_a_write_back() {
+    let mut tally = ReadTally::new(stable(&replicas(3)), Consistency::Quorum);
+    tally.found(ordinal(0), Ok(Some(record(2))), Hlc::ZERO);
+    tally.found(ordinal(1), Ok(None), Hlc::ZERO);
+    tally.repair_sent(1);
+    tally.repaired(ordinal(1), &Err(Failure::StorageFull));
+    tally.repair_sent(2);
+    assert_eq!(tally.found(ordinal(2), Ok(None), Hlc::ZERO), None, "it answers no read");
+    assert!(matches!(tally.held(version(2)), HeldVerdict::Failed(_)) && !tally.awaits());
+}
+
+#[test]
+fn the_answer_to_a_read_refuses_no_write_back_that_was_sent_after_it() {
+    let mut tally = ReadTally::new(stable(&replicas(3)), Consistency::Quorum);
+    tally.found(ordinal(0), Ok(Some(record(2))), Hlc::ZERO);
+    tally.found(ordinal(1), Ok(None), Hlc::ZERO);
+    tally.repair_sent(1);
+    tally.answers_mut().asked(2);
+    tally.repair_sent(2);
+    tally.repaired(ordinal(1), &Err(Failure::StorageFull));
+    assert_eq!(tally.found(ordinal(2), Ok(None), Hlc::ZERO), Some(2));
+    assert_eq!(tally.held(version(2)), HeldVerdict::Pending, "it may be taken");
+    assert_eq!(tally.found(ordinal(2), Ok(None), Hlc::ZERO), None, "it is not");
+    assert!(matches!(tally.held(version(2)), HeldVerdict::Failed(_)) && !tally.awaits());
+}

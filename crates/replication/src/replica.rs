@@ -9,12 +9,13 @@ use alloc::vec::Vec;
 use core::cmp::Ordering;
 
 use paravon_model::{
-    Command, Failure, Hlc, Key, Merged, Ordinal, Outcome, Purpose, Record, ReplicaReply,
+    Command, Compare, Failure, Hlc, Key, Merged, Ordinal, Outcome, Purpose, Record, ReplicaReply,
     ReplicaRequest, Version,
 };
 use paravon_ring::{KeyHash, Partition};
 
 use crate::event::{Effect, Now, PeerToken};
+use crate::marks::shown;
 use crate::mutants::{self, Mutant};
 use crate::operation::Operation;
 use crate::operations::OperationId;
@@ -37,6 +38,9 @@ const RETRY_AFTER_MS: u64 = 20;
 pub(crate) struct AskedRead {
     token: PeerToken,
     pub(crate) hash: KeyHash,
+    /// The floor of this node when its store was asked: nothing that a pull has brought since may count
+    /// as absent.
+    floor: Hlc,
 }
 
 /// A store for another coordinator.
@@ -86,11 +90,17 @@ impl Shard {
             let partition = Partition(partition);
             return self.asked_pull(NewPull { from, token, deadline, partition, pull }, out);
         }
+        if let Command::Compare(Compare::Marks { class, since, first }) = command {
+            return self.asked_marks(now, from, token, (class, since, first), out);
+        }
         if let Command::Compare(compare) = command {
             return self.asked_compare(from, token, compare, out);
         }
         let overloaded = Failure::Overloaded { retry_after_ms: RETRY_AFTER_MS };
-        let refusal = if !self.sets(hash).contains(self.ordinal) {
+        let partition = hash.partition(self.layout.shift());
+        let serves =
+            self.sets(hash).contains(self.ordinal) && !self.floors.awaits_closed(partition);
+        let refusal = if !serves {
             Some(Failure::NotReady)
         } else {
             let under_way = self.stores.asked() + self.asked_reads;
@@ -99,13 +109,8 @@ impl Shard {
         match command {
             Command::Pull { .. } | Command::Compare(_) => {}
             Command::Read { key } => match refusal {
-                Some(failure) => tell_found(token, Err(failure), out),
-                None => {
-                    let read = Operation::Asked(AskedRead { token, hash });
-                    let operation = self.begin(read);
-                    self.asked_reads += 1;
-                    out.push(Effect::Read { operation, hash, key });
-                }
+                Some(failure) => tell_found(token, Err(failure), Hlc::ZERO, out),
+                None => self.read_for_peer(token, hash, key, out),
             },
             Command::Store { key, record, purpose } => match refusal {
                 Some(failure) => tell_stored(token, record.version, Err(failure), out),
@@ -136,6 +141,13 @@ impl Shard {
         }
     }
 
+    fn read_for_peer(&mut self, token: PeerToken, hash: KeyHash, key: Key, out: &mut Vec<Effect>) {
+        let floor = self.floors.claimed(hash.partition(self.layout.shift()));
+        let operation = self.begin(Operation::Asked(AskedRead { token, hash, floor }));
+        self.asked_reads += 1;
+        out.push(Effect::Read { operation, hash, key });
+    }
+
     /// Whether this may be done under the layout in use (`EPOCH_FENCE`).
     fn admits(&self, command: &Command) -> bool {
         let pulls = matches!(command, Command::Pull { .. } | Command::Compare(_));
@@ -145,6 +157,7 @@ impl Shard {
     fn store_for_peer(&mut self, now: Now, asked: AskedStore, out: &mut Vec<Effect>) {
         let AskedStore { token, hash, key, mut record, purpose } = asked;
         let stamp = record.version;
+        let partition = hash.partition(self.layout.shift());
         let waiter = match purpose {
             Purpose::Write => {
                 if let Err(offset_ms) = self.clock.follow(stamp.hlc, now) {
@@ -153,7 +166,14 @@ impl Shard {
                 }
                 Waiter::Peer(token)
             }
-            // What is stored somewhere already moves no clock and is not refused for its version.
+            // What is stored somewhere already moves no clock. Where this node has all that there is so
+            // far back, it tells what it has instead.
+            Purpose::Repair
+                if self.floors.is_full_at(partition, stamp)
+                    && !mutants::is(Mutant::WriteBackBelowFull) =>
+            {
+                return self.read_for_peer(token, hash, key, out);
+            }
             Purpose::Repair => Waiter::Peer(token),
             Purpose::Hint if self.stores.foreground() > MAX_FOREGROUND => {
                 let failure = Failure::Overloaded { retry_after_ms: RETRY_AFTER_MS };
@@ -161,6 +181,10 @@ impl Shard {
             }
             Purpose::Hint => Waiter::PeerHint(token, stamp),
         };
+        let kept = purpose == Purpose::Hint && mutants::is(Mutant::HintBelowClosed);
+        if purpose != Purpose::Repair && !kept && !self.floors.admits(partition, stamp) {
+            return self.recheck(token, hash, key, (record, purpose), out);
+        }
         if purpose == Purpose::Hint && mutants::is(Mutant::HintReplayedOverNewer) {
             record.version.hlc = Hlc::new(now.wall_ms, u16::MAX);
         }
@@ -178,11 +202,12 @@ impl Shard {
         answer: Result<Option<Record>, Failure>,
         out: &mut Vec<Effect>,
     ) {
-        let Some(Operation::Asked(AskedRead { token, .. })) = self.operations.remove(id) else {
+        let Some(Operation::Asked(AskedRead { token, floor, .. })) = self.operations.remove(id)
+        else {
             return;
         };
         self.asked_reads -= 1;
-        tell_found(token, answer, out);
+        tell_found(token, answer.map(|record| shown(record, floor)), floor, out);
     }
 }
 
@@ -196,8 +221,12 @@ pub(crate) fn tell_stored(
     out.push(Effect::Answer { token, reply: ReplicaReply::Stored { stamp, answer } });
 }
 
-fn tell_found(token: PeerToken, answer: Result<Option<Record>, Failure>, out: &mut Vec<Effect>) {
-    let floor = Hlc::default();
+fn tell_found(
+    token: PeerToken,
+    answer: Result<Option<Record>, Failure>,
+    floor: Hlc,
+    out: &mut Vec<Effect>,
+) {
     out.push(Effect::Answer { token, reply: ReplicaReply::Found { answer, floor } });
 }
 

@@ -8,17 +8,16 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use paravon_model::{Damage, Detail, Failure, Marks, Ordinal, Part};
+use paravon_model::{Detail, Hlc, Ordinal, Part};
 use paravon_ring::Partition;
 
 use crate::damage::{Obstacles, Others, Required, Subject};
 use crate::damaged::is_given_up;
 use crate::event::{Effect, Now};
-use crate::operations::OperationId;
+use crate::marks::PartitionMarks;
 use crate::pass::Pass;
 use crate::peers::Reach;
 use crate::shard::Shard;
-use crate::stores::{Ended, Settled, Waiter};
 
 /// A lost partition on its way back.
 #[derive(Debug)]
@@ -26,6 +25,8 @@ struct Restore {
     partition: Partition,
     required: Required,
     merged: Vec<Ordinal>,
+    /// Of these, who could not tell all of it.
+    in_part: Vec<Ordinal>,
     /// Where an operator has accepted what is lost: those who have lost it too.
     left_out: Vec<Ordinal>,
     /// Likewise: those whose pass came to no end in this attempt.
@@ -118,6 +119,17 @@ impl Restoring {
 }
 
 impl Restore {
+    /// Of whom everything was merged.
+    fn all_merged(mut self) -> Vec<Ordinal> {
+        self.merged.retain(|member| !self.in_part.contains(member));
+        self.merged
+    }
+
+    /// Whether everything that this member holds was merged.
+    fn merged_whole(&self, member: Ordinal) -> bool {
+        self.merged.contains(&member) && !self.in_part.contains(&member)
+    }
+
     /// What is next where no other member is left to pass through in this attempt. A loss that was
     /// accepted takes the best that is left, but not nothing while one that could tell is only away, nor
     /// less than what a pass was broken off at.
@@ -140,8 +152,9 @@ impl Shard {
             return;
         }
         let merged = self.restoring.rested.remove(&partition).unwrap_or_default();
-        let (left_out, failed, stage) = (Vec::new(), Vec::new(), Stage::Idle);
-        let restore = Restore { partition, required, merged, left_out, failed, stage };
+        let (in_part, left_out, failed) = (Vec::new(), Vec::new(), Vec::new());
+        let stage = Stage::Idle;
+        let restore = Restore { partition, required, merged, in_part, left_out, failed, stage };
         self.restoring.restores.push(restore);
     }
 
@@ -180,7 +193,7 @@ impl Shard {
                 }
                 Next::Later => None,
                 Next::Nobody => {
-                    self.lift(partition, out);
+                    self.lift(now, partition, out);
                     None
                 }
                 Next::Obstacles(obstacles) => {
@@ -191,9 +204,12 @@ impl Shard {
         }
     }
 
-    /// Where this node is of no set, or holds nothing that counts, there is nobody to ask.
+    /// Where this node is of no set, or holds nothing that counts, there is nobody to ask. The others must
+    /// know first that this node is full at nothing any more: no floor rises then while it goes from one
+    /// to the next, and nothing that one of them has dropped is taken from one that was behind
+    /// (`NO_RESURRECTION`).
     fn next_to_restore_from(&mut self, now: Now, partition: Partition) -> Option<Next> {
-        let Self { restoring, layout, peers, transfer, ordinal, .. } = self;
+        let Self { restoring, layout, peers, transfer, ordinal, floors, .. } = self;
         let (restore, sets) = (restoring.restore(partition)?, layout.sets(partition));
         if !sets.contains(*ordinal) || restore.required == Required::Nobody {
             return Some(Next::Nobody);
@@ -212,6 +228,9 @@ impl Shard {
                 return Some(Next::Obstacles(obstacles));
             }
         }
+        if !linked.iter().all(|member| floors.tellers.has_told(*member, partition)) {
+            return Some(Next::Later);
+        }
         let mut untried =
             linked.iter().filter(|member| !restore.failed.contains(member)).peekable();
         if untried.peek().is_none() {
@@ -229,6 +248,9 @@ impl Shard {
         if *told != Source::Whole && restore.required == Required::All {
             let obstacles = Obstacles { damaged: Vec::from([source]), ..Obstacles::default() };
             return self.rest_restore(now, partition, obstacles);
+        }
+        if *told != Source::Whole {
+            restore.in_part.push(source);
         }
         restore.merged.push(source);
         restore.stage = Stage::Idle;
@@ -257,7 +279,7 @@ impl Shard {
     /// It is tried again later; whom it has merged stays merged.
     pub(crate) fn rest_restore(&mut self, now: Now, partition: Partition, obstacles: Obstacles) {
         let Some(restore) = self.restoring.end(partition) else { return };
-        self.restoring.rested.insert(partition, restore.merged);
+        self.restoring.rested.insert(partition, restore.all_merged());
         self.damage.rest(now.monotonic, &Subject::Partition(partition), obstacles);
     }
 
@@ -265,7 +287,7 @@ impl Shard {
     pub(crate) fn void_restore(&mut self, partition: Partition) {
         self.end_operations_of(partition);
         if let Some(restore) = self.restoring.end(partition) {
-            self.restoring.rested.insert(partition, restore.merged);
+            self.restoring.rested.insert(partition, restore.all_merged());
         }
     }
 
@@ -275,39 +297,34 @@ impl Shard {
         self.restoring = Restoring::default();
     }
 
-    fn lift(&mut self, partition: Partition, out: &mut Vec<Effect>) {
-        let Some(restore) = self.restoring.restore(partition) else { return };
-        let Some(marks) = self.damage.marks(partition) else { return };
+    /// Where it was not merged with every other member the marks promise no more with the same entry: what
+    /// one that was silent holds could not come in any more.
+    fn lift(&mut self, now: Now, partition: Partition, out: &mut Vec<Effect>) {
+        let Self { restoring, layout, ordinal, floors, .. } = self;
+        let Some(restore) = restoring.restore(partition) else { return };
         restore.stage = Stage::Lifting;
-        let first = partition.arc(self.layout.shift()).first;
-        let operation = self.stores.begin(Waiter::Lifted(partition), first);
-        let marks = Marks { damage: Damage::None, ..marks };
-        out.push(Effect::SetMarks { operation, partition, marks });
+        let is_told = |member: &Ordinal| member == ordinal || restore.merged_whole(*member);
+        let all_told = layout.sets(partition).all().all(|member| is_told(&member));
+        let marks = floors.entry(partition);
+        if !all_told {
+            marks.fall(Hlc::ZERO);
+        }
+        if let Some(marks) = marks.lift(now.monotonic) {
+            self.set_marks(partition, marks, out);
+        }
+        self.lifted(now, partition, out);
     }
 
-    /// The store of this node has answered an [`Effect::SetMarks`].
-    pub(crate) fn marks_set(
-        &mut self,
-        now: Now,
-        store: OperationId,
-        answer: &Result<(), Failure>,
-        out: &mut Vec<Effect>,
-    ) {
-        let Some(Ended { waiter, settled, .. }) = self.stores.end(store) else { return };
-        if let Waiter::Lifted(partition) = waiter
-            && let Some(Restore { stage: Stage::Lifting, .. }) = self.restoring.restore(partition)
-        {
-            if answer.is_ok() {
-                self.restoring.end(partition);
-                self.damage.healed(&Subject::Partition(partition));
-                self.transfer.unblock();
-                self.advance_transfer(now, out);
-            } else {
-                self.rest_restore(now, partition, Obstacles::default());
-            }
-        }
-        if settled == Settled::Now {
-            self.settle(now, out);
+    /// The disk may know by now that nothing of the partition is lost any more.
+    pub(crate) fn lifted(&mut self, now: Now, partition: Partition, out: &mut Vec<Effect>) {
+        let lifting = self.restoring.restore(partition);
+        let lifting = lifting.is_some_and(|restore| matches!(restore.stage, Stage::Lifting));
+        if lifting && !self.floors.get(partition).is_some_and(PartitionMarks::is_lost) {
+            self.restoring.end(partition);
+            self.damage.healed(&Subject::Partition(partition));
+            self.damage_changed(now, partition, out);
+            self.transfer.unblock();
+            self.advance_transfer(now, out);
         }
     }
 }

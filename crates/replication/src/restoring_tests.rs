@@ -14,6 +14,8 @@ use crate::test_cluster::{Cluster, START_MS, key, layout, record, version};
 use crate::transfer::tests::{is_complete, joint, name, spread, stable, with_records};
 
 const SECOND: Duration = Duration::from_secs(1);
+/// Two rounds of telling marks: the others know then that nothing here is full any more.
+const HEARD: Duration = Duration::from_secs(12);
 const RECORDS: usize = 100;
 /// All of them.
 const PARTITIONS: u64 = 1 << 3;
@@ -79,7 +81,7 @@ fn it_is_restored_from_every_other_member_after_the_longest_deadline() {
         Damages { partitions: PARTITIONS, waiting_for: [Ordinal(3)].into(), ..Damages::default() };
     assert_eq!(damages(&mut cluster, 1), waits);
     cluster.link(1, 3);
-    cluster.pass(3 * SECOND);
+    cluster.pass(HEARD);
     assert_eq!(damages(&mut cluster, 1), Damages::default());
     assert!(holds_everything(&cluster, 1));
     assert!(cluster.node(1).marks.values().all(|marks| marks.damage == Damage::None));
@@ -127,7 +129,7 @@ fn an_accepted_loss_waits_for_the_only_member_that_could_tell() {
     cluster.pass(30 * SECOND);
     assert_eq!(damages(&mut cluster, 1).partitions, PARTITIONS, "alone it knows nothing");
     cluster.link(1, 3);
-    cluster.pass(3 * SECOND);
+    cluster.pass(HEARD);
     assert_eq!(damages(&mut cluster, 1), Damages::default());
     assert!(holds_everything(&cluster, 1));
 }
@@ -176,6 +178,7 @@ fn an_accepted_loss_goes_back_to_a_member_whose_link_broke_in_the_pass() {
         }
         let partition = KeyHash::of(&key(&name(0)), 0).partition(layout.shift());
         cluster.step(1, Event::AcceptLoss { partition, key: None });
+        cluster.pass(HEARD);
         cluster.time += MAX_REQUEST_TIMEOUT + SECOND;
         cluster.step(1, Event::Tick);
         let passes = |cluster: &mut Cluster| {
@@ -191,7 +194,7 @@ fn an_accepted_loss_goes_back_to_a_member_whose_link_broke_in_the_pass() {
         assert_eq!(cluster.node(1).marks[&partition].damage, Damage::Lost, "{other_lost}");
         assert!(damages(&mut cluster, 1).waiting_for.contains(&Ordinal(3)), "{other_lost}");
         cluster.link(1, 3);
-        cluster.pass(3 * SECOND);
+        cluster.pass(HEARD);
         assert_eq!(cluster.node(1).marks[&partition].damage, Damage::None, "{other_lost}");
         assert_eq!(cluster.held(1, &name(0)), Some(version(START_MS + 1, 9)), "{other_lost}");
     }
@@ -275,7 +278,7 @@ fn a_change_of_the_fence_begins_anew() {
     let settled = |said: &(u32, Effect)| matches!(said.1, Effect::Settled { .. });
     assert_eq!(cluster.said[before..].iter().filter(|said| settled(said)).count(), 3);
     cluster.link(1, 3);
-    cluster.pass(3 * SECOND);
+    cluster.pass(HEARD);
     assert_eq!(damages(&mut cluster, 1), Damages::default());
     assert!(holds_everything(&cluster, 1));
 }

@@ -91,7 +91,7 @@ impl Shard {
     /// The peer's turn has come.
     pub(crate) fn begin_round(&mut self, now: Now, peer: Ordinal, out: &mut Vec<Effect>) {
         let Some(counterpart) = self.entropy.counterparts.get_mut(peer) else { return };
-        counterpart.due = Some(now.monotonic + ROUND);
+        counterpart.plan(now.monotonic + ROUND);
         let (classes, stage) = (counterpart.classes(self.portion), Stage::Looks(VecDeque::new()));
         let since = now.monotonic;
         self.entropy.round = Some(Round { peer, since, classes, stage, under_way: 0 });
@@ -149,10 +149,10 @@ impl Shard {
             self.entropy.round = None;
             return;
         };
-        let (partitions, peer) = (of_class(peer.shared(), class), round.peer);
+        let (partitions, members) = (of_class(peer.shared(), class), [self.ordinal, round.peer]);
         round.stage = Stage::Totals(class, partitions.clone());
         let operation = self.begin_exchange(now, Question::OwnTotals);
-        out.push(Effect::Totals { operation, partitions, peer });
+        out.push(Effect::Totals { operation, partitions, members });
     }
 
     fn begin_exchange(&mut self, now: Now, question: Question) -> OperationId {
@@ -196,7 +196,10 @@ impl Shard {
         let Stage::Totals(class, partitions) = &round.stage else { return };
         assert_eq!(totals.len(), partitions.len(), "the store tells what it is asked for");
         for (partition, total) in partitions.iter().zip(&mut totals) {
-            *total = total.filter(|_| !self.transfer.lacks(*partition));
+            let equals = !self.transfer.lacks(*partition)
+                && self.floors.is_comparable(*partition)
+                && !self.floors.differs_from(*partition, round.peer);
+            *total = total.filter(|_| equals);
         }
         let (class, shift, partitions) = (*class, self.layout.shift(), partitions.clone());
         self.hide_damage(&partitions, &mut totals);
@@ -263,16 +266,25 @@ impl Shard {
         theirs: &[Option<u128>],
         out: &mut Vec<Effect>,
     ) -> Option<()> {
-        let entropy = &mut self.entropy;
+        let Self { entropy, handoffs, ordinal, .. } = self;
         let round = entropy.round.as_mut()?;
         let target = round.peer;
         let Stage::Folds { began, moment, comparison } = &mut round.stage else { return None };
         let peer = entropy.counterparts.get_mut(target)?;
         entropy.compared += u64::try_from(theirs.len()).unwrap_or(u64::MAX);
-        for partition in comparison.take(folds, theirs)? {
+        let agreed = comparison.take(folds, theirs)?;
+        for &partition in &agreed {
             peer.agree(partition, *began);
             peer.suspects.clear(partition);
-            if let Some(moment) = *moment {
+        }
+        let Some(moment) = *moment else { return Some(()) };
+        // What its own store has refused this node lacks too, until it has seen what all others hold.
+        let refused = handoffs.kept_at(*ordinal);
+        let lacks =
+            |partition| refused.is_some_and(|at| !entropy.counterparts.agree_since(partition, at));
+        for partition in agreed.into_iter().filter(|partition| !lacks(*partition)) {
+            let members = [Some(target), refused.map(|_| *ordinal)];
+            for target in members.into_iter().flatten() {
                 out.push(Effect::Clean { target, partition, moment });
             }
         }

@@ -19,6 +19,7 @@ use crate::damage::Damage;
 use crate::emptying::Emptying;
 use crate::entropy::Entropy;
 use crate::event::{Effect, Event, Now};
+use crate::floors::Floors;
 use crate::handoff::Handoffs;
 use crate::hedge::Hedge;
 use crate::linger::{Lingerers, Lingering};
@@ -34,6 +35,7 @@ use crate::quorum::needed;
 use crate::restoring::Restoring;
 use crate::stores::{Settled, Stores};
 use crate::transfer::Transfer;
+use crate::voiding::Voiding;
 
 /// The driver ticks at least so often while anything is under way, or while there are other members.
 const BEAT: Duration = Duration::from_millis(100);
@@ -85,10 +87,12 @@ pub struct Shard {
     /// Comparisons for other members that the store of this node has not answered.
     pub(crate) asked_compares: usize,
     pub(crate) emptying: Emptying,
+    pub(crate) voiding: Voiding,
     pub(crate) transfer: Transfer,
     pub(crate) damage: Damage,
     pub(crate) restoring: Restoring,
     pub(crate) entropy: Entropy,
+    pub(crate) floors: Floors,
     pub(crate) hedge: Hedge,
     pub(crate) lingering: Lingerers,
     /// Writes that the clock could not stamp yet, in the order in which they came.
@@ -117,7 +121,7 @@ impl Shard {
         let Settings { ordinal, number, shards, layout, admission, .. } = settings;
         let (gate, new) = match &admission {
             Admission::Stored => (Gate::open(), &[][..]),
-            Admission::Empties(new) => (Gate::closed(), &new[..]),
+            Admission::Empties(new) | Admission::Rescued(new) => (Gate::closed(), &new[..]),
         };
         let mut peers = Peers::new(ordinal);
         if !gate.is_open() {
@@ -125,6 +129,11 @@ impl Shard {
         }
         let portion = Portion::new(number, shards);
         let own = new.iter().copied().filter(|&partition| portion.owns(partition));
+        let damaged = settings.damaged.iter().map(|(hash, _)| hash.partition(layout.shift()));
+        let mut floors = Floors::new(&settings.marks, damaged);
+        if matches!(admission, Admission::Rescued(_)) {
+            floors.fall();
+        }
         let damage = Damage::new(settings.damaged, &settings.marks);
         let transfer = Transfer::new(&layout, ordinal, portion, &damage);
         let entropy = Entropy::new(&layout, ordinal, portion);
@@ -142,10 +151,12 @@ impl Shard {
             asked_pulls: 0,
             asked_compares: 0,
             emptying: Emptying::of(own),
+            voiding: Voiding::of(&floors, new),
             transfer,
             damage,
             restoring: Restoring::default(),
             entropy,
+            floors,
             hedge: Hedge::new(),
             lingering: Lingerers::default(),
             waiting_for_ceiling: VecDeque::new(),
@@ -213,12 +224,11 @@ impl Shard {
             Event::Totals { operation, totals, moment } => {
                 self.totalled(now, operation, totals, moment, out);
             }
-            Event::Damaged { hash, key } => self.damaged(now, hash, key),
+            Event::Damaged { hash, key } => self.damaged(now, hash, key, out),
             Event::Healed { operation, answer } => self.heal_confirmed(now, operation, answer, out),
-            Event::MarksSet { operation, answer } => self.marks_set(now, operation, &answer, out),
             Event::AcceptLoss { partition, key } => self.accept_loss(now, partition, key, out),
-            Event::Forgotten { operation, answer } => {
-                self.forget_ended(now, operation, &answer, out);
+            Event::Forgotten { operation, answer } | Event::MarksSet { operation, answer } => {
+                self.ended(now, operation, &answer, out);
             }
             Event::Clock { permit } => self.clock.set_permit(permit),
             Event::CeilingRaised { ceiling } => self.ceiling_raised(now, ceiling, out),
@@ -265,6 +275,7 @@ impl Shard {
             self.healing_wake(),
             self.emptying.resume_at,
             self.cleaning_wake(),
+            self.floors_wake(),
         ];
         wakes.into_iter().flatten().min()
     }
@@ -280,11 +291,17 @@ impl Shard {
     ) {
         let Some(operation) = self.operations.get(id) else { return };
         match (operation, reply) {
+            // It is new to the partition, or about to know this layout, and did nothing.
+            (
+                Operation::Write(_) | Operation::Read(_),
+                ReplicaReply::Stored { answer: Err(Failure::NotReady), .. }
+                | ReplicaReply::Found { answer: Err(Failure::NotReady), .. },
+            ) => self.postpone(now, id, from, out),
             (Operation::Write(_), ReplicaReply::Stored { stamp, answer }) => {
                 self.write_answered(now, id, from, stamp, answer, out);
             }
-            (Operation::Read(_), ReplicaReply::Found { answer, .. }) => {
-                self.read_answered(now, id, from, answer, out);
+            (Operation::Read(_), ReplicaReply::Found { answer, floor }) => {
+                self.read_answered(now, id, from, answer, floor, out);
             }
             (Operation::Read(_), ReplicaReply::Stored { stamp, answer }) => {
                 self.repair_answered(now, id, from, stamp, &answer, out);
@@ -307,6 +324,9 @@ impl Shard {
             (operation, _) if operation.is_at_home() => {}
             (Operation::Exchange(_), ReplicaReply::Compared { answer }) => {
                 self.exchange_answered(now, id, from, answer, out);
+            }
+            (Operation::Hearing(_), ReplicaReply::Compared { answer }) => {
+                self.marks_told(now, id, from, answer, out);
             }
             (_, ReplicaReply::Stored { .. })
             | (_, ReplicaReply::Found { .. })
@@ -349,6 +369,7 @@ impl Shard {
             Some(Operation::HandOver(_)) => self.hint_failed(now, id, Pause::Long, out),
             Some(Operation::Exchange(_)) => self.give_up_round(),
             Some(Operation::Heal(_)) => self.heal_unasked(now, id, from, out),
+            Some(Operation::Hearing(_)) => self.hearing_failed(id),
             // Short, because it is about to have stored the layout.
             _ => self.transfer_failed(now, id, Pause::Short, out),
         }
@@ -360,7 +381,7 @@ impl Shard {
         self.ask_again.get_or_insert(now.monotonic + DOCUMENT_PATIENCE);
     }
 
-    fn reachable(&mut self, now: Now, peer: Ordinal, out: &mut Vec<Effect>) {
+    pub(crate) fn reachable(&mut self, now: Now, peer: Ordinal, out: &mut Vec<Effect>) {
         if self.peers.reach(peer) != Reach::Linked {
             return;
         }
@@ -385,6 +406,7 @@ impl Shard {
         self.give_up_handoff(peer);
         self.transfer_unlinked(now, peer, out);
         self.entropy_unlinked(peer);
+        self.hearing_unlinked(peer);
     }
 
     fn dead(&mut self, now: Now, peer: Ordinal, out: &mut Vec<Effect>) {
@@ -398,6 +420,7 @@ impl Shard {
         self.give_up_handoff(peer);
         self.transfer_unlinked(now, peer, out);
         self.entropy_unlinked(peer);
+        self.hearing_unlinked(peer);
     }
 
     /// A document is durable. Under a higher fence all answers are void, and what was admitted before
@@ -422,6 +445,11 @@ impl Shard {
         self.relayout_damage(now);
         self.relayout_transfer();
         self.relayout_entropy(new);
+        self.relayout_floors();
+        if fence.generation > known.generation {
+            self.floors.fall();
+        }
+        self.voiding = Voiding::of(&self.floors, new);
         self.gate = Gate::closed();
         if !self.gate.is_open() {
             self.peers.hold_own();
@@ -444,7 +472,7 @@ impl Shard {
         }
         self.resume_clearing(now, out);
         self.advance_emptying(now, out);
-        if self.gate.is_settling() && self.emptying.is_done() {
+        if self.gate.is_settling() && self.emptying.is_done() && self.voiding.is_done() {
             self.gate.settle();
             let (fence, progress) = (self.layout.fence(), self.transfer.progress());
             out.push(Effect::Settled { fence, progress });
@@ -462,6 +490,8 @@ impl Shard {
         self.begin_cleaning();
         self.advance_cleaning(now, out);
         self.advance_transfer(now, out);
+        // A newcomer serves nobody before it has taken `closed`.
+        self.advance_floors(now, out);
     }
 
     /// Whether requests may be admitted under the layout in use (`EPOCH_FENCE`).
@@ -508,6 +538,7 @@ impl Shard {
         self.advance_transfer(now, out);
         self.advance_healing(now, out);
         self.advance_entropy(now, out);
+        self.advance_floors(now, out);
         // Among others the ceiling is renewed although nothing is written (`DISK_NOT_OLDER`).
         if self.layout.document().members().nth(1).is_some()
             && let Some(ceiling) = self.clock.idle_ceiling(now)
@@ -544,6 +575,7 @@ impl Shard {
                 Some(Operation::HandOver(_)) => self.hint_failed(now, id, Pause::Short, out),
                 Some(Operation::Exchange(_)) => self.give_up_round(),
                 Some(Operation::Heal(_)) => self.expire_heal(now, id, out),
+                Some(Operation::Hearing(_)) => self.hearing_failed(id),
                 _ => self.transfer_failed(now, id, Pause::Long, out),
             }
         }
@@ -560,8 +592,8 @@ impl Shard {
         now: Now,
         out: &'a mut Vec<Effect>,
     ) -> (&'a mut Operations<Operation>, Outgoing<'a>) {
-        let Self { operations, layout, peers, stores, handoffs, .. } = self;
-        (operations, Outgoing { now, layout, peers, stores, handoffs, out })
+        let Self { operations, layout, peers, stores, handoffs, floors, .. } = self;
+        (operations, Outgoing { now, layout, peers, stores, handoffs, floors, out })
     }
 
     /// Gives the operation another id, so that answers under the old one find nothing (`EPOCH_FENCE`).

@@ -9,6 +9,9 @@ use paravon_model::{Digest, PARTS, Part};
 pub(crate) struct Sixteenths(u16);
 
 impl Sixteenths {
+    /// All of a partition.
+    pub(crate) const ALL: Self = Self(u16::MAX);
+
     /// Where the sums are not the same.
     pub(crate) fn differing(own: &Digest, theirs: &Digest) -> Self {
         let differs = own.0.iter().zip(&theirs.0).map(|(own, theirs)| own != theirs);

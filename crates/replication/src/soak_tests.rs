@@ -15,7 +15,8 @@ use paravon_model::{Consistency, Document, Failure, Ordinal, Outcome, Version};
 use paravon_ring::Layout;
 
 use crate::event::{Effect, Event, Reply};
-use crate::test_cluster::{Cluster, Node, document, joint_document, key};
+use crate::test_cluster::{Cluster, document, joint_document, key};
+use crate::test_node::Node;
 
 const NODES: u32 = 3;
 const KEYS: u64 = 3;
@@ -53,13 +54,17 @@ impl Course {
 }
 
 /// A linear congruential generator (Knuth's MMIX).
-struct Dice {
+pub(crate) struct Dice {
     state: u64,
     nodes: u32,
 }
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub(crate) fn new(seed: u64, nodes: u32) -> Self {
+        Self { state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1, nodes }
+    }
+
+    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
         self.state = self
             .state
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -67,7 +72,7 @@ impl Dice {
         (self.state >> 33) % sides
     }
 
-    fn node(&mut self) -> u32 {
+    pub(crate) fn node(&mut self) -> u32 {
         u32::try_from(self.roll(u64::from(self.nodes))).unwrap() + 1
     }
 }
@@ -165,7 +170,7 @@ fn fault(dice: &mut Dice, cluster: &mut Cluster) {
 }
 
 /// Moves one message: mostly to its end, sometimes into nothing, sometimes twice.
-fn traffic(dice: &mut Dice, cluster: &mut Cluster, doubled: u64) {
+pub(crate) fn traffic(dice: &mut Dice, cluster: &mut Cluster, doubled: u64) {
     let waiting = u64::try_from(cluster.wire.len()).unwrap();
     if waiting == 0 {
         return;
@@ -277,7 +282,7 @@ fn heal(cluster: &mut Cluster, course: Course) {
 /// How many writes were acknowledged.
 fn run(course: Course, seed: u64) -> usize {
     let nodes = course.nodes();
-    let mut dice = Dice { state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1, nodes };
+    let mut dice = Dice::new(seed, nodes);
     let layout = Arc::new(Layout::of(course.document(1)));
     let (mut cluster, mut oracle) = (Cluster::of(nodes, &layout), Oracle::default());
     for node in 1..=nodes {

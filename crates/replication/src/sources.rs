@@ -46,8 +46,8 @@ impl<'a> Sources<'a> {
     /// Who can tell what a key held that `damaged` cannot read: every other member of the current set
     /// but the lost, this one included.
     pub(crate) fn witnesses(&self, damaged: Ordinal) -> impl Iterator<Item = Ordinal> + use<'a> {
-        let lost = self.lost;
-        let tells = move |member: &Ordinal| *member != damaged && !lost.contains(member);
+        let sources = *self;
+        let tells = move |member: &Ordinal| *member != damaged && !sources.has_lost(*member);
         self.current.iter().copied().filter(tells)
     }
 
@@ -87,10 +87,14 @@ impl<'a> Sources<'a> {
         candidates.min_by_key(order).map(|(member, _)| member)
     }
 
+    fn has_lost(&self, member: Ordinal) -> bool {
+        self.lost.contains(&member)
+    }
+
     /// Members of the current set that could be merged and were not.
     fn missing(&self, merged: Merged) -> impl Iterator<Item = Ordinal> {
         let missing = move |&(place, member): &(usize, Ordinal)| {
-            merged.0 & (1 << place) == 0 && member != self.own && !self.lost.contains(&member)
+            merged.0 & (1 << place) == 0 && member != self.own && !self.has_lost(member)
         };
         self.current.iter().copied().enumerate().filter(missing).map(|(_, member)| member)
     }

@@ -12,7 +12,7 @@ use crate::operation::Operation;
 use crate::operations::OperationId;
 use crate::replica::tell_stored;
 use crate::shard::Shard;
-use crate::stores::{Ended, Settled, Waiter};
+use crate::stores::{Droppable, Ended, Settled, Waiter};
 
 impl Shard {
     /// The store of this node has answered: the only source of an acknowledgement
@@ -25,7 +25,12 @@ impl Shard {
         answer: Result<Merged, Failure>,
         out: &mut Vec<Effect>,
     ) {
-        let Some(Ended { waiter, hash, settled }) = self.stores.end(store) else { return };
+        let Some(Ended { waiter, hash, droppable, settled }) = self.stores.end(store) else {
+            return;
+        };
+        if let Some(Droppable { partition, at }) = droppable {
+            self.floors.note_droppable(partition, Some(at));
+        }
         let answer = self.counted_merge(waiter, hash, answer);
         match waiter {
             Waiter::Write(id) => self.write_answered(now, id, self.ordinal, stamp, answer, out),
@@ -35,7 +40,7 @@ impl Shard {
             Waiter::PeerHint(token, stamp) => tell_stored(token, stamp, answer, out),
             Waiter::Pulled(id) => self.fetch_stored(now, id, &answer, out),
             Waiter::Healed(id) => self.heal_ended(now, id, answer.map(drop), out),
-            Waiter::Lifted(_) | Waiter::Forget(_) => {}
+            Waiter::Forget(_) | Waiter::Marks(_) => {}
         }
         if settled == Settled::Now {
             self.settle(now, out);
@@ -52,6 +57,9 @@ impl Shard {
     ) {
         match self.operations.get(id) {
             Some(Operation::AskedPull(_)) => self.asked_pull_scanned(now, id, page, out),
+            Some(Operation::Dropping(_)) => {
+                self.dropping_scanned(now, id, page.map_err(|failed| failed.failure), out);
+            }
             _ => self.clearing_scanned(now, id, page, out),
         }
     }
@@ -81,7 +89,32 @@ impl Shard {
             Some(Operation::Heal(_)) => {
                 self.heal_told(now, id, self.ordinal, answer, Hlc::ZERO, out)
             }
-            _ => self.read_answered(now, id, self.ordinal, answer, out),
+            Some(Operation::Recheck(_)) => self.rechecked(id, answer, out),
+            Some(Operation::Write(_)) => self.write_rechecked(now, id, answer, out),
+            Some(Operation::HandOver(_)) => self.hint_rechecked(now, id, answer, out),
+            _ => self.own_read_answered(now, id, answer, out),
+        }
+    }
+
+    /// The store of this node has forgotten or dropped a record, or has made marks durable.
+    pub(crate) fn ended(
+        &mut self,
+        now: Now,
+        store: OperationId,
+        answer: &Result<(), Failure>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(Ended { waiter, settled, .. }) = self.stores.end(store) else { return };
+        match waiter {
+            Waiter::Forget(id) => match self.operations.get(id) {
+                Some(Operation::Dropping(_)) => self.dropped(now, id, answer, out),
+                _ => self.forgotten(now, id, answer, out),
+            },
+            Waiter::Marks(partition) => self.marks_set(now, partition, answer, out),
+            _ => {}
+        }
+        if settled == Settled::Now {
+            self.settle(now, out);
         }
     }
 

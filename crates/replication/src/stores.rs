@@ -6,7 +6,7 @@
 //! [`Event::Stored`](crate::Event::Stored), and every [`Effect::Forget`](crate::Effect::Forget) until
 //! its [`Event::Forgotten`](crate::Event::Forgotten), even when whoever asked for it has ended.
 
-use paravon_model::Version;
+use paravon_model::{Hlc, Version};
 use paravon_ring::{KeyHash, Partition};
 
 use crate::event::PeerToken;
@@ -29,10 +29,10 @@ pub(crate) enum Waiter {
     Pulled(OperationId),
     /// A damaged key that this shard brings back.
     Healed(OperationId),
-    /// The mark of a lost partition that this shard has brought back.
-    Lifted(Partition),
-    /// A partition that this shard clears.
+    /// A partition that this shard clears, or drops records of.
     Forget(OperationId),
+    /// The marks of a partition.
+    Marks(Partition),
 }
 
 impl Waiter {
@@ -42,7 +42,7 @@ impl Waiter {
             Self::PeerHint(..)
             | Self::Pulled(_)
             | Self::Healed(_)
-            | Self::Lifted(_)
+            | Self::Marks(_)
             | Self::Forget(_) => true,
             Self::Write(_) | Self::Repair(_) | Self::Hint(_) | Self::Peer(_) => false,
         }
@@ -53,8 +53,17 @@ impl Waiter {
 struct PendingStore {
     waiter: Waiter,
     hash: KeyHash,
+    droppable: Option<Droppable>,
     /// The layout that admitted it.
     epoch: u32,
+}
+
+/// A record that a floor will let go of, one day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Droppable {
+    pub(crate) partition: Partition,
+    /// The least floor that does.
+    pub(crate) at: Hlc,
 }
 
 /// The stores under way.
@@ -77,6 +86,8 @@ pub(crate) struct Ended {
     pub(crate) waiter: Waiter,
     /// Where on the ring.
     pub(crate) hash: KeyHash,
+    /// What is stored, perhaps, and will have to go.
+    pub(crate) droppable: Option<Droppable>,
     /// Whether it was the last one that an earlier layout had admitted.
     pub(crate) settled: Settled,
 }
@@ -110,14 +121,24 @@ impl Stores {
     }
 
     pub(crate) fn begin(&mut self, waiter: Waiter, hash: KeyHash) -> OperationId {
+        self.begin_storing(waiter, hash, None)
+    }
+
+    /// As [`begin`](Self::begin), of a record that may have to go one day.
+    pub(crate) fn begin_storing(
+        &mut self,
+        waiter: Waiter,
+        hash: KeyHash,
+        droppable: Option<Droppable>,
+    ) -> OperationId {
         self.asked += usize::from(matches!(waiter, Waiter::Peer(_) | Waiter::PeerHint(..)));
         self.background += usize::from(waiter.yields());
-        self.pending.insert(PendingStore { waiter, hash, epoch: self.epoch })
+        self.pending.insert(PendingStore { waiter, hash, droppable, epoch: self.epoch })
     }
 
     /// The store has answered; none for one that has answered before.
     pub(crate) fn end(&mut self, id: OperationId) -> Option<Ended> {
-        let PendingStore { waiter, hash, epoch } = self.pending.remove(id)?;
+        let PendingStore { waiter, hash, droppable, epoch } = self.pending.remove(id)?;
         self.asked -= usize::from(matches!(waiter, Waiter::Peer(_) | Waiter::PeerHint(..)));
         self.background -= usize::from(waiter.yields());
         let mut settled = Settled::No;
@@ -125,7 +146,7 @@ impl Stores {
             self.earlier -= 1;
             settled = if self.earlier == 0 { Settled::Now } else { Settled::No };
         }
-        Some(Ended { waiter, hash, settled })
+        Some(Ended { waiter, hash, droppable, settled })
     }
 
     /// Another layout admits from now on. Says whether nothing of earlier ones is under way.

@@ -1,26 +1,26 @@
 //! A cluster of shards in memory, for tests: messages and merges wait until the test lets them go.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::cmp::Ordering;
 use core::time::Duration;
 
 use paravon_model::{
-    Address, ClusterId, Command, Consistency, Digest, Document, Failure, Get, Hlc, Joint, Key,
-    Marks, Member, Merged, NodeId, Ordinal, Outcome, Phase, Put, Record, ReplicaReply,
-    ReplicaRequest, Roster, Size, Value, Version,
+    Address, ClusterId, Command, Consistency, Delete, Document, Failure, Get, Hlc, Joint, Key,
+    Member, NodeId, Ordinal, Outcome, Phase, Put, Record, ReplicaReply, ReplicaRequest, Roster,
+    Size, Value, Version,
 };
-use paravon_ring::{HashArc, KeyHash, Layout, Partition, record_hash};
+use paravon_ring::{KeyHash, Layout, Partition};
 
 use crate::admission::Admission;
 use crate::clock::{ClockSettings, Permit};
-use crate::event::{Effect, Entry, Event, Hint, Now, PeerToken, Reply, RequestToken, ScanFailure};
+use crate::event::{Effect, Event, Hint, Now, PeerToken, Reply, RequestToken};
 use crate::operations::OperationId;
 use crate::shard::{Settings, Shard};
+use crate::test_node::{Node, Queued};
 
 pub(crate) const START_MS: u64 = 1_000_000;
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(2);
@@ -38,44 +38,6 @@ impl Message {
             Self::Request { from, to, .. } | Self::Reply { from, to, .. } => (*from, *to),
         }
     }
-}
-
-/// What is queued and not yet durable.
-#[derive(Clone, Debug)]
-enum Queued {
-    Merge { operation: OperationId, key: Key, record: Record },
-    Heal { operation: OperationId, key: Key, record: Option<Record> },
-    Marks { operation: OperationId, partition: Partition, marks: Marks },
-}
-
-pub(crate) struct Node {
-    pub(crate) shard: Shard,
-    pub(crate) stored: BTreeMap<Key, Record>,
-    pub(crate) hints: BTreeMap<(Ordinal, KeyHash, Key), Record>,
-    queued: VecDeque<Queued>,
-    /// Whether its disk confirms nothing for the time being.
-    pub(crate) stalled: bool,
-    /// Whether its log makes no ceiling durable for the time being.
-    pub(crate) log_stalled: bool,
-    /// Whether its disk does not say, for the time being, that it has stored a document.
-    pub(crate) unstored: bool,
-    /// What its store answers to every merge, where it fails.
-    pub(crate) broken: Option<Failure>,
-    /// What its store has not summed up.
-    pub(crate) unsummed: BTreeSet<Partition>,
-    /// For whom something is dirty in its store, and the moment of that.
-    pub(crate) dirty: BTreeMap<Ordinal, u64>,
-    /// Keys whose records its store cannot read.
-    pub(crate) damaged: BTreeSet<Key>,
-    /// Keys that its store has marked damaged, whatever was stored over them since.
-    pub(crate) marked: BTreeSet<Key>,
-    /// The marks of its partitions.
-    pub(crate) marks: BTreeMap<Partition, Marks>,
-    /// Pages that were read.
-    pub(crate) scanned: usize,
-    /// Wall clock less true time, in milliseconds.
-    pub(crate) skew_ms: i64,
-    tokens: Vec<(u32, OperationId)>,
 }
 
 pub(crate) struct Cluster {
@@ -259,6 +221,13 @@ impl Cluster {
                 }
                 node.queued.push_back(Queued::Heal { operation, key, record });
             }
+            Effect::Drop { operation, key, version, .. } => {
+                let node = self.node(number);
+                if let Some(failure) = node.broken.clone() {
+                    return Some(Event::Forgotten { operation, answer: Err(failure) });
+                }
+                node.queued.push_back(Queued::Drop { operation, key, version });
+            }
             Effect::SetMarks { operation, partition, marks } => {
                 let node = self.node(number);
                 if let Some(failure) = node.broken.clone() {
@@ -280,11 +249,12 @@ impl Cluster {
                 let page = self.node(number).scan(arc, after, limit, bytes);
                 return Some(Event::Scanned { operation, page });
             }
-            Effect::Totals { operation, partitions, peer } => {
+            Effect::Totals { operation, partitions, members } => {
                 let node = self.node(number);
                 let total = |partition: &Partition| Some(node.digest(*partition)?.total());
                 let totals = partitions.iter().map(total).collect();
-                let moment = node.dirty.get(&peer).copied();
+                let moment =
+                    members.iter().filter_map(|member| node.dirty.get(member)).max().copied();
                 return Some(Event::Totals { operation, totals, moment });
             }
             Effect::Digest { operation, partition } => {
@@ -333,6 +303,7 @@ impl Cluster {
                 }
             }
             Effect::RaiseCeiling { ceiling } if !self.node(number).log_stalled => {
+                self.node(number).ceiling = ceiling;
                 return Some(Event::CeilingRaised { ceiling });
             }
             Effect::Settled { fence, progress } => {
@@ -367,13 +338,43 @@ impl Cluster {
     /// The node begins anew with what it holds durably, under a layout that it has stored.
     pub(crate) fn restart(&mut self, number: u32, layout: &Arc<Layout>) {
         let node = self.node(number);
-        let damaged = node.marked.iter().map(|key| (KeyHash::of(key, 0), key.clone())).collect();
-        let marks = node.marks.iter().map(|(&partition, &marks)| (partition, marks)).collect();
-        let settings = settings(number, layout, Admission::Stored);
-        node.shard = Shard::new(Settings { damaged, marks, ..settings });
+        node.shard = Shard::new(node.remembered(settings(number, layout, Admission::Stored)));
         node.tokens.clear();
         node.queued.clear();
         self.measure(number);
+    }
+
+    /// As [`restart`](Self::restart), after a crash that lost what was not durable: it goes on with its
+    /// hints, above its ceiling.
+    pub(crate) fn crash(&mut self, number: u32, layout: &Arc<Layout>) {
+        self.restart(number, layout);
+        let node = self.node(number);
+        let hinted = node.hints.keys().map(|(target, ..)| *target).collect();
+        let settings = node.remembered(settings(number, layout, Admission::Stored));
+        let clock = ClockSettings { recovered: node.ceiling, ..settings.clock };
+        node.shard = Shard::new(Settings { hinted, clock, ..settings });
+        self.measure(number);
+    }
+
+    /// What a node answers to this request, when everything has ended.
+    pub(crate) fn answers_to(
+        &mut self,
+        from: u32,
+        to: u32,
+        hash: KeyHash,
+        request: ReplicaRequest,
+    ) -> ReplicaReply {
+        let unknown = OperationId::from_u64(u64::MAX);
+        self.node(to).tokens.push((from, unknown));
+        let token = PeerToken(u64::try_from(self.node(to).tokens.len() - 1).unwrap());
+        self.step(to, Event::Asked { from: Ordinal(from), token, hash, request });
+        self.sync(to);
+        let is_answer = |message: &Message| matches!(message, Message::Reply { operation, .. } if *operation == unknown);
+        let at = self.wire.iter().position(is_answer).expect("it has answered");
+        match self.wire.remove(at) {
+            Some(Message::Reply { reply, .. }) => reply,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// Makes durable what a node has queued, as its store would, and tells its shard.
@@ -438,6 +439,21 @@ impl Cluster {
         let put = Put { key, value, ttl: None, consistency };
         self.step(node, Event::Put { request: RequestToken(request), hash, put, deadline });
         request
+    }
+
+    pub(crate) fn begin_delete(&mut self, node: u32, name: &str, consistency: Consistency) -> u64 {
+        let key = key(name);
+        let (hash, deadline) = (KeyHash::of(&key, 0), self.time + TIMEOUT);
+        let request = self.request();
+        let delete = Delete { key, consistency };
+        self.step(node, Event::Delete { request: RequestToken(request), hash, delete, deadline });
+        request
+    }
+
+    pub(crate) fn delete(&mut self, node: u32, name: &str) -> Result<Version, Failure> {
+        let request = self.begin_delete(node, name, Consistency::Quorum);
+        self.run();
+        self.written(request).expect("it has ended")
     }
 
     pub(crate) fn begin_get(&mut self, node: u32, name: &str, consistency: Consistency) -> u64 {
@@ -515,145 +531,5 @@ pub(crate) fn settings(number: u32, layout: &Arc<Layout>, admission: Admission) 
         hinted: Vec::new(),
         damaged: Vec::new(),
         marks: Vec::new(),
-    }
-}
-
-impl Node {
-    fn new(number: u32, layout: &Arc<Layout>) -> Self {
-        Self {
-            shard: shard(number, layout, Admission::Stored),
-            stored: BTreeMap::new(),
-            hints: BTreeMap::new(),
-            queued: VecDeque::new(),
-            stalled: false,
-            log_stalled: false,
-            unstored: false,
-            broken: None,
-            unsummed: BTreeSet::new(),
-            dirty: BTreeMap::new(),
-            damaged: BTreeSet::new(),
-            marked: BTreeSet::new(),
-            marks: BTreeMap::new(),
-            scanned: 0,
-            skew_ms: 0,
-            tokens: Vec::new(),
-        }
-    }
-
-    /// What a store finds out on the way.
-    fn find_damage(&mut self, effect: &Effect) -> Option<Event> {
-        let found = match effect {
-            Effect::Read { key, .. } | Effect::Heal { key, .. } => Some(key.clone()),
-            Effect::Scan { partition, part, after, limit, bytes, .. } => {
-                let arc = partition.part(self.shard.layout.shift(), *part);
-                let page = self.scan(arc, after.clone(), *limit, *bytes);
-                page.err().and_then(|failure| failure.at).map(|(_, key)| key)
-            }
-            _ => None,
-        };
-        found.and_then(|key| self.mark(&key))
-    }
-
-    /// Marks a key that cannot be read.
-    pub(crate) fn mark(&mut self, key: &Key) -> Option<Event> {
-        let new = self.damaged.contains(key) && self.marked.insert(key.clone());
-        new.then(|| Event::Damaged { hash: KeyHash::of(key, 0), key: key.clone() })
-    }
-
-    fn make_durable(&mut self, queued: Queued) -> Vec<Event> {
-        match queued {
-            Queued::Merge { operation, key, record } => {
-                let (stamp, found) = (record.version, self.mark(&key));
-                let answer = if self.damaged.remove(&key) {
-                    self.stored.insert(key, record);
-                    Err(Failure::Damaged { outcome: Outcome::Unknown })
-                } else {
-                    Ok(self.merge(key, record))
-                };
-                found.into_iter().chain([Event::Stored { operation, stamp, answer }]).collect()
-            }
-            Queued::Heal { operation, key, record } => {
-                if self.damaged.remove(&key) {
-                    self.stored.remove(&key);
-                }
-                self.marked.remove(&key);
-                if let Some(record) = record {
-                    self.merge(key, record);
-                }
-                vec![Event::Healed { operation, answer: Ok(()) }]
-            }
-            Queued::Marks { operation, partition, marks } => {
-                self.marks.insert(partition, marks);
-                vec![Event::MarksSet { operation, answer: Ok(()) }]
-            }
-        }
-    }
-
-    fn scan(
-        &self,
-        arc: HashArc,
-        after: Option<(KeyHash, Key)>,
-        limit: usize,
-        bytes: usize,
-    ) -> Result<Vec<Entry>, ScanFailure> {
-        if let Some(failure) = self.broken.clone() {
-            return Err(ScanFailure { failure, at: None });
-        }
-        let places = self.stored.keys().map(|key| (KeyHash::of(key, 0), key));
-        let of_arc = places.filter(|(hash, _)| arc.contains(*hash));
-        let behind = |place: &(KeyHash, &Key)| {
-            after.as_ref().is_none_or(|(hash, key)| *place > (*hash, key))
-        };
-        let mut found: Vec<_> = of_arc.filter(behind).collect();
-        found.sort();
-        if let Some((hash, key)) = found.first().filter(|(_, key)| self.damaged.contains(*key)) {
-            let failure = Failure::Damaged { outcome: Outcome::Refused };
-            return Err(ScanFailure { failure, at: Some((*hash, (*key).clone())) });
-        }
-        let mut taken = 0;
-        let room = |place: &(KeyHash, &Key)| {
-            let fits = taken < bytes;
-            taken += place.1.encoded().len();
-            fits
-        };
-        let readable = |place: &(KeyHash, &Key)| !self.damaged.contains(place.1);
-        let page = found.into_iter().take(limit).take_while(readable).take_while(room);
-        Ok(page.map(|(hash, key)| (hash, key.clone(), self.stored[key].clone())).collect())
-    }
-
-    /// None where it has not summed up the partition, or a record of it is damaged.
-    fn digest(&self, partition: Partition) -> Option<Digest> {
-        if self.unsummed.contains(&partition) {
-            return None;
-        }
-        let shift = self.shard.layout.shift();
-        let mut digest = Digest::default();
-        for (key, record) in &self.stored {
-            let hash = KeyHash::of(key, 0);
-            if hash.partition(shift) == partition {
-                if self.damaged.contains(key) {
-                    return None;
-                }
-                let sum = &mut digest.0[hash.sixteenth(shift)];
-                *sum = sum.wrapping_add(record_hash(0, key, record));
-            }
-        }
-        Some(digest)
-    }
-
-    pub(crate) fn merge(&mut self, key: Key, record: Record) -> Merged {
-        match self.stored.get(&key) {
-            Some(known) if record.precedence(known) == Ordering::Less => {
-                Merged::Superseded { version: known.version }
-            }
-            _ => {
-                self.stored.insert(key, record);
-                Merged::Applied
-            }
-        }
-    }
-
-    pub(crate) fn has_queued(&self) -> bool {
-        !self.queued.is_empty()
     }
 }

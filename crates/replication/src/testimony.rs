@@ -31,6 +31,8 @@ pub(crate) struct Testimony {
     /// Whose answer is to come.
     outstanding: Vec<Ordinal>,
     told: usize,
+    /// The highest floor of those.
+    floor: Hlc,
     /// Who neither told nor said that it cannot read the key either.
     silent: Vec<Ordinal>,
     damaged: Vec<Ordinal>,
@@ -52,7 +54,8 @@ impl Testimony {
     /// These are asked; those cannot be.
     pub(crate) fn new(enough: Witnesses, asked: Vec<Ordinal>, silent: Vec<Ordinal>) -> Self {
         let (damaged, newest, absent) = (Vec::new(), None, None);
-        Self { enough, outstanding: asked, told: 0, silent, damaged, newest, absent }
+        let (told, floor) = (0, Hlc::ZERO);
+        Self { enough, outstanding: asked, told, floor, silent, damaged, newest, absent }
     }
 
     /// Whether an answer of this member is to come.
@@ -85,6 +88,7 @@ impl Testimony {
         match answer {
             Ok(record) => {
                 self.told += 1;
+                self.floor = self.floor.max(floor);
                 if record.is_none() {
                     self.absent = self.absent.max(Some(floor));
                 }
@@ -110,6 +114,21 @@ impl Testimony {
             (false, true) => Verdict::Unknown(self.obstacles()),
             (false, false) => Verdict::Pending,
         }
+    }
+
+    /// So many members have told what they hold.
+    pub(crate) fn told(&self) -> usize {
+        self.told
+    }
+
+    /// The highest floor of those who told.
+    pub(crate) fn floor(&self) -> Hlc {
+        self.floor
+    }
+
+    /// The highest floor of those who told that they hold nothing.
+    pub(crate) fn absence(&self) -> Hlc {
+        self.absent.unwrap_or_default()
     }
 
     /// The newest, unless one that holds nothing has dropped it: at or below its floor it would.

@@ -341,6 +341,11 @@ impl Shard {
         if self.end_if_complete(partition) {
             return None;
         }
+        if self.floors.awaits_closed(partition) {
+            self.transfer.takeovers.retain(|takeover| takeover.partition != partition);
+            self.transfer.block(now.monotonic, partition);
+            return None;
+        }
         let Some(source) = self.choose_source(now, partition) else {
             self.transfer.takeovers.retain(|takeover| takeover.partition != partition);
             self.transfer.block(now.monotonic, partition);
@@ -353,7 +358,8 @@ impl Shard {
     fn end_if_complete(&mut self, partition: Partition) -> bool {
         let merged = self.transfer.merged(partition).copied().unwrap_or_default();
         let sources = Sources::of(&self.layout, self.ordinal, partition);
-        let complete = sources.is_none_or(|sources| sources.is_complete(merged));
+        let merged = sources.is_none_or(|sources| sources.is_complete(merged));
+        let complete = merged && !self.floors.awaits_closed(partition);
         if complete {
             self.transfer.takeovers.retain(|takeover| takeover.partition != partition);
             self.transfer.complete(partition);
@@ -515,7 +521,7 @@ impl Shard {
             self.restore_failed(now, partition);
             return false;
         }
-        let taken_over = self.entropy.mending.give_up(partition).is_none();
+        let taken_over = self.entropy.mending.give_up(now.monotonic, partition).is_none();
         if taken_over {
             self.transfer.takeovers.retain(|takeover| takeover.partition != partition);
         }

@@ -68,6 +68,7 @@ pub(crate) fn learn(cluster: &mut Cluster, node: u32, layout: &Arc<Layout>) {
     let since = cluster.node(node).shard.layout.fence();
     let new = layout.made_new(Ordinal(node), Some(since)).into();
     cluster.step(node, Event::Layout { layout: layout.clone(), new });
+    cluster.sync(node);
 }
 
 pub(crate) fn spread(cluster: &mut Cluster, layout: &Arc<Layout>) {

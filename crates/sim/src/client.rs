@@ -12,7 +12,7 @@ use crate::happening::Happening;
 use crate::node::Process;
 use crate::notes::{content_of_value, value_of};
 use crate::phase::{Phase, serves};
-use crate::plan::{Levels, Plan, RequestIds};
+use crate::plan::{Levels, Plan, PlannedAsk, RequestIds};
 use crate::queue::{MILLISECOND, Nanos};
 use crate::random::Random;
 use crate::world::{Work, World, small};
@@ -43,6 +43,8 @@ pub(crate) struct Request {
     pub(crate) key: u8,
     pub(crate) level: Level,
     pub(crate) timeout: Nanos,
+    /// After which time what it puts is gone, if at all.
+    pub(crate) ttl: Option<Nanos>,
     /// Tries of the client.
     pub(crate) attempt: u8,
     /// The coordinator's process of the last try that it took as new.
@@ -85,6 +87,17 @@ impl World {
         self.ask_for(client, node, verb, key, level);
     }
 
+    /// Somebody asks what the plan says, and asks once.
+    pub(crate) fn ask_as_planned(&mut self, ask: usize) {
+        let PlannedAsk { node, verb, key, timeout, .. } = self.plan.asks[ask];
+        if !self.phase.is_faulty() {
+            return;
+        }
+        let usual = std::mem::replace(&mut self.plan.timeout, timeout);
+        self.ask_for(NOBODY, node, verb, key, Level::Quorum);
+        self.plan.timeout = usual;
+    }
+
     /// A client, or the world, asks a node for something; gives the operation's number.
     pub(crate) fn ask_for(
         &mut self,
@@ -95,7 +108,7 @@ impl World {
         level: Level,
     ) -> OperationNumber {
         let number = u32::try_from(self.requests.len()).unwrap_or(u32::MAX);
-        let timeout = self.plan.timeout;
+        let (timeout, ttl) = (self.plan.timeout, self.choose_ttl(verb));
         let id = self.clients.get_mut(client).map_or(0, |client| {
             client.requests = client.requests.wrapping_add(1);
             client.requests
@@ -108,6 +121,7 @@ impl World {
             key,
             level,
             timeout,
+            ttl,
             attempt: 0,
             incarnation: 0,
             service: 0,
@@ -157,6 +171,12 @@ impl World {
         let key = small(if random.below(2) == 0 { 0 } else { cold });
         let level = choose_level(random, self.plan.levels, key);
         (verb, key, level)
+    }
+
+    fn choose_ttl(&mut self, verb: Verb) -> Option<Nanos> {
+        let may = verb == Verb::Put && self.plan.expiring > 0;
+        let expires = may && self.random.below(100) < self.plan.expiring;
+        expires.then(|| self.random.magnitude(MILLISECOND, self.plan.most_ttl))
     }
 
     /// Mostly a node that runs: a client notices when nobody listens.
@@ -210,12 +230,15 @@ impl World {
         (request.incarnation, request.service) = served_by;
         request.begun = attempt;
         request.end = None;
-        let Request { node, verb, key, level, timeout, .. } = *request;
+        let Request { node, verb, key, level, timeout, ttl, .. } = *request;
         self.emit(Fact::Began { operation, node: small(node), verb, key, level });
         let deadline = self.node_now(node).monotonic + std::time::Duration::from_nanos(timeout);
         let (name, hash) = self.keys[usize::from(key)].clone();
         let token = token_of(operation, attempt);
-        let event = event_of(operation, verb, level, name, hash, token, deadline);
+        let mut event = event_of(operation, verb, level, name, hash, token, deadline);
+        if let (Event::Put { put, .. }, Some(ttl)) = (&mut event, ttl) {
+            put.ttl = Some(std::time::Duration::from_nanos(ttl));
+        }
         let shard = self.shard_of(key);
         self.work.push_back(Work::Shard { node, shard, event });
         let at = self.now + timeout + timeout / 1000 + GRACE;
@@ -241,7 +264,8 @@ impl World {
         if self.nodes[node].old_disk {
             self.emit(Fact::OldDiskServed { node: small(node) });
         }
-        self.emit(Fact::Ended { operation, node: small(node), end, holders });
+        let wall_ms = self.node_now(node).wall_ms;
+        self.emit(Fact::Ended { operation, node: small(node), end, holders, wall_ms });
         self.requests[operation as usize].end = Some(end);
         if let Some(key) = self.request_key(operation) {
             let now = self.node_now(node).monotonic;
@@ -341,8 +365,8 @@ impl World {
             request.end = Some(end);
             request.over = true;
             self.emit(Fact::Began { operation, node, verb, key, level });
-            let holders = Holders::default();
-            self.emit(Fact::Ended { operation, node, end, holders });
+            let (holders, wall_ms) = (Holders::default(), 0);
+            self.emit(Fact::Ended { operation, node, end, holders, wall_ms });
         }
         self.requests[operation as usize].over = true;
         self.next_turn(operation);

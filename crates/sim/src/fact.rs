@@ -198,14 +198,22 @@ pub(crate) enum Fact {
     Permitted { node: u8, held: bool, ms: i64 },
     /// A coordinator takes an operation.
     Began { operation: OperationNumber, node: u8, verb: Verb, key: u8, level: Level },
-    /// A coordinator answers an operation.
-    Ended { operation: OperationNumber, node: u8, end: End, holders: Holders },
+    /// A coordinator answers an operation, when its wall clock says this.
+    Ended { operation: OperationNumber, node: u8, end: End, holders: Holders, wall_ms: u64 },
     /// A client waited long enough.
     GaveUp { operation: OperationNumber },
     /// An operation had no answer although its coordinator ran and its deadline had passed.
     Overdue { operation: OperationNumber, node: u8 },
-    /// A coordinator gave out a version.
-    Stamped { node: u8, shard: u8, key: u8, version: Version, content: Content, ceiling: Hlc },
+    /// A coordinator gave out a version, for something that expires then, if ever.
+    Stamped {
+        node: u8,
+        shard: u8,
+        key: u8,
+        version: Version,
+        content: Content,
+        expires_ms: Option<u64>,
+        ceiling: Hlc,
+    },
     /// A record is sent to a replica for another reason than its first writing.
     Spread { node: u8, to: Ordinal, key: u8, version: Version, content: Content, hint: bool },
     /// A record is durable.
@@ -216,8 +224,11 @@ pub(crate) enum Fact {
     Acknowledged { node: u8, key: u8, stamp: Version, durable: Version },
     /// A replica says that it holds a larger version; what its disk holds of the key.
     Superseding { node: u8, key: u8, named: Version, durable: Version },
-    /// A replica says that it admits nothing so old any more, and how far that goes.
-    BelowFloor { node: u8, key: u8, stamp: Version, named: Version },
+    /// A replica says that it admits nothing so old any more, and how far that goes; whether it was
+    /// handed a hint.
+    BelowFloor { node: u8, key: u8, stamp: Version, named: Version, hint: bool },
+    /// A replica told what it holds instead of taking what a read wrote back.
+    WriteBackRefused { node: u8, key: u8 },
     /// A replica did something for a request of this fence while it used that one, and its disk said
     /// that it had stored this one.
     Admitted { node: u8, fence: Fence, own: Fence, stored: Option<Fence>, stranger: bool },
@@ -274,14 +285,28 @@ pub(crate) enum Fact {
     Healed { node: u8, key: u8, version: Version, acked: Version, holders: Holders },
     /// A replica answers for a key although it cannot.
     AnsweredHurt { node: u8, key: u8 },
-    /// The marks of a partition are durable.
-    Marked { node: u8, partition: u32, floor: Hlc, full: Hlc, closed: Hlc },
+    /// The marks of a partition are durable; whether they only say that it was emptied, because its node
+    /// is new to it.
+    Marked { node: u8, partition: u32, floor: Hlc, full: Hlc, closed: Hlc, emptied: bool },
+    /// A process begins with the marks of so many partitions.
+    MarksRestored { node: u8, partitions: u8 },
     /// What a disk remembers of a partition after a crash is less than what was durable.
     MarksLost { node: u8, partition: u32 },
     /// A tombstone, or what has expired, is durably gone because it lay at or below the floor.
     Dropped { node: u8, key: u8, before: Version },
     /// A record is durably gone that its node is to store.
     ForgottenWrongly { node: u8, key: u8, before: Version },
+    /// A replica that knows that it cannot read a key calls itself full, or raises its floor.
+    HurtMoved { node: u8, key: u8 },
+    /// A replica calls itself full although another one of the same layout is not closed there.
+    FullBeforeClosed { node: u8, other: u8, partition: u32, full: Hlc },
+    /// A replica calls itself full and lacks what was acknowledged so far back.
+    FullWithout { node: u8, key: u8, full: Hlc, acked: Version, held: Version },
+    /// A replica raises its floor although another one of the same layout is not full there, and no other
+    /// one has that floor.
+    FloorBeforeFull { node: u8, other: u8, partition: u32, floor: Hlc },
+    /// What is older than what was dropped is durable on a replica.
+    Resurrected { node: u8, key: u8, version: Version, dropped: Version },
     /// A record was stored although the replica had said that it holds all there is so far back.
     EnteredBelowFull { node: u8, key: u8, version: Version, full: Hlc },
     /// Replicas of one fence and one floor differ at or below it.

@@ -6,6 +6,19 @@
 use crate::queue::{MILLISECOND, Nanos, SECOND};
 use crate::random::Random;
 
+/// What a message between replicas is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Matter {
+    /// A client's write.
+    Writes,
+    /// A hint that is handed over.
+    Hints,
+    /// What a read asks.
+    Reads,
+    /// What a read writes back.
+    WriteBacks,
+}
+
 /// One thing that goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Fault {
@@ -21,6 +34,9 @@ pub(crate) enum Fault {
     OneWay { from: usize, to: usize, lasting: Nanos },
     /// Messages of the one to the other are held and come in a burst.
     Clog { from: usize, to: usize, lasting: Nanos },
+    /// What the one sends the other of this matter for a while comes so much later, or never. All else
+    /// comes in its time: it was sent on another connection. Scenarios only.
+    Delay { from: usize, to: usize, matter: Matter, sending: Nanos, late: Option<Nanos> },
     /// A node neither hears nor tells of documents. Scenarios only.
     Deaf { node: usize, lasting: Nanos },
     /// The connection of the one to the other breaks.

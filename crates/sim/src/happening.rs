@@ -47,6 +47,8 @@ pub(crate) enum Happening {
     Broken { from: usize, to: usize, number: u32 },
     /// A client decides what to do.
     Turn { client: usize },
+    /// A client asks what the plan says.
+    Ask { ask: usize },
     /// A request reaches its coordinator.
     Request { operation: OperationNumber, attempt: u8 },
     /// An answer reaches its client.

@@ -42,7 +42,9 @@ impl World {
         process.layout = Some(Arc::clone(&layout));
         process.new = Arc::clone(&new);
         if process.shards.is_empty() {
-            self.make_shards(node, own, &layout, new);
+            let rescued = stored.is_some_and(|fence| fence.generation < layout.fence().generation);
+            let admission = if rescued { Admission::Rescued(new) } else { Admission::Empties(new) };
+            self.make_shards(node, own, &layout, &admission);
         } else {
             self.tell_shards(node, &Event::Layout { layout, new });
         }
@@ -123,7 +125,7 @@ impl World {
         node: usize,
         ordinal: Ordinal,
         layout: &Arc<Layout>,
-        new: Arc<[Partition]>,
+        admission: &Admission,
     ) {
         let lanes = self.plan.shards;
         let (shift, now) = (self.shift(), self.now);
@@ -146,7 +148,7 @@ impl World {
                 number: lane,
                 shards: lanes,
                 layout: Arc::clone(layout),
-                admission: Admission::Empties(Arc::clone(&new)),
+                admission: admission.clone(),
                 clock,
                 hinted: sim.engine.owed(usize::from(lane)),
                 damaged: sim.engine.damaged(usize::from(lane)),

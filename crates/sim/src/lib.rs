@@ -22,6 +22,7 @@ mod disaster;
 mod engine;
 mod fact;
 mod faults;
+mod floors;
 mod happening;
 mod invariants;
 mod layouts;

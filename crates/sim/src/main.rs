@@ -29,7 +29,9 @@ struct Arguments {
     /// shrink-three-to-one, five-to-three-one-cut-off, chained-changes, cancel-and-again,
     /// joiner-killed-one-to-two, disk-lost-replace, old-disk-replace, stale-coordinator,
     /// copies-down-and-up, rescue; and with replicas that differ: long-absence, hints-lost, rot,
-    /// rot-under-way, files-lost, deletes, deletes-slow-member, deletes-and-changes, deletes-and-rot.
+    /// rot-under-way, files-lost, deletes, deletes-slow-member, deletes-and-changes, deletes-and-rot,
+    /// late-writes, lonely-deletes, missed-deletes, late-hints, stalled-stores, slow-reads,
+    /// leavers-come-back, inherited-hints, marks-and-changes, marks-and-rot.
     #[arg(long, value_parser = parse_scenario)]
     scenario: Option<Scenario>,
     /// Prints how often everything came about.

@@ -3,6 +3,7 @@
 use crate::fact::Fact;
 use crate::faults::Fault;
 use crate::happening::Happening;
+use crate::network::Delayed;
 use crate::queue::{MILLISECOND, Nanos, SECOND};
 use crate::world::{World, small};
 
@@ -12,6 +13,9 @@ impl World {
         let faults: Vec<_> = self.plan.scheduled().collect();
         for (after, fault) in faults {
             self.queue.push(self.now + after, Happening::Fault(fault));
+        }
+        for (ask, timed) in self.plan.asks.iter().enumerate() {
+            self.queue.push(self.now + timed.at, Happening::Ask { ask });
         }
         for (act, timed) in self.plan.acts.iter().enumerate() {
             self.queue.push(self.now + timed.at, Happening::Act { act });
@@ -49,6 +53,9 @@ impl World {
             }
             Fault::OneWay { from, to, lasting } => self.cut(from, to, lasting),
             Fault::Clog { from, to, lasting } => self.network.clog(from, to, now + lasting),
+            Fault::Delay { from, to, matter, sending, late } => {
+                self.network.delay(Delayed { from, to, matter, until: now + sending, late });
+            }
             Fault::Deaf { node, lasting } => self.network.deafen(node, now + lasting),
             Fault::Reset { from, to } => {
                 let number = self.network.link(from, to).number;
@@ -63,8 +70,11 @@ impl World {
             Fault::Rot { node, key } => self.let_rot(node, key),
             Fault::LoseFile { node, shard } => self.lose_file(node, shard),
             Fault::Stall { node, lasting } => {
+                // One at a time: what stands still for much longer than a minute is given up.
                 let sim = &mut self.nodes[node];
-                sim.stalled_until = sim.stalled_until.max(now + lasting);
+                if sim.stalled_until <= now {
+                    sim.stalled_until = now + lasting;
+                }
             }
             Fault::Wipe { node, down } => {
                 self.crash(node, Some(down));

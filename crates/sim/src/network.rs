@@ -1,6 +1,7 @@
 //! The network between the nodes: who is linked to whom, what is cut or clogged, and how a message
 //! fares. Harsher than TCP on purpose: messages of one link are lost, doubled and overtake each other.
 
+use crate::faults::Matter;
 use crate::plan::{Far, MAX_NODES, Weather};
 use crate::queue::{MILLISECOND, Nanos, SECOND};
 use crate::random::Random;
@@ -26,6 +27,18 @@ pub(crate) struct Link {
     pub(crate) wanted: bool,
 }
 
+/// What is sent from one node to another of one matter and comes late.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Delayed {
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    pub(crate) matter: Matter,
+    /// Of what is sent before this moment.
+    pub(crate) until: Nanos,
+    /// How much later it comes, if ever.
+    pub(crate) late: Option<Nanos>,
+}
+
 /// The network.
 #[derive(Debug)]
 pub(crate) struct Network {
@@ -34,6 +47,7 @@ pub(crate) struct Network {
     cut: [[Nanos; MAX_NODES]; MAX_NODES],
     /// Until when messages of this way are held.
     clogged: [[Nanos; MAX_NODES]; MAX_NODES],
+    delays: Vec<Delayed>,
     /// Until when a node hears no news of documents, and tells none.
     deaf: [Nanos; MAX_NODES],
     pub(crate) weather: Weather,
@@ -46,6 +60,7 @@ impl Network {
             links: Default::default(),
             cut: Default::default(),
             clogged: Default::default(),
+            delays: Vec::new(),
             deaf: Default::default(),
             weather,
             far,
@@ -74,6 +89,24 @@ impl Network {
         self.clogged[from][to] = self.clogged[from][to].max(until);
     }
 
+    pub(crate) fn delay(&mut self, delayed: Delayed) {
+        self.delays.push(delayed);
+    }
+
+    /// How much later than others a message of this matter arrives; never, where there is no number.
+    pub(crate) fn delayed(
+        &self,
+        from: usize,
+        to: usize,
+        matter: Matter,
+        at: Nanos,
+    ) -> Option<Option<Nanos>> {
+        let is_it = |known: &&Delayed| {
+            (known.from, known.to, known.matter) == (from, to, matter) && known.until > at
+        };
+        self.delays.iter().find(is_it).map(|known| known.late)
+    }
+
     pub(crate) fn deafen(&mut self, node: usize, until: Nanos) {
         self.deaf[node] = self.deaf[node].max(until);
     }
@@ -96,6 +129,7 @@ impl Network {
     pub(crate) fn mend(&mut self) {
         self.cut = Default::default();
         self.clogged = Default::default();
+        self.delays.clear();
         self.deaf = Default::default();
         self.weather = Weather::FAIR;
         self.far = None;

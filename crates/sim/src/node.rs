@@ -2,7 +2,7 @@
 //! What carries effects out is in `shards.rs` and `council.rs`: simpler glue than that of the node that
 //! ships, without event loops, and with layouts that are made at once.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,6 +97,8 @@ pub(crate) struct Process {
     /// The fence under which the shards may admit requests.
     pub(crate) admitted: Option<Fence>,
     pub(crate) sums: Sums,
+    /// The floors and the `full` of partitions that were judged already.
+    pub(crate) judged: BTreeMap<Partition, (Hlc, Hlc)>,
     /// When each machine is woken next: the shards, then the cluster.
     pub(crate) wakes: Vec<Option<Nanos>>,
 }
@@ -156,6 +158,7 @@ impl Process {
             new: Arc::default(),
             admitted: None,
             sums: Sums::None,
+            judged: BTreeMap::new(),
             wakes: vec![None; usize::from(shards) + 1],
         }
     }

@@ -1,9 +1,7 @@
 //! What the invariants are told of what shards and stores do.
 
 use paravon_model::limits::MAX_REQUEST_TIMEOUT;
-use paravon_model::{
-    Body, Damage, Hlc, Marks, Ordinal, Purpose, Record, ReplicaReply, Value, Version,
-};
+use paravon_model::{Body, Hlc, Ordinal, Purpose, Record, ReplicaReply, Value, Version};
 use paravon_replication::{Effect, PeerToken};
 use paravon_ring::{HashArc, Partition};
 
@@ -70,12 +68,13 @@ impl World {
     pub(crate) fn note_stamp(&mut self, node: usize, shard: usize, key: u8, record: &Record) {
         let (node, shard) = (small(node), small(shard));
         let (version, content) = (record.version, content_of(record));
-        let stamp = Stamp { key, content, node, shard };
+        let expires_ms = record.expires_ms;
+        let stamp = Stamp { key, content, node, shard, expires_ms };
         if self.oracle.view.stamps.get(&version) == Some(&stamp) {
             return;
         }
         let ceiling = self.nodes[usize::from(node)].ceiling;
-        self.emit(Fact::Stamped { node, shard, key, version, content, ceiling });
+        self.emit(Fact::Stamped { node, shard, key, version, content, expires_ms, ceiling });
     }
 
     pub(crate) fn note_own_store(&mut self, node: usize, shard: usize, key: u8, record: &Record) {
@@ -233,7 +232,7 @@ impl World {
     }
 
     /// A partition whose file was lost is whole again.
-    fn note_lifted(&mut self, node: usize, partition: Partition) {
+    pub(crate) fn note_lifted(&mut self, node: usize, partition: Partition) {
         let number = small(node);
         if !self.oracle.view.lost.contains_key(&(number, partition.0)) {
             return;
@@ -265,84 +264,13 @@ impl World {
         self.emit(Fact::Healed { node: number, key, version, acked, holders });
     }
 
-    /// Whether a record is one of those that go at or below the floor.
-    fn may_drop(&self, node: usize, key: u8, version: Version) -> bool {
-        let (floor, _, _) = self.oracle.view.marks(small(node), self.partition_of(key).0);
-        version.hlc <= floor && self.oracle.view.goes(version, floor)
-    }
-
     /// Whether a node stores a key by the layout that it admits requests under, and did before.
-    fn is_to_store(&self, node: usize, key: u8) -> bool {
+    pub(crate) fn is_to_store(&self, node: usize, key: u8) -> bool {
         let Some(process) = &self.nodes[node].process else { return false };
         let Some(layout) = &process.layout else { return false };
         let partition = self.partition_of(key);
         let stores = process.ordinal.is_some_and(|own| layout.sets(partition).contains(own));
         process.admitted == Some(layout.fence()) && stores && !process.new.contains(&partition)
-    }
-
-    /// The marks of a partition are durable.
-    pub(crate) fn note_marks(&mut self, node: usize, partition: Partition, marks: Marks) {
-        if marks.damage == Damage::None {
-            self.note_lifted(node, partition);
-        }
-        let Marks { floor, full, closed, .. } = marks;
-        let (node, partition) = (small(node), partition.0);
-        if self.oracle.view.marks(node, partition) != (floor, full, closed) {
-            self.emit(Fact::Marked { node, partition, floor, full, closed });
-        }
-    }
-
-    /// What a crash left of marks, against what was durable before it.
-    pub(crate) fn judge_surviving_marks(&mut self, node: usize) {
-        let (number, shards) = (small(node), usize::from(self.plan.shards));
-        let kept: Vec<_> =
-            (0..shards).flat_map(|shard| self.nodes[node].engine.marks(shard)).collect();
-        let known = self.oracle.view.marks.iter().filter(|((holder, _), _)| *holder == number);
-        let lost = known.filter(|&(&(_, partition), &(floor, full, closed))| {
-            let of_partition = kept.iter().find(|(of, _)| of.0 == partition);
-            let marks = of_partition.map(|(_, marks)| *marks).unwrap_or_default();
-            // A node that is new to a partition forgets its marks, and a crash may keep that.
-            let is_reset = marks.closed == Hlc::ZERO && self.oracle.view.is_bare(number);
-            let is_less = marks.floor < floor || marks.full < full || marks.closed < closed;
-            is_less && !is_reset
-        });
-        let lost: Vec<_> = lost.map(|((_, partition), _)| *partition).collect();
-        for partition in lost {
-            self.emit(Fact::MarksLost { node: number, partition });
-        }
-        for (partition, marks) in kept {
-            self.note_marks(node, partition, marks);
-        }
-    }
-
-    /// Replicas with equal floors hold the same at or below them (`FLOOR_SAFE`).
-    pub(crate) fn compare_floors(&mut self) {
-        if self.oracle.view.marks.is_empty() {
-            return;
-        }
-        let Some(latest) = self.latest().cloned() else { return };
-        for key in 0..small(self.keys.len()) {
-            let partition = self.partition_of(key);
-            let mut known: Vec<(u8, Hlc, Option<Version>)> = Vec::new();
-            for replica in latest.sets(partition).all() {
-                let Some(node) = self.node_of(replica) else { continue };
-                let admitted = self.nodes[node].process.as_ref().map(|process| process.admitted);
-                let number = small(node);
-                let (floor, _, _) = self.oracle.view.marks(number, partition.0);
-                if admitted != Some(Some(latest.fence())) || floor == Hlc::ZERO {
-                    continue;
-                }
-                let Some(held) = self.oracle.view.held_below(number, key, floor) else { continue };
-                let alike = known.iter().find(|(_, other, _)| *other == floor);
-                match alike {
-                    Some(&(other, _, theirs)) if theirs != held => {
-                        return self.emit(Fact::FloorsDiffer { node: number, other, key, floor });
-                    }
-                    Some(_) => {}
-                    None => known.push((number, floor, held)),
-                }
-            }
-        }
     }
 
     /// Looks at what a disk holds of a key and notes a change.
@@ -351,11 +279,7 @@ impl World {
         let number = small(node);
         let before = self.oracle.view.durable(number, key);
         if version != before {
-            let (_, full, _) = self.oracle.view.marks(number, self.partition_of(key).0);
-            let is_hurt = self.oracle.view.rotten.contains_key(&(number, key));
-            if version > before && version.hlc <= full && !is_hurt {
-                self.emit(Fact::EnteredBelowFull { node: number, key, version, full });
-            }
+            self.judge_entry(node, key, before, version);
             self.emit(Fact::Durable { node: number, key, before, version, content });
         }
     }

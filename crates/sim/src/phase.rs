@@ -1,9 +1,11 @@
 //! The course of a world: it forms, clients work while things go wrong, everything is mended, every key
 //! is read once at `all`, and then all replicas must agree and serve.
 
+use paravon_model::Hlc;
 use paravon_replication::Permit;
 
 use crate::client::NOBODY;
+use crate::clock::BEGINNING_MS;
 use crate::fact::{Code, End, Fact, Level, OperationNumber, Verb};
 use crate::happening::Happening;
 use crate::node::{SimNode, Sums};
@@ -20,6 +22,9 @@ const MOST_RESTING: Nanos = 120 * SECOND;
 /// How long mended replicas may take to agree by comparing: what differs twice is pulled, and the two
 /// are further apart than any request lasts.
 const MOST_AGREEING: Nanos = 400 * SECOND;
+
+/// How long it may take besides until no tombstone is left: those of a clock that was minutes ahead, too.
+const MOST_DROPPING: Nanos = 1_500 * SECOND;
 
 /// How often the scrubber reads a page where all is summed up.
 const SCRUB: Nanos = SECOND;
@@ -49,6 +54,8 @@ pub(crate) enum Closing {
     Read(u8),
     /// Wait until replicas agree by themselves.
     Agree,
+    /// Wait until no tombstone is left.
+    Drop,
     /// Compare what replicas hold.
     Compare,
     /// Put at `all` through the member at this place.
@@ -148,7 +155,7 @@ impl World {
             }
             let next = match self.plan.healing {
                 Healing::Reads => Closing::Read(0),
-                Healing::Comparing => Closing::Agree,
+                Healing::Comparing | Healing::Dropping => Closing::Agree,
             };
             self.phase = Phase::Resting { since: self.now, next };
             self.mend();
@@ -160,11 +167,17 @@ impl World {
             return;
         }
         self.look_after_the_lost(self.now - since);
-        let agrees = next == Closing::Agree;
-        let most = if agrees { MOST_AGREEING } else { MOST_RESTING };
+        let most = match next {
+            Closing::Agree => MOST_AGREEING,
+            Closing::Drop => MOST_DROPPING,
+            _ => MOST_RESTING,
+        };
         let late = self.now > since + most;
-        let disunity = |world: &mut Self| if agrees { world.disunity(late) } else { None };
-        let why = self.unrest().or_else(|| disunity(self));
+        let why = self.unrest().or_else(|| match next {
+            Closing::Agree => self.disunity(late),
+            Closing::Drop if self.keeps_tombstones() => Some("tombstones are left"),
+            _ => None,
+        });
         match why {
             None => self.close(next),
             Some(why) if late => self.emit(Fact::Restless { why }),
@@ -234,6 +247,21 @@ impl World {
         self.is_dirty().then_some("partitions stay dirty")
     }
 
+    /// Whether a replica of a key holds a tombstone of it, or what has expired.
+    fn keeps_tombstones(&self) -> bool {
+        let by_now = Hlc::new(BEGINNING_MS + self.now / MILLISECOND, 0);
+        let Some(layout) = self.latest().cloned() else { return false };
+        let view = &self.oracle.view;
+        (0..small(self.keys.len())).any(|key| {
+            let sets = layout.sets(self.partition_of(key));
+            let mut nodes = sets.all().filter_map(|replica| self.node_of(replica));
+            nodes.any(|node| {
+                let version = view.durable(small(node), key);
+                view.goes(version, by_now)
+            })
+        })
+    }
+
     /// Two replicas that do not sum up to the same.
     fn disagreement(&mut self) -> Option<Fact> {
         let layout = self.latest().cloned()?;
@@ -254,14 +282,15 @@ impl World {
     }
 
     /// Whether a member may lack what another one has no hint of. Who does not store a partition compares
-    /// it with nobody, and nobody compares with itself, so those marks stay.
+    /// it with nobody, and who alone does neither, so those marks stay.
     fn is_dirty(&self) -> bool {
         let Some(latest) = self.latest() else { return false };
         let compares = |node: usize, target, key: u8| {
             let own = latest.document().member_named(&self.nodes[node].name);
             own.is_some_and(|own| {
-                let stores = latest.sets(self.partition_of(key)).contains(own.ordinal);
-                stores && own.ordinal != target
+                let sets = latest.sets(self.partition_of(key));
+                let is_alone = sets.all().all(|member| member == own.ordinal);
+                sets.contains(own.ordinal) && !(is_alone && own.ordinal == target)
             })
         };
         self.oracle.view.dirty.keys().any(|&(node, target, key)| {
@@ -295,6 +324,13 @@ impl World {
     fn close(&mut self, closing: Closing) {
         match closing {
             Closing::Agree => {
+                let next = match self.plan.healing {
+                    Healing::Dropping => Closing::Drop,
+                    Healing::Reads | Healing::Comparing => Closing::Compare,
+                };
+                self.phase = Phase::Resting { since: self.now, next };
+            }
+            Closing::Drop => {
                 self.phase = Phase::Resting { since: self.now, next: Closing::Compare };
             }
             Closing::Read(key) => {
@@ -329,7 +365,7 @@ impl World {
     }
 
     fn ask_at_all(&mut self, node: usize, verb: Verb, key: u8, next: Closing) {
-        self.plan.timeout = 2 * SECOND;
+        (self.plan.timeout, self.plan.expiring) = (2 * SECOND, 0);
         let operation = self.ask_for(NOBODY, node, verb, key, Level::All);
         self.phase = Phase::Asking { since: self.now, operation, next };
     }

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use crate::fact::Verb;
 use crate::faults::{Fault, TimedFault, draw_faults, draw_rot};
 use crate::queue::{MICROSECOND, MILLISECOND, Nanos, SECOND};
 use crate::random::Random;
@@ -120,6 +121,19 @@ pub(crate) enum Healing {
     Reads,
     /// Nobody reads: replicas compare what they hold. Takes minutes.
     Comparing,
+    /// Likewise, until no tombstone is left.
+    Dropping,
+}
+
+/// Something that is asked of a node at a moment of the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PlannedAsk {
+    /// After the clients have begun.
+    pub(crate) at: Nanos,
+    pub(crate) node: usize,
+    pub(crate) verb: Verb,
+    pub(crate) key: u8,
+    pub(crate) timeout: Nanos,
 }
 
 /// Which levels clients use.
@@ -173,6 +187,12 @@ pub(crate) struct Plan {
     /// What a store's hints may take.
     pub(crate) hint_bytes: u64,
     pub(crate) faults: Vec<TimedFault>,
+    /// What is asked besides what clients think of themselves. Scenarios only.
+    pub(crate) asks: Vec<PlannedAsk>,
+    /// Parts of a hundred of the puts that expire.
+    pub(crate) expiring: u64,
+    /// Within which time they do.
+    pub(crate) most_ttl: Nanos,
     /// `membership.join_timeout` of every node.
     pub(crate) join_timeout: Nanos,
     pub(crate) acts: Vec<TimedAct>,
@@ -227,6 +247,9 @@ impl Plan {
             most_faulty: 60 * SECOND,
             hint_bytes: MANY_HINTS,
             faults: Vec::new(),
+            asks: Vec::new(),
+            expiring: 0,
+            most_ttl: 60 * SECOND,
             join_timeout: 5 * SECOND,
             acts: Vec::new(),
         };
@@ -255,14 +278,14 @@ impl Plan {
 
     /// Has replicas find out by themselves in what they differ.
     fn draw_healing(&mut self, random: &mut Random, duration: Nanos) {
-        self.healing = Healing::Comparing;
+        self.healing = *random.pick(&[Healing::Comparing, Healing::Comparing, Healing::Dropping]);
         self.hint_bytes = *random.pick(&[MANY_HINTS, 0, 600]);
         // No other copy may be lost while one is rotten.
         let keeps = |timed: &TimedAct| matches!(timed.act, Act::Join(_) | Act::Cancel);
         if random.below(2) == 0 && self.replication_factor > 1 && self.acts.iter().all(keeps) {
             self.faults.extend(draw_rot(random, self.nodes, self.keys, duration));
         }
-        if random.below(6) == 0 {
+        if self.healing == Healing::Dropping && random.below(2) == 0 {
             self.draw_out(random.between(100, 300) * SECOND);
         }
     }
@@ -323,6 +346,7 @@ impl Plan {
         plan.far = None;
         plan.timeout = plan.timeout.max(500 * MILLISECOND);
         plan.faults.clear();
+        plan.expiring = 0;
         plan.join_timeout = 5 * SECOND;
         plan.acts.clear();
         plan.healing = Healing::Reads;
@@ -416,13 +440,15 @@ impl fmt::Display for Plan {
         )?;
         writeln!(
             f,
-            "{} clients, {} keys, {:?}, {} % gets, {} % deletes, {} % retried, {} operations, \
-             timeout {} ms, think {} us",
+            "{} clients, {} keys, {:?}, {} % gets, {} % deletes, {} % expire within {} s, {} % retried, \
+             {} operations, timeout {} ms, think {} us",
             self.clients,
             self.keys,
             self.levels,
             self.gets,
             self.deletes,
+            self.expiring,
+            self.most_ttl / SECOND,
             self.retries,
             self.operations,
             self.timeout / MILLISECOND,
@@ -437,6 +463,13 @@ impl fmt::Display for Plan {
         )?;
         for TimedFault { at, fault } in &self.faults {
             writeln!(f, "  {:>9} us after the clients begin: {fault:?}", at / MICROSECOND)?;
+        }
+        for PlannedAsk { at, node, verb, key, timeout } in &self.asks {
+            let (at, timeout) = (at / MICROSECOND, timeout / MILLISECOND);
+            writeln!(
+                f,
+                "  {at:>9} us after the clients begin: {verb:?} of key {key} on {node}, {timeout} ms"
+            )?;
         }
         writeln!(f, "join timeout {} ms", self.join_timeout / MILLISECOND)?;
         for TimedAct { at, act } in &self.acts {

@@ -8,6 +8,7 @@ use crate::queue::{MILLISECOND, SECOND};
 mod changes;
 mod deletes;
 mod healing;
+mod marks;
 
 /// A world made on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,11 +73,31 @@ pub enum Scenario {
     DeletesAndChanges,
     /// Likewise, and what disks hold rots.
     DeletesAndRot,
+    /// Copies of writes come minutes late to replicas that close meanwhile.
+    LateWrites,
+    /// Deletes reach one replica, which is away until it may close above them.
+    LonelyDeletes,
+    /// A member that was away has missed a delete when the others close above it.
+    MissedDeletes,
+    /// Hints are kept until what they say has long been deleted.
+    LateHints,
+    /// Stores are admitted before their replica closes and durable long after.
+    StalledStores,
+    /// A read asks a member that was away, and the others only when they have dropped the delete.
+    SlowReads,
+    /// A member leaves a set when it is full, and is new to it again while another one is away.
+    LeaversComeBack,
+    /// Hints outlive their target: a member that has joined since takes them.
+    InheritedHints,
+    /// All of these, and members come and go meanwhile.
+    MarksAndChanges,
+    /// All of these, and what disks hold rots.
+    MarksAndRot,
 }
 
 impl Scenario {
     /// All of them with their names.
-    pub const ALL: [(&'static str, Self); 30] = [
+    pub const ALL: [(&'static str, Self); 40] = [
         ("far-coordinator", Self::FarCoordinator),
         ("restart-within-block", Self::RestartWithinBlock),
         ("ahead-replica", Self::AheadReplica),
@@ -107,6 +128,16 @@ impl Scenario {
         ("deletes-slow-member", Self::DeletesSlowMember),
         ("deletes-and-changes", Self::DeletesAndChanges),
         ("deletes-and-rot", Self::DeletesAndRot),
+        ("late-writes", Self::LateWrites),
+        ("lonely-deletes", Self::LonelyDeletes),
+        ("missed-deletes", Self::MissedDeletes),
+        ("late-hints", Self::LateHints),
+        ("stalled-stores", Self::StalledStores),
+        ("slow-reads", Self::SlowReads),
+        ("leavers-come-back", Self::LeaversComeBack),
+        ("inherited-hints", Self::InheritedHints),
+        ("marks-and-changes", Self::MarksAndChanges),
+        ("marks-and-rot", Self::MarksAndRot),
     ];
 
     /// The scenario of this name.
@@ -182,6 +213,16 @@ impl Scenario {
             Self::DeletesSlowMember => deletes::slow_member(&mut plan),
             Self::DeletesAndChanges => deletes::and_changes(&mut plan),
             Self::DeletesAndRot => deletes::and_rot(&mut plan),
+            Self::LateWrites => marks::late_writes(&mut plan),
+            Self::LonelyDeletes => marks::lonely_deletes(&mut plan),
+            Self::MissedDeletes => marks::missed_deletes(&mut plan),
+            Self::LateHints => marks::late_hints(&mut plan),
+            Self::StalledStores => marks::stalled_stores(&mut plan),
+            Self::SlowReads => marks::slow_reads(&mut plan),
+            Self::LeaversComeBack => marks::leavers_come_back(&mut plan),
+            Self::InheritedHints => marks::inherited_hints(&mut plan),
+            Self::MarksAndChanges => marks::and_changes(&mut plan),
+            Self::MarksAndRot => marks::and_rot(&mut plan),
         }
         plan
     }

@@ -11,6 +11,7 @@ use paravon_storage::PageLimit;
 
 use crate::engine::{Done, Job, Kept, Owner};
 use crate::fact::Fact;
+use crate::faults::Matter;
 use crate::happening::{Envelope, Happening, Payload};
 use crate::node::Asker;
 use crate::queue::MICROSECOND;
@@ -93,11 +94,21 @@ impl World {
                 self.nodes[node].forgetting[number] += 1;
                 self.nodes[node].engine.queue(Job::Forget { owner, operation, hash, key });
             }
-            Effect::Totals { operation, partitions, peer } => {
+            Effect::Drop { operation, hash, key, version } => {
+                let owner = self.owner(node, shard);
+                let number = usize::from(self.key_number(&key));
+                self.nodes[node].forgetting[number] += 1;
+                let job = Job::Drop { owner, operation, hash, key, version };
+                self.nodes[node].engine.queue(job);
+            }
+            Effect::Totals { operation, partitions, members } => {
                 let engine = &mut self.nodes[node].engine;
                 let total = |partition: &Partition| Some(engine.digest(shard, *partition)?.total());
                 let totals = partitions.iter().map(total).collect();
-                let moment = engine.is_dirty(shard, peer).then(|| engine.dirty_moment(shard));
+                let moment = members
+                    .iter()
+                    .any(|member| engine.is_dirty(shard, *member))
+                    .then(|| engine.dirty_moment(shard));
                 let event = Event::Totals { operation, totals, moment };
                 self.work.push_back(Work::Shard { node, shard, event });
             }
@@ -111,6 +122,7 @@ impl World {
                 self.nodes[node].engine.queue(Job::Heal { owner, operation, hash, key, record });
             }
             Effect::SetMarks { operation, partition, marks } => {
+                self.judge_wanted(node, shard, partition, marks);
                 let owner = self.owner(node, shard);
                 self.nodes[node].engine.queue(Job::SetMarks { owner, operation, partition, marks });
             }
@@ -223,9 +235,15 @@ impl World {
                     Fact::Superseding { node: number, key, named: version, durable }
                 }
                 Merged::BelowFloor { version } => {
-                    Fact::BelowFloor { node: number, key, stamp: *stamp, named: version }
+                    let hint = asker.purpose == Some(Purpose::Hint);
+                    Fact::BelowFloor { node: number, key, stamp: *stamp, named: version, hint }
                 }
             });
+        }
+        if let (ReplicaReply::Found { answer: Ok(_), .. }, Some(Purpose::Repair), Some(key)) =
+            (&reply, asker.purpose, asker.key)
+        {
+            self.emit(Fact::WriteBackRefused { node: number, key });
         }
         let Asker { shard, service, operation, .. } = asker;
         let payload = Payload::Reply { shard, service, operation, reply };
@@ -238,7 +256,12 @@ impl World {
         if is_news(&payload) && self.network.is_deaf(from, to, self.now) {
             return self.stats.lost += 1;
         }
-        let arrivals = self.network.arrivals(&mut self.random, from, to, self.now);
+        let mut arrivals = self.network.arrivals(&mut self.random, from, to, self.now);
+        if let Some(matter) = matter_of(&payload)
+            && let Some(late) = self.network.delayed(from, to, matter, self.now)
+        {
+            arrivals = [late.map(|late| self.now + late), None];
+        }
         let ordinal = self.nodes[from].process.as_ref().and_then(|process| process.ordinal);
         let incarnations = (self.nodes[from].incarnation, incarnation);
         let (from, to) = (small(from), small(to));
@@ -490,6 +513,18 @@ fn purpose_of(command: &Command) -> Option<Purpose> {
     }
 }
 
+/// What a request is about, where it may come late for itself.
+fn matter_of(payload: &Payload) -> Option<Matter> {
+    let Payload::Request { request, .. } = payload else { return None };
+    match &request.command {
+        Command::Store { purpose: Purpose::Write, .. } => Some(Matter::Writes),
+        Command::Store { purpose: Purpose::Hint, .. } => Some(Matter::Hints),
+        Command::Store { purpose: Purpose::Repair, .. } => Some(Matter::WriteBacks),
+        Command::Read { .. } => Some(Matter::Reads),
+        Command::Pull { .. } | Command::Compare(_) => None,
+    }
+}
+
 /// Whether a message tells of documents.
 fn is_news(payload: &Payload) -> bool {
     matches!(
@@ -515,7 +550,15 @@ mod tests {
     fn merge(world: &mut World, wall_ms: u64) -> Job {
         let version = Version { hlc: Hlc::new(wall_ms, 0), ordinal: Ordinal(1) };
         let (content, ceiling) = (Content::Tombstone, version.hlc);
-        world.emit(Fact::Stamped { node: 0, shard: 0, key: 0, version, content, ceiling });
+        world.emit(Fact::Stamped {
+            node: 0,
+            shard: 0,
+            key: 0,
+            version,
+            content,
+            expires_ms: None,
+            ceiling,
+        });
         let owner = Owner { shard: world.shard_of(0), service: GIVEN_UP };
         let (key, hash) = world.keys[0].clone();
         let record = Record { version, expires_ms: None, body: Body::Tombstone };

@@ -48,6 +48,8 @@ counters! {
     rescues, stray_rescues, bereft, cleared,
     wishes, killed, lost_disks, pulls, forgotten,
     dirty, clean_again, rotted, files_lost, hurt, healed,
+    closes, fulls, floors_raised, dropped, below_floor, hints_below_closed, write_backs_refused,
+    marks_restored, partitions_emptied,
     joined, drained, removed, replaced, factors_set, cancelled,
 }
 
@@ -70,6 +72,7 @@ impl Stats {
                 | Fault::PutBack { .. }
                 | Fault::Rot { .. }
                 | Fault::LoseFile { .. }
+                | Fault::Delay { .. }
                 | Fault::Deaf { .. } => return,
             },
             Fact::Started { .. } => &mut self.starts,
@@ -104,6 +107,12 @@ impl Stats {
             Fact::Spread { hint: false, .. } => &mut self.repairs,
             Fact::HintMarked { .. } => &mut self.dirty,
             Fact::HintCleaned { .. } => &mut self.clean_again,
+            Fact::Marked { emptied: true, .. } => &mut self.partitions_emptied,
+            Fact::MarksRestored { .. } => &mut self.marks_restored,
+            Fact::BelowFloor { hint: true, .. } => &mut self.hints_below_closed,
+            Fact::BelowFloor { hint: false, .. } => &mut self.below_floor,
+            Fact::WriteBackRefused { .. } => &mut self.write_backs_refused,
+            Fact::Dropped { .. } => &mut self.dropped,
             Fact::Rotted { .. } => &mut self.rotted,
             Fact::FileLost { .. } => &mut self.files_lost,
             Fact::Hurt { .. } => &mut self.hurt,
@@ -115,8 +124,14 @@ impl Stats {
         *counter += 1;
     }
 
-    /// Counts what only the history tells of a stamp.
-    pub(crate) fn count_stamp(&mut self, fact: &Fact, view: &View) {
+    /// Counts what only the history tells of a fact.
+    pub(crate) fn count_change(&mut self, fact: &Fact, view: &View) {
+        if let Fact::Marked { node, partition, floor, full, closed, emptied: false } = *fact {
+            let before = view.marks(node, partition);
+            self.floors_raised += u64::from(floor > before.0);
+            self.fulls += u64::from(full > before.1);
+            self.closes += u64::from(closed > before.2);
+        }
         let Fact::Stamped { version, content, .. } = *fact else { return };
         self.stamps += 1;
         if let Content::Of(number) = content

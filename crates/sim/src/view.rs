@@ -45,6 +45,7 @@ pub(crate) struct Stamp {
     pub(crate) content: Content,
     pub(crate) node: u8,
     pub(crate) shard: u8,
+    pub(crate) expires_ms: Option<u64>,
 }
 
 /// What is known.
@@ -57,7 +58,11 @@ pub(crate) struct View {
     operations: Vec<Option<Operation>>,
     pub(crate) stamps: BTreeMap<Version, Stamp>,
     tombstones: [Vec<Version>; MAX_KEYS],
+    /// Of every key what expires, and when.
+    expiring: [Vec<(Version, u64)>; MAX_KEYS],
     acked: [Version; MAX_KEYS],
+    /// All of these versions.
+    all_acked: [BTreeSet<Version>; MAX_KEYS],
     seen: [Version; MAX_KEYS],
     /// Keys of which a write used a level that may be below a majority.
     weak: [bool; MAX_KEYS],
@@ -99,7 +104,9 @@ impl View {
             operations: Vec::new(),
             stamps: BTreeMap::new(),
             tombstones: Default::default(),
+            expiring: Default::default(),
             acked: [NOTHING; MAX_KEYS],
+            all_acked: Default::default(),
             seen: [NOTHING; MAX_KEYS],
             weak: [false; MAX_KEYS],
             bereft: [0; MAX_KEYS],
@@ -147,8 +154,16 @@ impl View {
     }
 
     /// Whether a version is of a tombstone, or of a record that has expired by `floor`.
-    pub(crate) fn goes(&self, version: Version, _floor: Hlc) -> bool {
-        self.stamps.get(&version).is_some_and(|stamp| stamp.content == Content::Tombstone)
+    pub(crate) fn goes(&self, version: Version, floor: Hlc) -> bool {
+        let expired = |stamp: &Stamp| stamp.expires_ms.is_some_and(|at| Hlc::new(at, 0) <= floor);
+        let stamp = self.stamps.get(&version);
+        stamp.is_some_and(|stamp| stamp.content == Content::Tombstone || expired(stamp))
+    }
+
+    /// Whether a version is of a record that has expired by then.
+    pub(crate) fn has_expired(&self, version: Version, wall_ms: u64) -> bool {
+        let stamp = self.stamps.get(&version);
+        stamp.is_some_and(|stamp| stamp.expires_ms.is_some_and(|at| at <= wall_ms))
     }
 
     /// What of a key a disk holds at or below a floor, without what goes there; nothing is known where it
@@ -159,11 +174,6 @@ impl View {
             return None;
         }
         Some((version != NOTHING && !self.goes(version, floor)).then_some(version))
-    }
-
-    /// Whether a disk holds nothing.
-    pub(crate) fn is_bare(&self, node: u8) -> bool {
-        self.durable[usize::from(node)].iter().all(|version| *version == NOTHING)
     }
 
     /// A node's floor, `full` and `closed` of a partition.
@@ -198,19 +208,30 @@ impl View {
         self.acked[usize::from(key)]
     }
 
+    /// The largest of them that is not newer than this.
+    pub(crate) fn acked_up_to(&self, key: u8, most: Hlc) -> Version {
+        let most = Version { hlc: most, ordinal: Ordinal(u32::MAX) };
+        self.all_acked[usize::from(key)].range(..=most).next_back().copied().unwrap_or(NOTHING)
+    }
+
     /// Whether a write of this key used a level that may be below a majority.
     pub(crate) fn is_weak(&self, key: u8) -> bool {
         self.weak[usize::from(key)]
     }
 
     /// The smallest version that an answer "absent" may stand for where everything up to `floor` must
-    /// be seen: none where no delete explains it.
-    pub(crate) fn absence(&self, key: u8, floor: Version) -> Option<Version> {
+    /// be seen, by a clock that says `wall_ms`: none where neither a delete explains it nor that something
+    /// has expired.
+    pub(crate) fn absence(&self, key: u8, floor: Version, wall_ms: u64) -> Option<Version> {
         if floor == NOTHING {
             return Some(NOTHING);
         }
-        let tombstones = self.tombstones[usize::from(key)].iter();
-        tombstones.copied().filter(|version| *version >= floor).min()
+        let dropped = self.dropped(key);
+        let gone = |&&(version, at): &&(Version, u64)| at <= wall_ms || version <= dropped;
+        let expired = self.expiring[usize::from(key)].iter().filter(gone);
+        let tombstones = self.tombstones[usize::from(key)].iter().copied();
+        let all = tombstones.chain(expired.map(|(version, _)| *version));
+        all.filter(|version| *version >= floor).min()
     }
 
     /// Takes a fact in, after the invariants have judged it.
@@ -219,9 +240,11 @@ impl View {
             Fact::Began { operation, node, verb, key, level } => {
                 self.began(operation, node, verb, key, level);
             }
-            Fact::Ended { operation, end, holders, .. } => self.ended(operation, end, holders),
-            Fact::Stamped { node, shard, key, version, content, .. } => {
-                self.stamped(version, Stamp { key, content, node, shard });
+            Fact::Ended { operation, end, holders, wall_ms, .. } => {
+                self.ended(operation, end, holders, wall_ms);
+            }
+            Fact::Stamped { node, shard, key, version, content, expires_ms, .. } => {
+                self.stamped(version, Stamp { key, content, node, shard, expires_ms });
             }
             Fact::Durable { node, key, version, .. } => {
                 self.durable[usize::from(node)][usize::from(key)] = version;
@@ -242,7 +265,7 @@ impl View {
             }
             Fact::Healed { node, key, .. } | Fact::Restored { node, key } => self.healed(node, key),
             Fact::Crashed { node, .. } => self.hurt.retain(|(known, _)| *known != node),
-            Fact::Marked { node, partition, floor, full, closed } => {
+            Fact::Marked { node, partition, floor, full, closed, .. } => {
                 self.marks.insert((node, partition), (floor, full, closed));
             }
             Fact::Dropped { node, key, before } => {
@@ -304,6 +327,7 @@ impl View {
         let index = usize::from(key);
         self.bereft[index] = generation;
         self.acked[index] = left.min(self.acked[index]);
+        self.all_acked[index].retain(|version| *version <= left);
         self.seen[index] = left.min(self.seen[index]);
         let under_way =
             |operation: &&mut Operation| operation.key == key && operation.end.is_none();
@@ -352,17 +376,20 @@ impl View {
         self.operations[slot] = Some(operation);
     }
 
-    fn ended(&mut self, number: OperationNumber, end: End, holders: Holders) {
+    fn ended(&mut self, number: OperationNumber, end: End, holders: Holders, wall_ms: u64) {
         let Some(operation) = self.operation(number).copied() else { return };
         let (key, index) = (operation.key, usize::from(operation.key));
         let counts = holders.fence.generation >= self.bereft[index];
         if counts && is_strong(operation.level, holders) {
             match end {
-                End::Written { version, .. } => self.acked[index] = self.acked[index].max(version),
+                End::Written { version, .. } => {
+                    self.acked[index] = self.acked[index].max(version);
+                    self.all_acked[index].insert(version);
+                }
                 End::Found { version, .. } => self.seen[index] = self.seen[index].max(version),
                 End::Absent => {
                     let floor = operation.acked_before.max(operation.seen_before);
-                    let least = self.absence(key, floor).unwrap_or(floor);
+                    let least = self.absence(key, floor, wall_ms).unwrap_or(floor);
                     self.seen[index] = self.seen[index].max(least);
                 }
                 End::Refused { .. } | End::Unknown { .. } => {}
@@ -376,6 +403,9 @@ impl View {
     fn stamped(&mut self, version: Version, stamp: Stamp) {
         if self.stamps.insert(version, stamp).is_some() {
             return;
+        }
+        if let Some(at) = stamp.expires_ms {
+            self.expiring[usize::from(stamp.key)].push((version, at));
         }
         match stamp.content {
             Content::Tombstone => self.tombstones[usize::from(stamp.key)].push(version),

@@ -128,7 +128,7 @@ impl World {
     /// Notes a fact: for the trace, the counters and the invariants.
     pub(crate) fn emit(&mut self, fact: Fact) {
         self.trace.note(self.now, &fact);
-        self.stats.count_stamp(&fact, &self.oracle.view);
+        self.stats.count_change(&fact, &self.oracle.view);
         self.stats.count(&fact);
         self.oracle.observe(self.now, &fact);
     }
@@ -154,6 +154,7 @@ impl World {
             Happening::Redial { from, to, number } => self.redial(from, to, number),
             Happening::Broken { from, to, number } => self.broken(from, to, number),
             Happening::Turn { client } => self.turn(client),
+            Happening::Ask { ask } => self.ask_as_planned(ask),
             Happening::Request { operation, attempt } => self.requested(operation, attempt),
             Happening::Answer { operation, attempt } => self.answered(operation, attempt),
             Happening::Timeout { operation, attempt } => self.timed_out(operation, attempt),

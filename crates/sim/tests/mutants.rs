@@ -42,8 +42,23 @@ fn expected(mutant: Mutant) -> (&'static [&'static str], Option<Scenario>) {
         Mutant::LeavesEarly => (&["COMES_TO_REST"], None),
         Mutant::AdmitsBeforeStored => (&["EPOCH_FENCE"], None),
         Mutant::ListedAtFirstSight => (&["CONVERGES_AFTER_HEAL"], Some(Scenario::HintsLost)),
-        Mutant::AgreedThoughDifferent => (&["HINT_NOT_LOST"], Some(Scenario::HintsLost)),
+        Mutant::AgreedThoughDifferent => {
+            (&["HINT_NOT_LOST", "CONVERGES_AFTER_HEAL"], Some(Scenario::HintsLost))
+        }
         Mutant::DamageCounts => (&["NO_SILENT_ROT"], Some(Scenario::Rot)),
+        Mutant::FullWithoutMember => (&["FLOOR_SAFE"], Some(Scenario::LonelyDeletes)),
+        Mutant::FullBeforeAllClosed => (&["FLOOR_SAFE"], Some(Scenario::LateWrites)),
+        Mutant::FloorAtOwnFull | Mutant::PullsOnlyBelowClosed => {
+            (&["FLOOR_SAFE"], Some(Scenario::MissedDeletes))
+        }
+        Mutant::HintBelowClosed => (&["FLOOR_SAFE", "NO_RESURRECTION"], Some(Scenario::LateHints)),
+        Mutant::ClosedToldEarly => (&["FLOOR_SAFE"], Some(Scenario::StalledStores)),
+        Mutant::RefusedCountsAsHeld => (&["NO_RESURRECTION"], Some(Scenario::SlowReads)),
+        Mutant::WriteBackBelowFull => (&["FLOOR_SAFE"], Some(Scenario::LonelyDeletes)),
+        Mutant::MarksLostByRestart => (&["FLOOR_SAFE"], Some(Scenario::LonelyDeletes)),
+        Mutant::MarksAcrossFences => (&["FLOOR_SAFE"], Some(Scenario::LeaversComeBack)),
+        Mutant::OldSetNotWaitedFor => (&["FLOOR_SAFE"], Some(Scenario::MarksAndChanges)),
+        Mutant::DamagedMovesMarks => (&["FLOOR_SAFE"], Some(Scenario::MarksAndRot)),
         // A partition that is passed through early is pulled while what it lacks may be under way.
         Mutant::HealedEarly => {
             (&["NO_SILENT_ROT", "CONVERGES_AFTER_HEAL"], Some(Scenario::RotUnderWay))

@@ -8,8 +8,16 @@ fn two_hundred_worlds_keep_every_promise_and_see_everything_happen() {
     if let Some(outcome) = summary.violated.first() {
         panic!("seed {}: {:?}", outcome.seed, outcome.violation);
     }
-    // Few drawn worlds lose a majority for good, or a file, and none sees everything that may follow.
-    for scenario in [Scenario::Rescue, Scenario::FilesLost] {
+    // Few drawn worlds lose a majority for good, or a file, or last for as long as marks do, and none sees
+    // everything that may follow.
+    let made_for_it = [
+        Scenario::Rescue,
+        Scenario::FilesLost,
+        Scenario::LateWrites,
+        Scenario::LateHints,
+        Scenario::LonelyDeletes,
+    ];
+    for scenario in made_for_it {
         let options = Options { scenario: Some(scenario), twice_every: 0, ..Options::default() };
         let made = run_seeds(0..40, options, 1);
         assert_eq!(made.violated, []);

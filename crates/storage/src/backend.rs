@@ -12,7 +12,7 @@ use std::io;
 #[cfg(test)]
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::StorageBackend;
 
@@ -26,6 +26,7 @@ pub(crate) struct Space {
     lacking: AtomicU64,
     /// The first call that the disk has failed.
     failure: Mutex<Option<io::Error>>,
+    pages: Mutex<HashMap<u64, Seen>>,
     /// Lets pages be read that have rotten, to see what becomes of it behind this check.
     #[cfg(test)]
     is_blind: AtomicBool,
@@ -37,6 +38,7 @@ impl Space {
             file,
             lacking: AtomicU64::new(0),
             failure: Mutex::default(),
+            pages: Mutex::default(),
             #[cfg(test)]
             is_blind: false.into(),
         }
@@ -71,6 +73,21 @@ impl Space {
             failure.get_or_insert_with(|| same(error));
         }
         called
+    }
+
+    fn pages(&self) -> MutexGuard<'_, HashMap<u64, Seen>> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The length of the file; 0 where the disk does not say.
+    pub(crate) fn size(&self) -> u64 {
+        self.file.size().unwrap_or(0)
+    }
+
+    /// How many bytes of it were read or written so far. Behind an open that has checked the file these are
+    /// all that it holds, or 4 GiB and more.
+    pub(crate) fn used(&self) -> u64 {
+        self.pages().values().map(|seen| u64::from(seen.len)).sum()
     }
 
     /// Tries again to get what lacks.
@@ -108,7 +125,6 @@ const MAX_SEEN: usize = 1 << 20;
 pub(crate) struct FileBackend {
     file: Arc<dyn DiskFile>,
     space: Arc<Space>,
-    pages: Mutex<HashMap<u64, Seen>>,
 }
 
 /// The checksum of a page as it was last written or first read.
@@ -127,12 +143,12 @@ impl FileBackend {
             // A hole that an earlier run left.
             allocate(&file, &space, size)?;
         }
-        let backend = Self { file, space: Arc::clone(&space), pages: Mutex::default() };
+        let backend = Self { file, space: Arc::clone(&space) };
         Ok((backend, space))
     }
 
     fn remember(&self, offset: u64, data: &[u8]) {
-        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pages = self.space.pages();
         if pages.len() < MAX_SEEN || pages.contains_key(&offset) {
             pages.insert(offset, Seen::of(data));
         }
@@ -165,7 +181,7 @@ impl StorageBackend for FileBackend {
         self.space.note(self.file.read_at(out, offset))?;
         let found = Seen::of(out);
         let seen = {
-            let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut pages = self.space.pages();
             match pages.get(&offset) {
                 Some(&seen) => seen,
                 None if pages.len() < MAX_SEEN => *pages.entry(offset).or_insert(found),
@@ -184,7 +200,7 @@ impl StorageBackend for FileBackend {
             return self.space.note(allocate(&self.file, &self.space, len));
         }
         self.space.lacking.store(0, Ordering::Release);
-        self.pages.lock().unwrap_or_else(PoisonError::into_inner).retain(|&at, _| at < len);
+        self.space.pages().retain(|&at, _| at < len);
         self.space.note(self.file.set_len(len))
     }
 

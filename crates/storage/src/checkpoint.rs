@@ -2,8 +2,8 @@
 //!
 //! The order is the safety: the log up to the applied position, then each redb file, then each file of
 //! marks, then `node.state` with what each file holds, the first segment still needed and the ceiling,
-//! and only then are older segments given another life. Also keeps spare segments ready. One per node; nobody
-//! waits for it.
+//! and only then are older segments given another life. Also keeps spare segments ready, and gives back to
+//! the disk what removals have left free at the end of a file. One per node; nobody waits for it.
 
 use std::io;
 use std::path::PathBuf;
@@ -23,6 +23,9 @@ use crate::store::Completion;
 
 /// The log is sealed when it has not grown for this many steps: about a second.
 const IDLE_STEPS: u32 = 50;
+
+/// A shard has its turn to be trimmed once in so many steps: about a second. No two shards share a step.
+const TRIM_STEPS: usize = 50;
 
 /// A shard as the checkpointer sees it.
 #[derive(Debug)]
@@ -54,6 +57,8 @@ pub(crate) struct Checkpointer {
     failed: bool,
     /// Where it ended at the last step, and for how many steps.
     idle: (Position, u32),
+    /// The shard that may be trimmed now, if there is one of that number.
+    turn: usize,
 }
 
 impl Checkpointer {
@@ -77,6 +82,7 @@ impl Checkpointer {
             last,
             failed: false,
             idle,
+            turn: 0,
         }
     }
 
@@ -94,6 +100,7 @@ impl Checkpointer {
             return Ok(());
         }
         self.ask_to_flush();
+        self.trim_next();
         let grown = end.0.saturating_sub(self.last.0) >= self.every_bytes;
         if grown && (self.failed || self.has_news()) {
             return self.checkpoint();
@@ -107,6 +114,24 @@ impl Checkpointer {
         self.idle = if before == end { (end, steps.saturating_add(1)) } else { (end, 0) };
         if self.idle.1 == IDLE_STEPS {
             self.shared.baton().seal();
+        }
+    }
+
+    /// Trims the file whose turn it is, if that helps and nobody writes to it. After the last trim that is
+    /// due, what the shard has not applied is asked for: it may remove more, and a row that stays between
+    /// free pages keeps all before it.
+    fn trim_next(&mut self) {
+        self.turn = (self.turn + 1) % self.followers.len().max(TRIM_STEPS);
+        let Some(follower) = self.followers.get(self.turn) else { return };
+        let engine = &follower.engine;
+        if follower.broken || !engine.wants_trim() || !engine.rests() {
+            return;
+        }
+        // A file that fails is told at the next step, and one that lacks space is trimmed when it has some.
+        let is_last = engine.trim().is_ok() && !engine.wants_trim();
+        let shard = u16::try_from(self.turn).expect("shards are counted in 16 bits");
+        if is_last && self.shared.baton().lags(shard, follower.progress.applied()) {
+            self.shared.deliver(vec![Completion::Flush { shard }]);
         }
     }
 

@@ -3,6 +3,7 @@
 //! A test supplies a [`Rig`] and calls [`check`] and [`check_hint_limit`]; random scripts go through [`follow`]. Everything
 //! here panics with what is wrong, and nothing here knows which engine it drives.
 
+mod drops;
 mod forgets;
 mod hints;
 mod marks;
@@ -15,7 +16,9 @@ use std::mem;
 use paravon_model::{Body, Hlc, Key, Ordinal, Record, Value, Version};
 use paravon_ring::KeyHash;
 
-use crate::store::{Answer, Completion, Decision, Done, Group, Merged, Store, WriteError, decide};
+use crate::store::{
+    Answer, Completion, Decision, Done, Dropped, Group, Merged, Store, WriteError, decide,
+};
 
 use hints::HintModel;
 pub use hints::check_hint_limit;
@@ -58,6 +61,13 @@ pub enum Act {
     Forget {
         /// Which key.
         key: u8,
+    },
+    /// Drop a record.
+    DropRecord {
+        /// Which key.
+        key: u8,
+        /// Where it is stamped so.
+        ms: u8,
     },
     /// Read a key.
     Get {
@@ -156,6 +166,7 @@ pub fn check<R: Rig>(mut fresh: impl FnMut() -> R) {
     a_tombstone_is_a_record(&mut fresh());
     everything_survives_applying(&mut fresh());
     forgets::check(&mut fresh);
+    drops::check(&mut fresh);
     scans::check(&mut fresh);
     hints::check(&mut fresh);
     marks::check(&mut fresh);
@@ -288,6 +299,7 @@ pub fn follow(rig: &mut impl Rig, script: &[Act]) {
             }
             Act::Delete { key, ms } => model.merge(rig, key, record(u64::from(ms), None)),
             Act::Forget { key } => model.forget(rig, key),
+            Act::DropRecord { key, ms } => model.drop_record(rig, key, ms),
             Act::Scan { first, last, after, limit } => {
                 scans::compare(rig, &model.durable, (first, last), after, usize::from(limit));
             }
@@ -348,13 +360,17 @@ struct Model {
 }
 
 impl Model {
-    fn merge(&mut self, rig: &mut impl Rig, number: u8, record: Record) {
-        self.tickets += 1;
-        let present = match self.queued.get(&number) {
+    /// What is there when everything queued is.
+    fn present(&self, number: u8) -> Option<&Record> {
+        match self.queued.get(&number) {
             Some(queued) => queued.as_ref(),
             None => self.durable.get(&number),
-        };
-        let decision = decide(&record, present);
+        }
+    }
+
+    fn merge(&mut self, rig: &mut impl Rig, number: u8, record: Record) {
+        self.tickets += 1;
+        let decision = decide(&record, self.present(number));
         if self.queued.contains_key(&number) || matches!(decision, Decision::Store(_)) {
             self.queued_tickets.insert(self.tickets);
         }
@@ -372,6 +388,24 @@ impl Model {
         self.queued.insert(number, None);
         self.expected.insert(self.tickets, Done::Forgotten);
         forgets::forget(rig, self.tickets, number);
+    }
+
+    fn drop_record(&mut self, rig: &mut impl Rig, number: u8, ms: u8) {
+        self.tickets += 1;
+        let version = record(ms.into(), None).version;
+        let present = self.present(number).map(|present| present.version);
+        let dropped = match present {
+            Some(present) if present != version => Dropped::Kept { version: present },
+            _ => Dropped::Gone,
+        };
+        if present == Some(version) {
+            self.queued.insert(number, None);
+        }
+        if self.queued.contains_key(&number) {
+            self.queued_tickets.insert(self.tickets);
+        }
+        self.expected.insert(self.tickets, Done::Dropped(dropped));
+        drops::drop_record(rig, self.tickets, number, ms.into());
     }
 
     fn keep_sums(&mut self, rig: &mut impl Rig) {

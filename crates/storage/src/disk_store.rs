@@ -6,6 +6,7 @@
 //! record that decided it is durable.
 
 mod damage;
+mod drops;
 mod hints;
 mod listing;
 mod scan;
@@ -101,6 +102,8 @@ struct Pending {
     changes: Vec<MarkChange>,
     /// Rows of the file to be removed wherever they lie, and in whose listing they were found.
     rotten: Vec<(Box<[u8]>, Ordinal)>,
+    /// Whether a key is forgotten.
+    forgets: bool,
     /// Merges that this group decides, and removals that it holds.
     tickets: Vec<(u64, Done)>,
     outcome: Option<Result<Position, WriteError>>,
@@ -116,6 +119,7 @@ impl Pending {
             marks: Vec::new(),
             changes: Vec::new(),
             rotten: Vec::new(),
+            forgets: false,
             tickets: Vec::new(),
             outcome: None,
         }
@@ -219,6 +223,13 @@ impl DiskStore {
             }
             None => entry::put_forgotten(&mut self.entries, self.shard, slot.hash, &slot.key),
         }
+        self.pending.back_mut().expect("one group is always being filled").forgets |=
+            state.is_none();
+        self.enter(slot, state, delta);
+    }
+
+    /// Makes what a slot is to hold a part of the group being filled, whose entries say it.
+    fn enter(&mut self, slot: Slot, state: RecordState, delta: Delta) {
         let group = self.pending.back_mut().expect("one group is always being filled");
         group.records.push((slot.clone(), state.clone(), delta));
         let number = group.number;
@@ -402,6 +413,16 @@ impl Store for DiskStore {
             }
         }
         Ok(())
+    }
+
+    fn drop_record(
+        &mut self,
+        ticket: u64,
+        hash: KeyHash,
+        key: Key,
+        version: Version,
+    ) -> Result<(), Refusal> {
+        self.queue_record_drop(ticket, Slot { hash, key }, version)
     }
 
     fn scan(

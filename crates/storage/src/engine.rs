@@ -4,7 +4,10 @@
 //! which then refuses everything, and never reaches a caller. Records are believed only under their
 //! own checksum.
 
+#[cfg(test)]
+mod filled;
 mod hints;
+mod trim;
 
 use std::ops::{Bound, ControlFlow};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,6 +25,7 @@ use crate::error::Error;
 use crate::position::Position;
 use crate::record_stage::{RecordState, Slot};
 use crate::store::ReadError;
+use trim::Trims;
 
 pub(crate) use hints::{HintRow, HintView};
 
@@ -49,6 +53,7 @@ pub(crate) struct Engine {
     database: Option<Database>,
     space: Arc<Space>,
     broken: AtomicBool,
+    trims: Trims,
 }
 
 impl Engine {
@@ -124,8 +129,10 @@ impl Engine {
             let found = u32::try_from(format).unwrap_or(u32::MAX);
             return Err(Error::NewerFormat { path: disk.path(name), found, known: 1 });
         }
-        let broken = AtomicBool::new(false);
-        Ok((Self { database: Some(database), space, broken }, Position(applied)))
+        let (broken, trims) = (AtomicBool::new(false), Trims::default());
+        let engine = Self { database: Some(database), space, broken, trims };
+        engine.arm_if_mostly_free();
+        Ok((engine, Position(applied)))
     }
 
     /// Whether redb failed, in whatever call.
@@ -199,7 +206,9 @@ impl Engine {
         durability: Durability,
     ) -> Result<(), EngineError> {
         self.space.settle().map_err(|error| self.space_error(&error))?;
+        self.trims.note_write();
         let (mut key, mut value) = (Vec::new(), Vec::new());
+        let mut removed = false;
         self.guarded(|database| {
             let mut transaction = database.begin_write()?;
             transaction.set_durability(durability)?;
@@ -212,12 +221,16 @@ impl Engine {
                     codec::encode_record(&mut value, slot.hash, &slot.key, record);
                     table.insert(key.as_slice(), value.as_slice())?;
                 } else {
-                    table.remove(key.as_slice())?;
+                    removed |= table.remove(key.as_slice())?.is_some();
                 }
             }
             drop(table);
             Ok(transaction.commit()?)
-        })
+        })?;
+        if removed {
+            self.note_removals();
+        }
+        Ok(())
     }
 
     /// Makes everything applied so far durable, and with it that it holds the log before `applied`.

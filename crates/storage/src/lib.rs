@@ -78,6 +78,6 @@ pub use position::Position;
 pub use steps::{Stepped, Steps};
 pub use storage::{Closer, Documents, Recovered, Storage};
 pub use store::{
-    Answer, Completion, Completions, Done, Group, Merged, ReadError, Refusal, ScanError, Scrubbed,
-    Store, WriteError,
+    Answer, Completion, Completions, Done, Dropped, Group, Merged, ReadError, Refusal, ScanError,
+    Scrubbed, Store, WriteError,
 };

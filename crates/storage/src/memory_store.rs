@@ -73,6 +73,14 @@ impl MemoryStore {
         queued.1 += delta;
     }
 
+    /// What is there when everything queued is.
+    fn present(&self, place: &Place) -> Option<&Record> {
+        match self.queued.get(place) {
+            Some((queued, _)) => queued.as_ref(),
+            None => self.stored.get(place),
+        }
+    }
+
     fn present_hint(&self, slot: &HintSlot) -> Option<&Record> {
         match self.queued_hints.get(slot) {
             Some(queued) => queued.as_ref(),
@@ -102,11 +110,7 @@ impl Store for MemoryStore {
         }
         let slot = Slot { hash, key };
         let place = (hash, Some(slot.key.clone()));
-        let present = match self.queued.get(&place) {
-            Some((queued, _)) => queued.as_ref(),
-            None => self.stored.get(&place),
-        };
-        let merged = match self.sums.decide(&slot, &record, present) {
+        let merged = match self.sums.decide(&slot, &record, self.present(&place)) {
             (Decision::Store(merged), delta) => {
                 self.queue(place, Some(record), delta);
                 merged
@@ -120,6 +124,23 @@ impl Store for MemoryStore {
     fn forget(&mut self, ticket: u64, hash: KeyHash, key: Key) -> Result<(), Refusal> {
         self.queue((hash, Some(key)), None, Delta::Unknown);
         self.waiting.push((ticket, Done::Forgotten));
+        Ok(())
+    }
+
+    fn drop_record(
+        &mut self,
+        ticket: u64,
+        hash: KeyHash,
+        key: Key,
+        version: Version,
+    ) -> Result<(), Refusal> {
+        let slot = Slot { hash, key };
+        let place = (hash, Some(slot.key.clone()));
+        let (dropped, delta) = self.sums.decide_drop(&slot, version, self.present(&place));
+        if let Some(delta) = delta {
+            self.queue(place, None, delta);
+        }
+        self.waiting.push((ticket, Done::Dropped(dropped)));
         Ok(())
     }
 

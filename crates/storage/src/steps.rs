@@ -192,6 +192,9 @@ fn replay(table: &mut Table, entry: Entry) {
         Entry::Dirty { mark, .. } => table.hints.recover_mark(mark, Marked::Dirty),
         Entry::Cleaned { mark, .. } => table.hints.recover_mark(mark, Marked::Clean),
         Entry::Forgotten { hash, key, .. } => table.recover_forgotten(Slot { hash, key }),
+        Entry::Dropped { hash, key, version, .. } => {
+            table.recover_dropped(Slot { hash, key }, version);
+        }
         Entry::Mark { change, .. } => table.recover_note(change.weight()),
         Entry::Ceiling(_) => {}
     }

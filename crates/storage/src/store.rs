@@ -1,8 +1,8 @@
 //! What an event loop sees of storage: the [`Store`] of one shard and the messages around it.
 //!
 //! A store never blocks on a sync and never starts a thread. Writes are queued by
-//! [`Store::merge`] and [`Store::forget`], leave as a [`Group`] for the log, come back as a [`Completion`], and only then
-//! are answered by [`Store::drain`].
+//! [`Store::merge`], [`Store::forget`] and [`Store::drop_record`], leave as a [`Group`] for the log, come
+//! back as a [`Completion`], and only then are answered by [`Store::drain`].
 
 use std::cmp::Ordering;
 
@@ -54,6 +54,24 @@ pub trait Store: Send {
     /// # Errors
     /// Refused before anything was done; there will be no answer for `ticket`.
     fn forget(&mut self, ticket: u64, hash: KeyHash, key: Key) -> Result<(), Refusal>;
+
+    /// Queues the removal of the record of `key`, tombstone or not, if what everything queued before it
+    /// leaves there is of exactly `version`: no row of it stays, and a merge behind it finds nothing. What
+    /// is newer, older, damaged or marked so stays as it is. Answers [`Done::Dropped`] under `ticket`;
+    /// durable with its group, so with [`Interval`](crate::Durability::Interval) a crash may bring the
+    /// record back. The sums of the partition stay exact.
+    ///
+    /// Only for a record that has nothing older to win against any more (`FLOOR_SAFE`).
+    ///
+    /// # Errors
+    /// Refused before anything was done; there will be no answer for `ticket`.
+    fn drop_record(
+        &mut self,
+        ticket: u64,
+        hash: KeyHash,
+        key: Key,
+        version: Version,
+    ) -> Result<(), Refusal>;
 
     /// Durable records of `arc`, tombstones included, in the order of (hash, key), strictly behind
     /// `after`, up to `limit` and at least one: what [`get`](Self::get) would say of each key now. The
@@ -217,10 +235,27 @@ pub enum Done {
     Merged(Merged),
     /// Nothing was stored of the key when this became durable.
     Forgotten,
+    /// A removal of one version.
+    Dropped(Dropped),
     /// The key is not marked damaged any more.
     Healed,
     /// The marks of a partition.
     Marked,
+}
+
+/// What became of a record that was to be dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dropped {
+    /// Nothing is stored of the key: it went, or was gone already.
+    Gone,
+    /// Another version is stored, and stays.
+    Kept {
+        /// The stored version.
+        version: Version,
+    },
+    /// What is stored fails its checksum, or lies over what did: it stays until the key is healed
+    /// (`NO_SILENT_ROT`).
+    Damaged,
 }
 
 /// What a step of a scrub did.

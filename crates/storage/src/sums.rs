@@ -8,13 +8,13 @@
 
 use std::ops::AddAssign;
 
-use paravon_model::{Digest, Record};
+use paravon_model::{Digest, Record, Version};
 use paravon_ring::{KeyHash, Partition, Shift, record_hash};
 
 use crate::own_partitions::OwnPartitions;
 use crate::record_stage::Slot;
 use crate::scrub::Scrub;
-use crate::store::{Decision, decide};
+use crate::store::{Decision, Dropped, decide};
 
 /// What a change of a slot does to the sum that it is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +92,27 @@ impl Sums {
             Decision::Store(_) | Decision::Keep(_) => Delta::Unknown,
         };
         (decision, delta)
+    }
+
+    /// What becomes of a record of a slot that is to go if it is of `version`, the same for both engines;
+    /// and what its going does to the sums, where it goes.
+    pub(crate) fn decide_drop(
+        &self,
+        slot: &Slot,
+        version: Version,
+        present: Option<&Record>,
+    ) -> (Dropped, Option<Delta>) {
+        match present {
+            None => (Dropped::Gone, None),
+            Some(present) if present.version != version => {
+                (Dropped::Kept { version: present.version }, None)
+            }
+            Some(present) if self.own.is_some() => {
+                let delta = Delta::Known(self.hash(slot, present).wrapping_neg());
+                (Dropped::Gone, Some(delta))
+            }
+            Some(_) => (Dropped::Gone, Some(Delta::Unknown)),
+        }
     }
 
     /// What a record of a slot counts.

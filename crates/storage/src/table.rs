@@ -11,7 +11,7 @@
 use std::mem;
 use std::sync::{Arc, OnceLock};
 
-use paravon_model::{Key, Ordinal, Record};
+use paravon_model::{Key, Ordinal, Record, Version};
 use paravon_ring::{HashArc, KeyHash};
 
 use crate::hint_table::{HintStage, HintState, HintTable};
@@ -145,6 +145,15 @@ impl Table {
     pub(crate) fn recover_forgotten(&mut self, slot: Slot) {
         let bytes = weight(&slot.key, None);
         self.insert(slot, None, bytes);
+    }
+
+    /// Takes from the log at a start that a record was dropped: nothing else goes. Where the log has no
+    /// record of the key before this, that one is in redb, if anything is.
+    pub(crate) fn recover_dropped(&mut self, slot: Slot, version: Version) {
+        let held = self.active.get(&slot).and_then(Option::as_ref);
+        if held.is_none_or(|held| held.version == version) {
+            self.recover_forgotten(slot);
+        }
     }
 
     /// The newest synced state of a hint's slot that redb may lack.
@@ -313,6 +322,21 @@ mod tests {
         table.freeze(Position(2));
         table.release(2).unwrap();
         assert_eq!(table.bytes(), 0);
+    }
+
+    #[test]
+    fn a_recovery_drops_the_version_that_is_named_and_hides_what_only_redb_has() {
+        let version = |ms| record(ms).version;
+        let mut table = Table::default();
+        table.recover(slot(b"a"), record(5));
+        table.recover_dropped(slot(b"a"), version(4));
+        assert_eq!(table.synced(&slot(b"a")), Some(&Some(record(5))));
+        table.recover_dropped(slot(b"a"), version(5));
+        assert_eq!(table.synced(&slot(b"a")), Some(&None));
+        table.recover(slot(b"a"), record(3));
+        assert_eq!(table.synced(&slot(b"a")), Some(&Some(record(3))));
+        table.recover_dropped(slot(b"b"), version(5));
+        assert_eq!(table.synced(&slot(b"b")), Some(&None));
     }
 
     #[test]

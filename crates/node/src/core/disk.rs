@@ -3,7 +3,7 @@
 //! **Never:** lets a long row of scans keep others from their turn: they wait in a queue, and the event
 //! loop takes some at a time.
 
-use paravon_model::{Failure, Key, Marks, Ordinal, Part, Record};
+use paravon_model::{Failure, Key, Marks, Ordinal, Part, Record, Version};
 use paravon_replication::{Effect, Event, Hint, Now, OperationId};
 use paravon_ring::{KeyHash, Partition};
 use paravon_storage::{KeptHint, PageLimit};
@@ -37,8 +37,8 @@ impl Core {
                 let limit = PageLimit { count: limit, bytes: bytes as u64 };
                 self.scans.push_back(Scan { local, operation, partition, part, after, limit });
             }
-            Effect::Totals { operation, partitions, peer } => {
-                self.totals(now, local, operation, &partitions, peer);
+            Effect::Totals { operation, partitions, members } => {
+                self.totals(now, local, operation, &partitions, members);
             }
             Effect::Digest { operation, partition } => {
                 let digest = self.shards[local].store.digest(partition).map(Box::new);
@@ -55,6 +55,9 @@ impl Core {
             }
             Effect::Forget { operation, hash, key } => {
                 self.forget(now, local, operation, hash, key);
+            }
+            Effect::Drop { operation, hash, key, version } => {
+                self.drop_record(now, local, operation, (hash, key, version));
             }
             Effect::KeepHint { target, hint } => self.keep_hint(local, target, hint),
             Effect::DropHint { target, hash, key, version } => {
@@ -116,6 +119,27 @@ impl Core {
         }
     }
 
+    fn drop_record(
+        &mut self,
+        now: Now,
+        local: usize,
+        operation: OperationId,
+        (hash, key, version): (KeyHash, Key, Version),
+    ) {
+        let owned = &mut self.shards[local];
+        let ticket = owned.tickets.insert(Ticket::Forget { operation });
+        let queued = owned.store.drop_record(ticket as u64, hash, key, version);
+        self.tell_damage(now, local);
+        match queued {
+            Ok(()) => self.uncommitted.changes += 1,
+            Err(refusal) => {
+                self.shards[local].tickets.remove(ticket);
+                let answer = Err(failure::of_refusal(&refusal));
+                self.feed(now, local, Event::Forgotten { operation, answer });
+            }
+        }
+    }
+
     fn heal(
         &mut self,
         now: Now,
@@ -171,12 +195,13 @@ impl Core {
         local: usize,
         operation: OperationId,
         partitions: &[Partition],
-        peer: Ordinal,
+        members: [Ordinal; 2],
     ) {
         let store = &self.shards[local].store;
         let total = |partition: &Partition| Some(store.digest(*partition)?.total());
         let totals = partitions.iter().map(total).collect();
-        let moment = store.is_dirty(peer).then(|| store.dirty_moment());
+        let moment =
+            members.iter().any(|member| store.is_dirty(*member)).then(|| store.dirty_moment());
         self.feed(now, local, Event::Totals { operation, totals, moment });
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use paravon_model::limits::MAX_REQUEST_TIMEOUT;
 use paravon_model::{Member, Ordinal};
-use paravon_replication::{Admission, ClockSettings, Effect, Event, Now, Settings, Shard};
+use paravon_replication::{ClockSettings, Effect, Event, Now, Settings, Shard};
 use paravon_transport::random_bytes;
 
 use super::{Core, Ending, OwnedShard, Ticket};
@@ -26,6 +26,11 @@ impl Core {
         if self.placed.as_ref().is_some_and(|present| present.own != own) {
             // The shards are those of another member.
             self.withdraw(now);
+        }
+        if self.has_void_stores() {
+            // A layout that comes meanwhile says what is to be emptied since the one that was stored.
+            self.awaiting = Some(placed);
+            return;
         }
         let known: BTreeSet<Ordinal> = self.ordinals.values().copied().collect();
         let reached: BTreeSet<Ordinal> = self.links.reached().collect();
@@ -68,6 +73,22 @@ impl Core {
         }
     }
 
+    /// Whether a store of an earlier service of this node may still become durable. A shard that empties a
+    /// partition must not be made before: what it has emptied would not stay so (`NO_RESURRECTION`).
+    fn has_void_stores(&self) -> bool {
+        let tickets = self.shards.iter().flat_map(|owned| owned.tickets.iter());
+        tickets.into_iter().any(|(_, ticket)| matches!(ticket, Ticket::Void))
+    }
+
+    /// Uses the layout that has waited for stores of an earlier service.
+    pub(super) fn use_awaiting(&mut self, now: Now) {
+        if !self.has_void_stores()
+            && let Some(placed) = self.awaiting.take()
+        {
+            self.use_layout(now, placed);
+        }
+    }
+
     fn make_shard(&mut self, now: Now, local: usize, placed: &Placed) {
         let owned = &mut self.shards[local];
         let number = owned.store.shard();
@@ -89,8 +110,7 @@ impl Core {
             number,
             shards: self.shared.shards,
             layout: placed.layout.clone(),
-            // It settles at once where there is nothing to empty.
-            admission: Admission::Empties(placed.new.clone()),
+            admission: placed.admission(),
             clock,
             hinted: totals.iter().map(|totals| totals.target).collect(),
             damaged: owned.store.damaged(),
@@ -108,6 +128,7 @@ impl Core {
     /// Serves nothing any more. Answered writes do not wait for others; what is under way ends at its
     /// deadline without being acknowledged.
     pub(super) fn withdraw(&mut self, now: Now) {
+        self.awaiting = None;
         self.stop(now);
         let until = now.monotonic.saturating_add(MAX_REQUEST_TIMEOUT);
         for owned in &mut self.shards {

@@ -23,6 +23,7 @@ use paravon_model::{
 };
 
 use super::change::{Change, council_names};
+use super::known_document::KnownDocument;
 
 /// What is to be said to whom; to oneself as well.
 pub(super) type Speech = (NodeId, ClusterMessage);
@@ -31,7 +32,7 @@ pub(super) type Speech = (NodeId, ClusterMessage);
 #[derive(Clone, Debug)]
 pub(super) struct Council {
     ordinal: Ordinal,
-    document: Arc<Document>,
+    document: KnownDocument,
     vote: VoteSlot,
     attempt: Option<Attempt>,
     /// The largest round that others were heard to use in this instance.
@@ -60,11 +61,12 @@ enum Stage {
 impl Council {
     /// The part of member `ordinal`, whose disk holds this document and this vote.
     pub(super) fn new(ordinal: Ordinal, document: Arc<Document>, vote: VoteSlot) -> Self {
+        let document = KnownDocument::new(document);
         Self { ordinal, document, vote, attempt: None, largest_round: 0 }
     }
 
     /// The latest document known, to be durable before anything is said of it.
-    pub(super) fn document(&self) -> &Arc<Document> {
+    pub(super) fn document(&self) -> &KnownDocument {
         &self.document
     }
 
@@ -108,7 +110,7 @@ impl Council {
         if !continues || document.revision() <= self.document.revision() {
             return false;
         }
-        self.document = Arc::clone(document);
+        self.document = KnownDocument::new(Arc::clone(document));
         self.vote = VoteSlot::default();
         self.attempt = None;
         self.largest_round = 0;
@@ -236,7 +238,7 @@ impl Council {
 
     /// The attempt of this ballot, where `from` is of the council.
     fn attempt_of(&mut self, from: &NodeId, ballot: Ballot) -> Option<(Ordinal, &mut Attempt)> {
-        let ordinal = self.document.member_named(from)?.ordinal;
+        let ordinal = self.document.ordinal_of(from)?;
         let is_council = self.document.council.contains(&ordinal);
         let attempt = self.attempt.as_mut().filter(|attempt| attempt.ballot == ballot)?;
         is_council.then_some((ordinal, attempt))

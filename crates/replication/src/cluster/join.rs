@@ -15,6 +15,7 @@ use paravon_model::{
 
 use super::change::has_brought;
 use super::event::{AdminToken, OperateDone, OperateFailure, OperateMode};
+use super::known_document::KnownDocument;
 use super::objections::planned;
 use super::peers::Peers;
 use super::settings::ClusterSettings;
@@ -66,7 +67,7 @@ pub(super) struct Joiner {
     /// The cluster that was seen first; only its members are asked.
     cluster: Option<ClusterId>,
     /// A document that some member told, which does not make this node a member yet.
-    seen: Option<Arc<Document>>,
+    seen: Option<KnownDocument>,
     last_refusal: Option<OperationRefusal>,
     /// Whether the council was asked to vote for its operation: nobody's refusal settles it then.
     may_still_be: bool,
@@ -116,7 +117,7 @@ impl Joiner {
         settings: &ClusterSettings,
         change: ChangeId,
         former: Vec<ChangeId>,
-        seen: Option<Arc<Document>>,
+        seen: Option<KnownDocument>,
     ) -> Self {
         let cluster = seen.as_ref().map(|document| document.cluster_id);
         let asks = Asks::WhenTold;
@@ -136,7 +137,7 @@ impl Joiner {
     }
 
     /// The latest document that it was told.
-    pub(super) fn seen(&self) -> Option<&Arc<Document>> {
+    pub(super) fn seen(&self) -> Option<&KnownDocument> {
         self.seen.as_ref()
     }
 
@@ -207,12 +208,12 @@ impl Joiner {
     /// Keeps a document of the cluster that is seen, which gives this node no number, to know its members
     /// and what became of the operation; what administrators are to be told of that.
     pub(super) fn sees(&mut self, document: &Arc<Document>) -> Vec<Answer> {
-        let is_later = |seen: &Arc<Document>| seen.revision() < document.revision();
+        let is_later = |seen: &KnownDocument| seen.revision() < document.revision();
         let cluster = *self.cluster.get_or_insert(document.cluster_id);
         if cluster != document.cluster_id || !self.seen.as_ref().is_none_or(is_later) {
             return Vec::new();
         }
-        self.seen = Some(Arc::clone(document));
+        self.seen = Some(KnownDocument::new(Arc::clone(document)));
         let asked = self.change.filter(|_| !self.is_spent);
         let operation = asked.and_then(|change| document.operation(change));
         match operation.map(|operation| operation.state) {
@@ -317,7 +318,7 @@ impl Joiner {
             Some(cluster) => cluster == first,
             None => {
                 let seen = self.seen.as_ref();
-                seen.is_some_and(|document| document.member_named(&hello.node_id).is_some())
+                seen.is_some_and(|document| document.ordinal_of(&hello.node_id).is_some())
             }
         };
         let members: Vec<&PeerHello> = peers.all_linked().filter(is_member).collect();

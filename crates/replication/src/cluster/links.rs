@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use paravon_model::{ClusterMessage, Hlc, NodeId, Ordinal, PeerHello, majority};
+use paravon_model::{ClusterMessage, Hlc, Member, NodeId, Ordinal, PeerHello, majority};
 
 use super::event::{ClusterEffect, Notice, RefusedAs};
 use super::settings::Liveness;
@@ -58,10 +58,14 @@ impl Cluster {
     /// (`DISK_NOT_OLDER`).
     pub(super) fn serve_once_taken(&mut self) {
         let Some(document) = self.document().cloned() else { return };
-        let members: Vec<Ordinal> = document.left().map(|member| member.ordinal).collect();
-        let has_taken =
-            |member: &&Ordinal| Some(**member) == self.ordinal || self.taken_by.contains(member);
-        if members.iter().filter(has_taken).count() >= majority(members.len()) {
+        let needed = majority(document.left().count());
+        if self.taken_by.len() + 1 < needed {
+            return;
+        }
+        let has_taken = |member: &&Member| {
+            Some(member.ordinal) == self.ordinal || self.taken_by.contains(&member.ordinal)
+        };
+        if document.left().filter(has_taken).count() >= needed {
             self.service = Service::Serving;
             let stored = self.stored;
             self.outgoing.push(ClusterEffect::Layout { document, stored });
@@ -70,28 +74,26 @@ impl Cluster {
 
     /// Keeps the connections that are wanted; none for a node that has ended.
     pub(super) fn dial(&mut self) {
-        let document = self.seen_document().map(|document| &**document);
-        let (own, seeds) = (&self.settings.address, &self.settings.seeds);
-        let addresses = if self.service.has_ended() {
-            Vec::new()
+        let changed = if self.service.has_ended() {
+            self.dialled.end()
         } else {
-            self.peers.addresses(own, seeds, document)
+            let document = self.seen_document().cloned();
+            self.dialled.follow(&self.settings, document.as_deref(), &mut self.peers)
         };
-        if addresses != self.dialled {
-            self.dialled.clone_from(&addresses);
+        if let Some(addresses) = changed {
             self.outgoing.push(ClusterEffect::Dial { addresses });
         }
     }
 
     /// The members are those of the document now: their detectors and clocks matter.
     pub(super) fn watch_members(&mut self, now: Now) {
-        let Some(document) = self.document().cloned() else { return };
+        let Some(document) = self.known_document().cloned() else { return };
         if let Some(detector) = &mut self.detector {
             let members = document.members().map(|member| member.ordinal);
             detector.members(now.monotonic, members);
             for hello in self.peers.all_linked() {
-                if let Some(member) = document.member_named(&hello.node_id) {
-                    detector.linked(now.monotonic, member.ordinal, hello.start);
+                if let Some(ordinal) = document.ordinal_of(&hello.node_id) {
+                    detector.linked(now.monotonic, ordinal, hello.start);
                 }
             }
         }
@@ -184,7 +186,7 @@ impl Cluster {
         // wait for that.
         let members = match is_first && !self.skew.has_measured() {
             true => 1,
-            false => document.members().count(),
+            false => document.members().take(2).count(),
         };
         if self.skew.watch(now) == WallClock::Jumped {
             self.ping_all(now);

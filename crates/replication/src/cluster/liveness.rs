@@ -55,6 +55,8 @@ pub(super) struct FailureDetector {
     linked: BTreeMap<Ordinal, Life>,
     next_announce: Duration,
     last_tick: Duration,
+    /// When, without news, a member that was never heard of is next believed to be down.
+    next_silent: Duration,
 }
 
 /// What is believed of a member.
@@ -80,10 +82,14 @@ struct Wires {
     /// Due time, place in order, timer.
     timers: Vec<(Duration, u64, Timer<Life>)>,
     next_number: u64,
+    /// Whether somebody has come up or gone down since beliefs were formed.
+    has_news: bool,
 }
 
 impl Runtime<Life> for &mut Wires {
-    fn notify(&mut self, _notification: Notification<'_, Life>) {}
+    fn notify(&mut self, _notification: Notification<'_, Life>) {
+        self.has_news = true;
+    }
 
     fn send_to(&mut self, to: Life, data: &[u8]) {
         self.to_send.push((to.ordinal, data.into()));
@@ -118,6 +124,7 @@ impl FailureDetector {
             linked: BTreeMap::new(),
             next_announce: now,
             last_tick: now,
+            next_silent: Duration::MAX,
         }
     }
 
@@ -129,12 +136,16 @@ impl FailureDetector {
             let fresh = Belief { liveness: Liveness::Alive, was_heard: Heard::NotSince(now) };
             self.beliefs.entry(ordinal).or_insert(fresh);
         }
+        self.wires.has_news = true;
     }
 
-    /// Messages reach a member, which said that it is in its life of this start.
+    /// Messages reach a member, which said that it is in its life of this start. It is told of this node
+    /// once: each time it would answer with a list of all that it knows.
     pub(super) fn linked(&mut self, now: Duration, ordinal: Ordinal, start: u64) {
         let life = Life { ordinal, start, renewal: 0 };
-        self.linked.insert(ordinal, life);
+        if self.linked.insert(ordinal, life) == Some(life) {
+            return;
+        }
         self.wires.now = now;
         // A message that cannot be made is one that was lost.
         let _ = self.detector.announce(life, &mut self.wires);
@@ -202,6 +213,11 @@ impl FailureDetector {
 
     /// Beliefs that have changed.
     pub(super) fn take_changes(&mut self, now: Duration) -> Vec<(Ordinal, Liveness)> {
+        let has_news = core::mem::take(&mut self.wires.has_news);
+        if !has_news && now < self.next_silent {
+            return Vec::new();
+        }
+        self.next_silent = Duration::MAX;
         let active: BTreeSet<Ordinal> = self.active().collect();
         let mut changes = Vec::new();
         for (&ordinal, belief) in &mut self.beliefs {
@@ -210,7 +226,10 @@ impl FailureDetector {
                 Liveness::Alive
             } else {
                 match belief.was_heard {
-                    Heard::NotSince(begin) if now.saturating_sub(begin) < NEVER_HEARD => continue,
+                    Heard::NotSince(begin) if now.saturating_sub(begin) < NEVER_HEARD => {
+                        self.next_silent = self.next_silent.min(begin.saturating_add(NEVER_HEARD));
+                        continue;
+                    }
                     Heard::NotSince(_) | Heard::Yes => Liveness::Dead,
                 }
             };
@@ -220,6 +239,12 @@ impl FailureDetector {
             }
         }
         changes
+    }
+
+    /// Forms beliefs anew at the next look, for a test that this changes nothing.
+    #[cfg(test)]
+    pub(super) fn look_again(&mut self) {
+        self.wires.has_news = true;
     }
 
     /// What is believed of a member; the node itself is alive.

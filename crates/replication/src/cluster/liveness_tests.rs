@@ -95,6 +95,8 @@ impl Network {
                 for (other, liveness) in node.detector.take_changes(self.now) {
                     self.changes.push((self.now, ordinal, other, liveness));
                 }
+                node.detector.look_again();
+                assert_eq!(node.detector.take_changes(self.now), [], "no news were missed");
             }
         }
     }
@@ -229,4 +231,19 @@ fn one_that_was_declared_dead_sees_the_other_one_die() {
         let liveness = network.nodes[&first].detector.liveness(second);
         assert_eq!(liveness, Liveness::Dead, "{steps} steps after it was declared dead");
     }
+}
+
+#[test]
+fn one_that_is_linked_is_told_once_in_each_life_and_again_after_it_was_cut_off() {
+    let now = Duration::from_secs(1);
+    let mut detector = FailureDetector::new(now, Ordinal(1), 1, Random::new(11).branch());
+    detector.members(now, (1..=2).map(Ordinal));
+    let mut is_told = |start| {
+        detector.linked(now, Ordinal(2), start);
+        !detector.take_messages().is_empty()
+    };
+    assert_eq!([1, 1, 2, 2].map(&mut is_told), [true, false, true, false]);
+    detector.unlinked(Ordinal(2));
+    detector.linked(now, Ordinal(2), 2);
+    assert_eq!(detector.take_messages().len(), 1);
 }

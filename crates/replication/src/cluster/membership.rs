@@ -86,8 +86,11 @@ impl Cluster {
 
     /// Another document is known than before: the shards get its layout once it is durable.
     pub(super) fn document_changed(&mut self, now: Now) {
-        let Some((document, own)) = self.document().cloned().zip(self.ordinal) else { return };
+        let Some((document, own)) = self.known_document().cloned().zip(self.ordinal) else {
+            return;
+        };
         self.peers.note_members(&document);
+        let document = Arc::clone(&document);
         self.reports.keep_members(&document);
         self.ballots.document_changed();
         self.driver.look_now();

@@ -25,18 +25,21 @@ mod cluster_tests;
 mod council;
 #[cfg(test)]
 mod council_tests;
+mod dialled;
 mod disks;
 mod driver;
 mod entry;
 mod event;
 mod founding;
 mod join;
+mod known_document;
 mod links;
 mod liveness;
 #[cfg(test)]
 mod liveness_tests;
 mod membership;
 mod objections;
+mod offsets;
 mod operate;
 mod outgoing;
 mod peers;
@@ -69,18 +72,20 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use paravon_model::{
-    Address, ChangeId, ClusterMessage, ClusterState, Document, Fence, Hlc, Member, Membership,
-    NodeId, Ordinal, PeerHello, Progress, VoteSlot,
+    ChangeId, ClusterMessage, ClusterState, Document, Fence, Hlc, Member, Membership, NodeId,
+    Ordinal, PeerHello, Progress, VoteSlot,
 };
 
 use crate::event::Now;
 use ballots::Ballots;
 use cancels::Cancels;
 use council::Council;
+use dialled::Dialled;
 use disks::Disks;
 use driver::Driver;
 use founding::Founding;
 use join::Joiner;
+use known_document::KnownDocument;
 use liveness::FailureDetector;
 use outgoing::Outgoing;
 use peers::{Peers, judge};
@@ -122,7 +127,7 @@ pub struct Cluster {
     /// Hints kept here for others, once they were counted under that fence.
     hints: Option<u64>,
     outgoing: Outgoing,
-    dialled: Vec<Address>,
+    dialled: Dialled,
     next_round: Duration,
     said_that_it_waits: bool,
 }
@@ -189,7 +194,7 @@ impl Cluster {
             progress: None,
             hints: None,
             outgoing: Outgoing::new(state),
-            dialled: Vec::new(),
+            dialled: Dialled::default(),
             next_round: now.monotonic,
             said_that_it_waits: false,
             settings,
@@ -212,7 +217,8 @@ impl Cluster {
         let own_name = self.settings.node_id.clone();
         loop {
             self.follow_up(now);
-            let to_itself = self.outgoing.flush(self.state(), out);
+            let state = self.state();
+            let to_itself = self.outgoing.flush(state, &mut self.disks, out);
             if to_itself.is_empty() {
                 return;
             }
@@ -293,7 +299,7 @@ impl Cluster {
 
     fn tick(&mut self, now: Now) {
         let document = self.seen_document().cloned();
-        self.peers.forget_strangers(now.monotonic, document.as_deref());
+        self.peers.forget_strangers(now.monotonic, document.as_ref());
         if self.council.is_none() {
             self.seek_entry(now);
         }
@@ -319,18 +325,18 @@ impl Cluster {
         }
     }
 
-    /// What the disk is to hold.
+    /// What the disk is to hold, besides what is known of others' disks.
     fn state(&self) -> ClusterState {
         let council = self.council.as_ref();
         ClusterState {
             node_id: self.settings.node_id.clone(),
             ordinal: self.ordinal,
-            document: council.map(|council| Arc::clone(council.document())),
+            document: self.document().cloned(),
             stored: self.stored,
             vote: council.map_or_else(VoteSlot::default, |council| council.vote().clone()),
             waits_for: self.founding.waits_for().cloned(),
             joining: self.joiner.change(),
-            remembered: self.disks.to_keep(),
+            remembered: Vec::new(),
         }
     }
 
@@ -345,10 +351,9 @@ impl Cluster {
         certificate: &NodeId,
         hello: &PeerHello,
     ) -> Result<(), HelloRefusal> {
-        let document = self.council.as_ref().map(|council| &**council.document());
+        let document = self.council.as_ref().map(Council::document);
         judge(&self.settings.node_id, certificate, hello, document, &self.disks)?;
-        let known = document.and_then(|document| document.member_named(certificate));
-        if let Some(ordinal) = known.map(|member| member.ordinal) {
+        if let Some(ordinal) = document.and_then(|document| document.ordinal_of(certificate)) {
             match hello.membership {
                 Some(theirs) if theirs.ordinal == ordinal => self.disks.remember(ordinal, hello),
                 // One that has ended does not follow who is up any more.
@@ -401,13 +406,18 @@ impl Cluster {
     }
 
     /// The latest document that this node knows, or has seen from outside.
-    fn seen_document(&self) -> Option<&Arc<Document>> {
-        self.document().or_else(|| self.joiner.seen())
+    fn seen_document(&self) -> Option<&KnownDocument> {
+        self.known_document().or_else(|| self.joiner.seen())
     }
 
     /// The latest document that this node knows.
     #[must_use]
     pub fn document(&self) -> Option<&Arc<Document>> {
+        self.known_document().map(|document| &**document)
+    }
+
+    /// The same with its members by name.
+    fn known_document(&self) -> Option<&KnownDocument> {
         self.council.as_ref().map(Council::document)
     }
 
@@ -423,7 +433,7 @@ impl Cluster {
     pub fn status(&self) -> ClusterStatus {
         let document = self.document();
         let members = || document.into_iter().flat_map(|document| document.members());
-        let is_member = |hello: &&PeerHello| members().any(|m| m.node_id == hello.node_id);
+        let is_member = |hello: &&PeerHello| self.ordinal_of(&hello.node_id).is_some();
         let waiting = self.peers.all_linked().filter(|hello| !is_member(hello));
         ClusterStatus {
             phase: self.phase(),
@@ -466,7 +476,7 @@ impl Cluster {
 
     /// The number of a node that the document names: the newest, where it takes the place of its like.
     fn ordinal_of(&self, name: &NodeId) -> Option<Ordinal> {
-        Some(self.document()?.member_named(name)?.ordinal)
+        self.known_document()?.ordinal_of(name)
     }
 }
 

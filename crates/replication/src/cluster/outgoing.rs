@@ -9,12 +9,13 @@ use alloc::vec::Vec;
 
 use paravon_model::{ClusterMessage, ClusterState, Membership, NodeId};
 
+use super::disks::Disks;
 use super::event::{ClusterEffect, Notice};
 
 /// The effects of a machine on their way out, and what the disk holds of its state.
 #[derive(Debug)]
 pub(super) struct Outgoing {
-    /// The state that was last given to the disk.
+    /// The state that was last given to the disk, but for what it remembers of others'.
     written: ClusterState,
     last_number: u64,
     durable_number: u64,
@@ -75,17 +76,20 @@ impl Outgoing {
         self.durable_membership
     }
 
-    /// Ends a step whose state is `state`: gives it to the disk where it has changed, and lets out
-    /// what may leave. Messages of the node to itself come back, to be heard at once.
+    /// Ends a step whose state is `state`, to which what is known of others' disks belongs: gives it to
+    /// the disk where it has changed, and lets out what may leave. Messages of the node to itself come
+    /// back, to be heard at once.
     pub(super) fn flush(
         &mut self,
-        state: ClusterState,
+        mut state: ClusterState,
+        disks: &mut Disks,
         out: &mut Vec<ClusterEffect>,
     ) -> Vec<ClusterMessage> {
-        if is_worth_writing(&self.written, &state) {
+        if is_worth_writing(&self.written, &state) || disks.is_worth_writing() {
             self.last_number += 1;
             self.under_way.push_back((self.last_number, membership_of(&state)));
             self.written = state.clone();
+            state.remembered = disks.write();
             out.push(ClusterEffect::Persist { number: self.last_number, state });
         }
         for effect in self.fresh.drain(..) {
@@ -110,34 +114,14 @@ impl Outgoing {
     }
 }
 
-/// How far, in milliseconds, a remembered ceiling may rise before that alone is worth a write.
-const CEILING_RISE_MS: u64 = 60_000;
-
-/// Whether the disk must hear of the difference. Ceilings that were only heard of go with later
-/// writes, or once one of them has risen far: a restart must not forget more than that
-/// (`DISK_NOT_OLDER`).
+/// Whether the disk must hear of the difference, apart from other nodes' disks.
 fn is_worth_writing(written: &ClusterState, state: &ClusterState) -> bool {
-    let rest = |state: &ClusterState| {
-        (state.ordinal, state.stored, state.waits_for.clone(), state.joining)
-    };
-    let disks = |state: &ClusterState| -> Vec<_> {
-        state.remembered.iter().map(|(ordinal, disk)| (*ordinal, disk.start, disk.run)).collect()
-    };
+    let rest = |state: &ClusterState| (state.ordinal, state.stored, state.joining);
     let revision = |state: &ClusterState| state.document.as_ref().map(|d| d.revision());
     revision(written) != revision(state)
         || written.vote != state.vote
+        || written.waits_for != state.waits_for
         || rest(written) != rest(state)
-        || disks(written) != disks(state)
-        || has_risen_far(written, state)
-}
-
-/// Of the same disks.
-fn has_risen_far(written: &ClusterState, state: &ClusterState) -> bool {
-    let pairs = written.remembered.iter().zip(&state.remembered);
-    pairs.into_iter().any(|((_, before), (_, now))| {
-        let rise = now.ceiling.physical_ms().saturating_sub(before.ceiling.physical_ms());
-        rise >= CEILING_RISE_MS
-    })
 }
 
 fn membership_of(state: &ClusterState) -> Option<Membership> {
@@ -179,7 +163,7 @@ fn rests_on_state(effect: &ClusterEffect) -> bool {
 mod tests {
     use super::*;
     use crate::cluster::worlds::name;
-    use paravon_model::{Fence, Hlc, Ordinal, RememberedDisk};
+    use paravon_model::Fence;
 
     fn told(effects: &[ClusterEffect]) -> usize {
         effects.iter().filter(|effect| matches!(effect, ClusterEffect::Tell { .. })).count()
@@ -189,18 +173,19 @@ mod tests {
     fn a_may_found_leaves_once_the_binding_is_durable_and_a_ping_at_once() {
         let mut state = ClusterState::new(name("b"));
         let mut outgoing = Outgoing::new(state.clone());
+        let mut disks = Disks::new(&[]);
         state.waits_for = Some(name("a"));
         outgoing.tell(&name("a"), ClusterMessage::MayFound);
         outgoing.tell(&name("a"), ClusterMessage::AskDocument { known: None });
         let mut out = Vec::new();
-        outgoing.flush(state.clone(), &mut out);
+        outgoing.flush(state.clone(), &mut disks, &mut out);
         assert!(matches!(out[0], ClusterEffect::Persist { number: 1, .. }));
         assert_eq!(told(&out), 1, "only what rests on nothing");
         out.clear();
-        outgoing.flush(state.clone(), &mut out);
+        outgoing.flush(state.clone(), &mut disks, &mut out);
         assert_eq!(out, []);
         outgoing.persisted(1);
-        outgoing.flush(state, &mut out);
+        outgoing.flush(state, &mut disks, &mut out);
         assert_eq!(told(&out), 1);
     }
 
@@ -209,14 +194,15 @@ mod tests {
         let mut state = ClusterState::new(name("b"));
         let fence = Fence { generation: 0, number: 3 };
         let mut outgoing = Outgoing::new(state.clone());
+        let mut disks = Disks::new(&[]);
         state.stored = Some(fence);
         outgoing.push(ClusterEffect::Admit { fence });
         let mut out = Vec::new();
-        outgoing.flush(state.clone(), &mut out);
+        outgoing.flush(state.clone(), &mut disks, &mut out);
         assert!(matches!(out[..], [ClusterEffect::Persist { number: 1, .. }]));
         outgoing.persisted(1);
         out.clear();
-        outgoing.flush(state, &mut out);
+        outgoing.flush(state, &mut disks, &mut out);
         assert_eq!(out, [ClusterEffect::Admit { fence }]);
     }
 
@@ -225,14 +211,15 @@ mod tests {
         let mut state = ClusterState::new(name("b"));
         let fence = Fence { generation: 0, number: 3 };
         let mut outgoing = Outgoing::new(state.clone());
+        let mut disks = Disks::new(&[]);
         state.stored = Some(fence);
         outgoing.push(ClusterEffect::Admit { fence });
         let mut out = Vec::new();
-        outgoing.flush(state.clone(), &mut out);
+        outgoing.flush(state.clone(), &mut disks, &mut out);
         outgoing.push(ClusterEffect::Notice(Notice::NotMember));
         outgoing.persisted(1);
         out.clear();
-        outgoing.flush(state, &mut out);
+        outgoing.flush(state, &mut disks, &mut out);
         assert_eq!(out, [ClusterEffect::Notice(Notice::NotMember)]);
     }
 
@@ -240,47 +227,33 @@ mod tests {
     fn what_rests_on_an_old_state_does_not_wait_and_order_is_kept() {
         let mut state = ClusterState::new(name("b"));
         let mut outgoing = Outgoing::new(state.clone());
+        let mut disks = Disks::new(&[]);
         let mut out = Vec::new();
         outgoing.tell(&name("a"), ClusterMessage::MayNotFound);
-        outgoing.flush(state.clone(), &mut out);
+        outgoing.flush(state.clone(), &mut disks, &mut out);
         assert_eq!(told(&out), 1, "nothing has changed");
         out.clear();
         state.waits_for = Some(name("a"));
         outgoing.tell(&name("a"), ClusterMessage::MayFound);
-        outgoing.flush(state.clone(), &mut out);
+        outgoing.flush(state.clone(), &mut disks, &mut out);
         outgoing.tell(&name("c"), ClusterMessage::MayNotFound);
-        outgoing.flush(state.clone(), &mut out);
+        outgoing.flush(state.clone(), &mut disks, &mut out);
         assert_eq!(told(&out), 0, "the later one waits behind the earlier");
         outgoing.persisted(1);
-        outgoing.flush(state, &mut out);
+        outgoing.flush(state, &mut disks, &mut out);
         assert_eq!(told(&out), 2);
-    }
-
-    #[test]
-    fn a_remembered_ceiling_is_written_once_it_has_risen_by_a_minute() {
-        let mut state = ClusterState::new(name("b"));
-        let disk = |ms| RememberedDisk { start: 1, run: 1, ceiling: Hlc::new(ms, 0) };
-        state.remembered = [(Ordinal(1), disk(1000)), (Ordinal(3), disk(1000))].into();
-        let mut outgoing = Outgoing::new(state.clone());
-        let mut written = Vec::new();
-        for ms in (1000..=201_000).step_by(10_000) {
-            state.remembered[1].1 = disk(ms);
-            let mut out = Vec::new();
-            outgoing.flush(state.clone(), &mut out);
-            written.extend(out.iter().map(|_| ms));
-        }
-        assert_eq!(written, [61_000, 121_000, 181_000]);
     }
 
     #[test]
     fn a_number_that_was_never_given_confirms_nothing_to_come() {
         let state = ClusterState::new(name("b"));
         let mut outgoing = Outgoing::new(state.clone());
+        let mut disks = Disks::new(&[]);
         outgoing.persisted(7);
         let mut out = Vec::new();
         let joining = Some(paravon_model::ChangeId(1));
         outgoing.tell(&name("a"), ClusterMessage::AskToFound);
-        outgoing.flush(ClusterState { joining, ..state }, &mut out);
+        outgoing.flush(ClusterState { joining, ..state }, &mut disks, &mut out);
         assert_eq!(told(&out), 0);
     }
 }

@@ -2,14 +2,14 @@
 //!
 //! **Never:** speaks to anybody whose certificate does not prove its name (`NO_STRANGER`).
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use paravon_model::{Address, Document, Membership, NodeId, PeerHello};
 
-use super::change;
 use super::disks::Disks;
+use super::known_document::KnownDocument;
 use super::refusal::HelloRefusal;
 
 /// How long the address of a node that is no member is kept without a connection to it.
@@ -35,6 +35,16 @@ pub(super) struct Peer {
 #[derive(Debug, Default)]
 pub(super) struct Peers {
     known: BTreeMap<NodeId, Peer>,
+    moves: Moves,
+}
+
+/// What has become of the addresses that nodes said.
+#[derive(Debug, Default)]
+pub(super) struct Moves {
+    /// Said by nodes that were not known before.
+    pub(super) said: Vec<Address>,
+    /// Whether a known one says another address now, or is forgotten.
+    pub(super) is_one_gone: bool,
 }
 
 impl Peers {
@@ -52,19 +62,23 @@ impl Peers {
     fn say(&mut self, now: Duration, hello: &PeerHello, is_linked: bool) {
         let known = self.known.get(&hello.node_id);
         let was_member = known.is_some_and(|peer| peer.was_member) || hello.membership.is_some();
+        match known {
+            None => self.moves.said.push(hello.address.clone()),
+            Some(peer) => self.moves.is_one_gone |= peer.hello.address != hello.address,
+        }
         let peer = Peer { hello: hello.clone(), is_linked, was_member, seen: now };
         self.known.insert(hello.node_id.clone(), peer);
     }
 
     /// These are members now.
-    pub(super) fn note_members(&mut self, document: &Document) {
+    pub(super) fn note_members(&mut self, document: &KnownDocument) {
         for (name, peer) in &mut self.known {
-            peer.was_member |= document.member_named(name).is_some();
+            peer.was_member |= document.ordinal_of(name).is_some();
         }
     }
 
     /// Linked nodes that have been members and are none any more.
-    pub(super) fn departed(&self, document: &Document) -> impl Iterator<Item = &NodeId> {
+    pub(super) fn departed(&self, document: &KnownDocument) -> impl Iterator<Item = &NodeId> {
         let linked = self.known.iter().filter(|(_, peer)| peer.is_linked && peer.was_member);
         linked.map(|(name, _)| name).filter(|name| has_left(document, name))
     }
@@ -78,9 +92,10 @@ impl Peers {
     }
 
     /// Forgets nodes that are no members and were not heard of for long, and bounds the others.
-    pub(super) fn forget_strangers(&mut self, now: Duration, document: Option<&Document>) {
-        let is_member = |name: &NodeId| document.is_some_and(|d| d.member_named(name).is_some());
+    pub(super) fn forget_strangers(&mut self, now: Duration, document: Option<&KnownDocument>) {
+        let is_member = |name: &NodeId| document.is_some_and(|d| d.ordinal_of(name).is_some());
         let mut strangers = 0;
+        let before = self.known.len();
         self.known.retain(|name, peer| {
             if peer.is_linked || is_member(name) {
                 return true;
@@ -88,6 +103,7 @@ impl Peers {
             strangers += 1;
             now.saturating_sub(peer.seen) < KEEP_STRANGER && strangers <= MAX_STRANGERS
         });
+        self.moves.is_one_gone |= self.known.len() < before;
     }
 
     /// Whether messages reach this node.
@@ -110,33 +126,23 @@ impl Peers {
         self.all_linked().find(|hello| hello.address == *address)
     }
 
-    /// Whom to keep connections to: seeds, members, and those who came by themselves, because a node
-    /// that wants to join is answered over a connection to it. Nodes whose join waits are members' in
-    /// all but name.
-    pub(super) fn addresses(
-        &self,
-        own: &Address,
-        seeds: &[Address],
-        document: Option<&Document>,
-    ) -> Vec<Address> {
-        let members = document.into_iter().flat_map(Document::members);
-        let members = members.map(|member| &member.address);
-        let waiting = document.into_iter().flat_map(change::waiting);
-        let coming = waiting.filter_map(|operation| change::newcomer(&operation.kind));
-        let coming = coming.map(|newcomer| &newcomer.address);
-        let said = self.known.values().map(|peer| &peer.hello.address);
-        let all = seeds.iter().chain(members).chain(coming).chain(said);
-        let distinct: BTreeSet<&Address> = all.filter(|address| *address != own).collect();
-        distinct.into_iter().cloned().collect()
+    /// The addresses of all nodes that were admitted and not forgotten.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = &Address> {
+        self.known.values().map(|peer| &peer.hello.address)
+    }
+
+    /// What has become of these addresses since this was asked last.
+    pub(super) fn take_moves(&mut self) -> Moves {
+        core::mem::take(&mut self.moves)
     }
 }
 
 /// Whether a node of this name has left, which may have come to take the place of its like and still be
 /// named by that.
-fn has_left(document: &Document, name: &NodeId) -> bool {
-    let Some(named) = document.member_named(name) else { return true };
+fn has_left(document: &KnownDocument, name: &NodeId) -> bool {
+    let Some(named) = document.ordinal_of(name) else { return true };
     let came = document.past.iter().flat_map(|change| &change.to.members);
-    came.filter(|member| member.node_id == *name).any(|member| member.ordinal > named.ordinal)
+    came.filter(|member| member.node_id == *name).any(|member| member.ordinal > named)
 }
 
 /// Whether a node with this certificate, that says this of itself, is spoken to. `ours` is this node's
@@ -145,7 +151,7 @@ pub(super) fn judge(
     own_name: &NodeId,
     certificate: &NodeId,
     hello: &PeerHello,
-    document: Option<&Document>,
+    document: Option<&KnownDocument>,
     disks: &Disks,
 ) -> Result<(), HelloRefusal> {
     if certificate != &hello.node_id {
@@ -156,7 +162,7 @@ pub(super) fn judge(
         return Err(HelloRefusal::OwnName { node_id: own_name.clone() });
     }
     let Some(document) = document else { return Ok(()) };
-    let known = document.member_named(&hello.node_id).map(|member| member.ordinal);
+    let known = document.ordinal_of(&hello.node_id);
     if let Some(theirs) = &hello.membership {
         judge_membership(document, &hello.node_id, theirs)?;
     }
@@ -170,7 +176,7 @@ pub(super) fn judge(
 
 /// Whether what a node says of its place agrees with the document.
 fn judge_membership(
-    document: &Document,
+    document: &KnownDocument,
     name: &NodeId,
     theirs: &Membership,
 ) -> Result<(), HelloRefusal> {
@@ -184,7 +190,7 @@ fn judge_membership(
         let theirs = (theirs.generation, theirs.rescue_id);
         return Err(HelloRefusal::OtherGeneration { ours: line, theirs });
     }
-    let named = document.member_named(name).map(|member| member.ordinal);
+    let named = document.ordinal_of(name);
     // A number that this document has not given yet may come from a later one.
     let is_later = theirs.ordinal.0 >= document.next_ordinal;
     // One that has left while it was away has to hear of it, unless its like is there by a later number.
@@ -211,10 +217,15 @@ mod tests {
     use crate::cluster::worlds::{
         begun, document_of, finished, hello_of, membership, name, newcomer,
     };
+    use alloc::sync::Arc;
     use paravon_model::{ClusterId, OperationKind, Ordinal};
 
+    fn known(document: Document) -> KnownDocument {
+        KnownDocument::new(Arc::new(document))
+    }
+
     fn verdict(hello: &PeerHello) -> Result<(), HelloRefusal> {
-        let document = document_of(&["a", "b"]);
+        let document = known(document_of(&["a", "b"]));
         judge(&name("a"), &hello.node_id, hello, Some(&document), &Disks::new(&[]))
     }
 
@@ -224,7 +235,7 @@ mod tests {
 
     #[test]
     fn only_who_proves_its_name_and_number_is_spoken_to() {
-        let document = document_of(&["a", "b"]);
+        let document = known(document_of(&["a", "b"]));
         let stranger =
             judge(&name("a"), &name("x"), &member("b", 2), Some(&document), &Disks::new(&[]));
         assert!(matches!(stranger, Err(HelloRefusal::Stranger { .. })));
@@ -248,7 +259,7 @@ mod tests {
         let by = newcomer("b");
         let replaced = [(1, OperationKind::Replace { member: Ordinal(2), by })];
         for (operations, is_admitted) in [(removed, true), (replaced, false)] {
-            let document = finished(&begun(&document_of(&["a", "b"]), &operations));
+            let document = known(finished(&begun(&document_of(&["a", "b"]), &operations)));
             let hello = member("b", 2);
             let none = Disks::new(&[]);
             let verdict = judge(&name("a"), &hello.node_id, &hello, Some(&document), &none);
@@ -261,7 +272,8 @@ mod tests {
         let replace = OperationKind::Replace { member: Ordinal(2), by: newcomer("b") };
         let joint = begun(&document_of(&["a", "b"]), &[(1, replace)]);
         let cancel = Change::Cancel { fence: joint.fence, fate: Fate::GivenUp };
-        let cancelled = cancel.successor(&joint).expect("it is under way");
+        let cancelled = known(cancel.successor(&joint).expect("it is under way"));
+        let joint = known(joint);
         let mut peers = Peers::default();
         peers.linked(Duration::ZERO, &hello_of("b"));
         peers.note_members(&joint);
@@ -284,14 +296,12 @@ mod tests {
 
     #[test]
     fn a_stranger_that_is_silent_is_forgotten_and_a_member_is_not() {
-        let document = document_of(&["a", "b"]);
+        let document = known(document_of(&["a", "b"]));
         let mut peers = Peers::default();
         for text in ["b", "x"] {
             peers.admitted(Duration::ZERO, &hello_of(text));
         }
         peers.forget_strangers(Duration::from_secs(61), Some(&document));
         assert!(peers.get(&name("b")).is_some() && peers.get(&name("x")).is_none());
-        let dialled = peers.addresses(&Address::new("a"), &[Address::new("s")], Some(&document));
-        assert_eq!(dialled, [Address::new("b"), Address::new("s")]);
     }
 }

@@ -66,7 +66,7 @@ impl Cluster {
     /// Tells its report to those who decide, and as one of them to those who leave.
     pub(super) fn tell_report(&mut self, now: Now) {
         let Some((report, own)) = self.own_report().zip(self.ordinal) else { return };
-        let Some(document) = self.document().cloned() else { return };
+        let Some(document) = self.known_document().cloned() else { return };
         if self.reports.hear(own, report) {
             self.driver.look_now();
         }
@@ -85,10 +85,10 @@ impl Cluster {
 
     /// Once a second, while somebody waits for it.
     pub(super) fn report(&mut self, now: Now) {
-        let Some(document) = self.document().cloned() else { return };
+        let Some(document) = self.known_document() else { return };
         let is_waited_for = document.joint().is_some()
             || !document.past.is_empty()
-            || self.peers.departed(&document).next().is_some();
+            || self.peers.departed(document).next().is_some();
         if is_waited_for && self.service == Service::Serving {
             self.tell_report(now);
         }

@@ -5,11 +5,11 @@
 //! monotonic one, until it has been measured again. A sole member has nobody to measure.
 
 use alloc::collections::BTreeMap;
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use paravon_model::NodeId;
 
+use super::offsets::Offsets;
 use crate::clock::Permit;
 use crate::event::Now;
 
@@ -26,8 +26,7 @@ pub(super) struct Skew {
     next_nonce: u64,
     /// The last ping to each member that was not answered yet.
     pings: BTreeMap<NodeId, Ping>,
-    /// The last measurement of each member's clock.
-    offsets: BTreeMap<NodeId, Offset>,
+    offsets: Offsets,
     /// Wall clock less monotonic clock at the last measurement; none before any.
     reference_ms: Option<i64>,
     given: Option<(Duration, Permit)>,
@@ -39,12 +38,6 @@ pub(super) struct Skew {
 struct Ping {
     nonce: u64,
     sent: Now,
-}
-
-#[derive(Debug)]
-struct Offset {
-    ms: i64,
-    measured: Duration,
 }
 
 /// Whether this node's wall clock ran on.
@@ -59,11 +52,12 @@ pub(super) enum WallClock {
 impl Skew {
     /// Nothing measured yet.
     pub(super) fn new(max_skew: Duration) -> Self {
+        let max_skew_ms = i64::try_from(max_skew.as_millis()).unwrap_or(i64::MAX / 4);
         Self {
-            max_skew_ms: i64::try_from(max_skew.as_millis()).unwrap_or(i64::MAX / 4),
+            max_skew_ms,
             next_nonce: 0,
             pings: BTreeMap::new(),
-            offsets: BTreeMap::new(),
+            offsets: Offsets::new(max_skew_ms),
             reference_ms: None,
             given: None,
             is_renewed: false,
@@ -93,7 +87,7 @@ impl Skew {
         }
         let midpoint = i128::from(sent.wall_ms).midpoint(i128::from(now.wall_ms));
         let ms = i64::try_from(i128::from(wall_ms) - midpoint).unwrap_or(i64::MAX / 2);
-        self.offsets.insert(from.clone(), Offset { ms, measured: now.monotonic });
+        self.offsets.set(now.monotonic, from, ms);
         self.reference_ms = Some(wall_less_monotonic_ms(now));
         self.is_renewed = true;
     }
@@ -106,7 +100,7 @@ impl Skew {
 
     /// Compares the two clocks. After a jump all measurements are void.
     pub(super) fn watch(&mut self, now: Now) -> WallClock {
-        self.offsets.retain(|_, offset| now.monotonic.saturating_sub(offset.measured) <= FRESH);
+        self.offsets.forget_older(now.monotonic, FRESH);
         let Some(reference_ms) = self.reference_ms else { return WallClock::Steady };
         if !self.has_jumped(reference_ms, now) {
             return WallClock::Steady;
@@ -125,7 +119,8 @@ impl Skew {
 
     /// Whether stamps may be given, where that is to be told: when its kind changes, and with fresh
     /// measurements about every second, so that a slow drift is followed, and so that a shard which saw
-    /// a jump that was over before this machine looked may stamp again. `members` counts this node.
+    /// a jump that was over before this machine looked may stamp again. `members` counts this node; how many
+    /// more than one there are does not matter.
     pub(super) fn permit(&mut self, now: Now, members: usize) -> Option<Permit> {
         let permit = self.judge(members);
         let is_due = match &self.given {
@@ -150,16 +145,12 @@ impl Skew {
         let Some(wall_less_monotonic_ms) = self.reference_ms else {
             return Permit::Held { offset_ms: 0 };
         };
-        let mut away: Vec<u64> = self.offsets.values().map(|o| o.ms.unsigned_abs()).collect();
-        away.sort_unstable();
-        let max_skew = self.max_skew_ms.unsigned_abs();
-        let too_far = away.iter().filter(|&&ms| ms > max_skew).count();
-        if too_far * 2 > away.len() {
-            return Permit::Held { offset_ms: away[away.len() / 2] };
+        if let Some(offset_ms) = self.offsets.away_from_most_ms() {
+            return Permit::Held { offset_ms };
         }
         match self.given {
             // Nobody is heard: what was measured last stays so.
-            Some((_, Permit::Held { offset_ms })) if away.is_empty() && offset_ms > 0 => {
+            Some((_, Permit::Held { offset_ms })) if self.offsets.is_empty() && offset_ms > 0 => {
                 Permit::Held { offset_ms }
             }
             _ => Permit::Measured { wall_less_monotonic_ms },
@@ -173,7 +164,7 @@ impl Skew {
 
     /// A member's wall clock less this node's, in milliseconds.
     pub(super) fn offset_ms(&self, name: &NodeId) -> Option<i64> {
-        self.offsets.get(name).map(|offset| offset.ms)
+        self.offsets.ms(name)
     }
 }
 

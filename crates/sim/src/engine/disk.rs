@@ -206,6 +206,12 @@ impl DiskEngine {
                     store.forget(ticket, hash, key)
                 })
             }
+            Job::Drop { owner, operation, hash, key, version } => {
+                let kind = Kind::Forget { key: key.clone() };
+                running.submit(Pending { owner, operation, kind }, |store, ticket| {
+                    store.drop_record(ticket, hash, key, version)
+                })
+            }
             Job::Heal { owner, operation, hash, key, record } => {
                 let kind = Kind::Heal { key: key.clone() };
                 running.submit(Pending { owner, operation, kind }, |store, ticket| {

@@ -115,6 +115,11 @@ impl MemoryEngine {
                 let answer = self.answer(owner.shard, queued).and_then(done);
                 out.push(Done::Forgotten { owner, operation, key, answer });
             }
+            Job::Drop { owner, operation, hash, key, version } => {
+                let queued = self.stores[owner.shard].drop_record(0, hash, key.clone(), version);
+                let answer = self.answer(owner.shard, queued).and_then(done);
+                out.push(Done::Forgotten { owner, operation, key, answer });
+            }
             Job::Heal { owner, operation, hash, key, record } => {
                 let queued = self.stores[owner.shard].heal(0, hash, key.clone(), record);
                 let answer = self.answer(owner.shard, queued).and_then(done);

@@ -33,14 +33,63 @@ pub(crate) struct Owner {
 /// What a shard wants its store to do.
 #[derive(Clone, Debug)]
 pub(crate) enum Job {
-    Merge { owner: Owner, operation: OperationId, hash: KeyHash, key: Key, record: Record },
-    Forget { owner: Owner, operation: OperationId, hash: KeyHash, key: Key },
-    KeepHint { shard: usize, target: Ordinal, hash: KeyHash, key: Key, record: Record },
-    DropHint { shard: usize, target: Ordinal, hash: KeyHash, key: Key, version: Version },
-    Heal { owner: Owner, operation: OperationId, hash: KeyHash, key: Key, record: Option<Record> },
-    SetMarks { owner: Owner, operation: OperationId, partition: Partition, marks: Marks },
-    Clean { shard: usize, target: Ordinal, arc: HashArc, moment: u64 },
-    Ceiling { hlc: Hlc },
+    Merge {
+        owner: Owner,
+        operation: OperationId,
+        hash: KeyHash,
+        key: Key,
+        record: Record,
+    },
+    Forget {
+        owner: Owner,
+        operation: OperationId,
+        hash: KeyHash,
+        key: Key,
+    },
+    /// Only what has this version.
+    Drop {
+        owner: Owner,
+        operation: OperationId,
+        hash: KeyHash,
+        key: Key,
+        version: Version,
+    },
+    KeepHint {
+        shard: usize,
+        target: Ordinal,
+        hash: KeyHash,
+        key: Key,
+        record: Record,
+    },
+    DropHint {
+        shard: usize,
+        target: Ordinal,
+        hash: KeyHash,
+        key: Key,
+        version: Version,
+    },
+    Heal {
+        owner: Owner,
+        operation: OperationId,
+        hash: KeyHash,
+        key: Key,
+        record: Option<Record>,
+    },
+    SetMarks {
+        owner: Owner,
+        operation: OperationId,
+        partition: Partition,
+        marks: Marks,
+    },
+    Clean {
+        shard: usize,
+        target: Ordinal,
+        arc: HashArc,
+        moment: u64,
+    },
+    Ceiling {
+        hlc: Hlc,
+    },
 }
 
 /// What a sync has done.

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use paravon_model::{Damage, Digest, Key, Marks, Ordinal, Record, Version};
 use paravon_ring::{HashArc, KeyHash, Partition, Shift};
 use paravon_storage::{
-    Answer, Completion, Done, Group, HintTotals, KeptHint, MemoryStore, Merged, PageLimit,
+    Answer, Completion, Done, Dropped, Group, HintTotals, KeptHint, MemoryStore, Merged, PageLimit,
     ReadError, Refusal, ScanError, Scrubbed, Store,
 };
 
@@ -30,6 +30,8 @@ pub(crate) struct RottenStore {
     untold: Vec<Slot>,
     /// Tickets of merges over rotten records.
     over: Vec<u64>,
+    /// Tickets of what was to drop a record that is damaged.
+    undropped: Vec<u64>,
 }
 
 impl RottenStore {
@@ -43,6 +45,7 @@ impl RottenStore {
             known: BTreeSet::new(),
             untold: Vec::new(),
             over: Vec::new(),
+            undropped: Vec::new(),
         }
     }
 
@@ -57,6 +60,7 @@ impl RottenStore {
         self.known = self.marked.clone();
         self.untold.clear();
         self.over.clear();
+        self.undropped.clear();
     }
 
     /// All records are gone, and what is marked stays: so it is when the file of a shard, one of so many,
@@ -130,6 +134,25 @@ impl Store for RottenStore {
         self.inner.forget(ticket, hash, key)
     }
 
+    fn drop_record(
+        &mut self,
+        ticket: u64,
+        hash: KeyHash,
+        key: Key,
+        version: Version,
+    ) -> Result<(), Refusal> {
+        let slot = (hash, key);
+        if self.rotten.contains(&slot) {
+            self.find(&slot);
+        }
+        if self.known.contains(&slot) {
+            self.undropped.push(ticket);
+            return Ok(());
+        }
+        let (hash, key) = slot;
+        self.inner.drop_record(ticket, hash, key, version)
+    }
+
     fn scan(
         &mut self,
         arc: HashArc,
@@ -161,6 +184,8 @@ impl Store for RottenStore {
     fn drain(&mut self, out: &mut Vec<Answer>) {
         self.inner.drain(out);
         out.retain(|(ticket, _)| *ticket != OWN);
+        let undropped = |ticket| (ticket, Ok(Done::Dropped(Dropped::Damaged)));
+        out.extend(self.undropped.drain(..).map(undropped));
         for ticket in self.over.drain(..) {
             for (_, answer) in out.iter_mut().filter(|(answered, _)| *answered == ticket) {
                 *answer = Ok(Done::Merged(Merged::OverDamaged));
@@ -315,6 +340,8 @@ mod tests {
         store.merge(2, hash, key.clone(), record(5)).expect("there is room");
         let over = (2, Ok(Done::Merged(Merged::OverDamaged)));
         assert_eq!(carried(&mut store), [over]);
+        store.drop_record(3, hash, key.clone(), record(5).version).expect("there is room");
+        assert_eq!(carried(&mut store), [(3, Ok(Done::Dropped(Dropped::Damaged)))]);
         store.crash();
         assert_eq!(store.damaged(), [(hash, key.clone())], "durable with what lies over it");
         assert_eq!(store.get(hash, &key), Ok(Some(record(5))));

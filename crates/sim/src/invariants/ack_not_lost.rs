@@ -15,7 +15,7 @@ impl Invariant for AckNotLost {
 
     fn observe(&mut self, fact: &Fact, view: &View) -> Result<(), String> {
         match *fact {
-            Fact::Ended { operation, node, end: End::Written { version, .. }, holders } => {
+            Fact::Ended { operation, node, end: End::Written { version, .. }, holders, .. } => {
                 let Some(known) = view.operation(operation) else { return Ok(()) };
                 let lacks =
                     |set: Held| set.holding + view.lost_disks < needed(known.level, set.replicas);

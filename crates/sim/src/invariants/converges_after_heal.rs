@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use paravon_model::Version;
+use paravon_model::{Hlc, Version};
 
 use super::Invariant;
 use crate::fact::{Content, Fact};
@@ -34,9 +34,10 @@ impl Invariant for ConvergesAfterHeal {
             ));
         }
         let Fact::Settled { node, key, version, content } = *fact else { return Ok(()) };
-        // A tombstone that some replicas have dropped says what its absence says.
-        let goes = content == Content::Tombstone && version <= view.dropped(key);
-        let version = if goes { NOTHING } else { version };
+        // What some replicas have dropped says what its absence says.
+        let goes = view.goes(version, Hlc::from_u64(u64::MAX)) && version <= view.dropped(key);
+        let (version, content) =
+            if goes { (NOTHING, Content::Tombstone) } else { (version, content) };
         let (other, theirs, held) = *self.first.entry(key).or_insert((node, version, content));
         if (theirs, held) == (version, content) {
             return Ok(());

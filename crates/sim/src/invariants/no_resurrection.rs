@@ -3,7 +3,8 @@
 //! or a version at or above d, whether or not its tombstone is still there.
 //!
 //! To that end a node enters a set without what it holds of it from an earlier membership, which the
-//! others may have deleted since. What reads answer while no tombstone has gone is judged as
+//! others may have deleted since, and nothing that is older than what all have dropped is ever stored
+//! again by a member. What reads answer while no tombstone has gone is judged as
 //! `READ_SEES_ACKED` and `READS_MONOTONIC`.
 
 use super::Invariant;
@@ -22,6 +23,14 @@ impl Invariant for NoResurrection {
             Fact::Entered { node, fence, key, held } if held != NOTHING => Err(format!(
                 "node {node} enters a set by {fence:?} and holds {held:?} of key {key} from before"
             )),
+            Fact::Resurrected { node, key, version, dropped } => Err(format!(
+                "node {node} stored {version:?} of key {key} after {dropped:?} was dropped"
+            )),
+            Fact::Ended { operation, end: End::Found { version, .. }, wall_ms, .. }
+                if view.has_expired(version, wall_ms) =>
+            {
+                Err(format!("operation {operation} read {version:?} after it had expired"))
+            }
             Fact::Ended { operation, end: End::Found { version, .. }, holders, .. } => {
                 let Some(known) = view.operation(operation) else { return Ok(()) };
                 let delete = known.acked_before.max(known.seen_before);

@@ -13,7 +13,7 @@ impl Invariant for ReadSeesAcked {
     const NAME: &'static str = "READ_SEES_ACKED";
 
     fn observe(&mut self, fact: &Fact, view: &View) -> Result<(), String> {
-        let Fact::Ended { operation, end, holders, .. } = *fact else { return Ok(()) };
+        let Fact::Ended { operation, end, holders, wall_ms, .. } = *fact else { return Ok(()) };
         let Some(known) = view.operation(operation) else { return Ok(()) };
         if !is_strong(known.level, holders) {
             return Ok(());
@@ -24,7 +24,7 @@ impl Invariant for ReadSeesAcked {
                 "operation {operation} read {version:?} of key {}, {floor:?} was acknowledged before",
                 known.key
             )),
-            End::Absent if view.absence(known.key, floor).is_none() => Err(format!(
+            End::Absent if view.absence(known.key, floor, wall_ms).is_none() => Err(format!(
                 "operation {operation} read key {} as absent, {floor:?} was acknowledged before and \
                  no delete is newer",
                 known.key

@@ -15,7 +15,7 @@ impl Invariant for ReadsMonotonic {
     const NAME: &'static str = "READS_MONOTONIC";
 
     fn observe(&mut self, fact: &Fact, view: &View) -> Result<(), String> {
-        let Fact::Ended { operation, end, holders, .. } = *fact else { return Ok(()) };
+        let Fact::Ended { operation, end, holders, wall_ms, .. } = *fact else { return Ok(()) };
         let Some(known) = view.operation(operation) else { return Ok(()) };
         if !is_strong(known.level, holders) {
             return Ok(());
@@ -32,7 +32,7 @@ impl Invariant for ReadsMonotonic {
                     "operation {operation} answers {version:?} of key {key}, held by {holders:?}"
                 ))
             }
-            End::Absent if view.absence(key, floor).is_none() => Err(format!(
+            End::Absent if view.absence(key, floor, wall_ms).is_none() => Err(format!(
                 "operation {operation} read key {key} as absent, {floor:?} was read before and no \
                  delete is newer"
             )),

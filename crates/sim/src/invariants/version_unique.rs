@@ -13,8 +13,10 @@ impl Invariant for VersionUnique {
     const NAME: &'static str = "VERSION_UNIQUE";
 
     fn observe(&mut self, fact: &Fact, view: &View) -> Result<(), String> {
-        let Fact::Stamped { node, shard, key, version, content, .. } = *fact else { return Ok(()) };
-        let stamp = Stamp { key, content, node, shard };
+        let Fact::Stamped { node, shard, key, version, content, expires_ms, .. } = *fact else {
+            return Ok(());
+        };
+        let stamp = Stamp { key, content, node, shard, expires_ms };
         if let Some(earlier) = view.stamps.get(&version) {
             return Err(format!("{version:?} was given out for {earlier:?} and for {stamp:?}"));
         }

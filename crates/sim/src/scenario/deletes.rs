@@ -12,7 +12,7 @@ const LASTING: Nanos = 420 * SECOND;
 /// Clients that delete what others write and read.
 fn deleting(plan: &mut Plan, nodes: usize, founders: usize) -> Random {
     plan.form(nodes, founders);
-    plan.healing = Healing::Comparing;
+    plan.healing = Healing::Dropping;
     plan.keys = if plan.seed.is_multiple_of(2) { 2 } else { 6 };
     plan.shift = 1;
     plan.clients = 4;
@@ -41,13 +41,19 @@ fn trouble(plan: &mut Plan, random: &mut Random) {
     }
     for _ in 0..random.below(8) {
         let node = random.index(plan.nodes);
-        let lasting = random.magnitude(50 * MILLISECOND, 20 * SECOND);
+        let lasting = random.magnitude(50 * MILLISECOND, 95 * SECOND);
         at_any_time(plan, random, Fault::Stall { node, lasting });
     }
     for _ in 0..random.below(4) {
         let (from, to) = (random.index(plan.nodes), random.index(plan.nodes));
         let lasting = random.magnitude(SECOND, 100 * SECOND);
         at_any_time(plan, random, Fault::OneWay { from, to, lasting });
+    }
+    // What is held for longer than a request lasts comes when it must not be admitted any more.
+    for _ in 0..random.below(6) {
+        let (from, to) = (random.index(plan.nodes), random.index(plan.nodes));
+        let lasting = random.magnitude(10 * SECOND, 150 * SECOND);
+        at_any_time(plan, random, Fault::Clog { from, to, lasting });
     }
     plan.timeout = random.magnitude(500 * MILLISECOND, 60 * SECOND);
 }

@@ -56,7 +56,7 @@ impl Pending {
     pub(super) fn must_be_synced(&self) -> bool {
         !self.changes.is_empty()
             || self.hints.iter().any(|change| change.state.is_none())
-            || self.records.iter().any(|(_, state, _)| state.is_none())
+            || self.forgets
     }
 }
 

@@ -11,7 +11,7 @@ use crate::hint_ledger::Ledger;
 use crate::log::entry::{Entries, Entry};
 use crate::page::PageLimit;
 use crate::position::Position;
-use crate::store::{Answer, Completion, Group, Merged, Store, WriteError};
+use crate::store::{Answer, Completion, Dropped, Group, Merged, Store, WriteError};
 use crate::table::Table;
 use paravon_ring::HashArc;
 
@@ -300,4 +300,35 @@ fn a_target_is_remembered_from_its_first_hint_or_dirty_arc_on() {
     assert!(store.remembered.file.lock().targets.is_empty(), "it is not durable");
     sync(&mut store);
     assert_eq!(store.remembered.file.lock().targets, [Ordinal(7), Ordinal(8)].into());
+}
+
+#[test]
+fn what_is_damaged_is_not_dropped() {
+    let mut store = store();
+    let drop_five = |store: &mut DiskStore, ticket, number| {
+        let Slot { hash, key } = slot(number);
+        store.drop_record(ticket, hash, key, record(5, None).version).unwrap();
+        let mut answers = Vec::new();
+        store.drain(&mut answers);
+        answers
+    };
+    let damaged = |ticket| vec![(ticket, Ok(Done::Dropped(Dropped::Damaged)))];
+    assert_eq!(drop_five(&mut store, 1, 1), damaged(1));
+    assert_eq!(untold(&mut store).len(), 1, "it was found by the drop");
+    sync(&mut store);
+    assert_eq!(get(&mut store, 1), Err(ReadError::Damaged));
+    // What lies over it goes no more than what is damaged, before it is durable and after.
+    merge(&mut store, 2, 2, record(5, None));
+    assert_eq!(drop_five(&mut store, 3, 2), damaged(3));
+    sync(&mut store);
+    assert_eq!(drop_five(&mut store, 4, 2), damaged(4));
+    assert_eq!(get(&mut store, 2), Ok(Some(record(5, None))));
+    assert_eq!(store.damaged().len(), 2);
+    // Once it is healed it goes.
+    heal(&mut store, 5, 2, None);
+    assert_eq!(drop_five(&mut store, 6, 2), []);
+    let gone = (6, Ok(Done::Dropped(Dropped::Gone)));
+    assert_eq!(sync(&mut store), [(5, Ok(Done::Healed)), gone]);
+    assert_eq!(get(&mut store, 2), Ok(None));
+    assert_eq!(store.damaged().len(), 1);
 }

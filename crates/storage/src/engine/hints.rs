@@ -127,8 +127,9 @@ impl Engine {
         durability: Durability,
     ) -> Result<Vec<(Ordinal, u64)>, EngineError> {
         self.space.settle().map_err(|error| self.space_error(&error))?;
-        let mut stored = Vec::new();
-        self.guarded(|database| {
+        self.trims.note_write();
+        let (mut stored, mut are_fewer) = (Vec::new(), false);
+        let removed = self.guarded(|database| {
             let mut transaction = database.begin_write()?;
             transaction.set_durability(durability)?;
             let mut hints = transaction.open_table(HINTS)?;
@@ -138,7 +139,7 @@ impl Engine {
                     codec::encode_hint(&mut stored, slot, record);
                     hints.insert(slot.as_bytes(), stored.as_slice())?;
                 } else {
-                    hints.remove(slot.as_bytes())?;
+                    are_fewer |= hints.remove(slot.as_bytes())?.is_some();
                 }
             }
             let removed = match rest {
@@ -146,12 +147,18 @@ impl Engine {
                 _ => Vec::new(),
             };
             drop(hints);
-            if let Some(stage) = rest {
-                apply_marks(&mut transaction.open_table(DIRTY)?, stage)?;
-            }
+            let cleaned = match rest {
+                Some(stage) => apply_marks(&mut transaction.open_table(DIRTY)?, stage)?,
+                None => 0,
+            };
+            are_fewer |= cleaned > 0 || !removed.is_empty();
             transaction.commit()?;
             Ok(removed)
-        })
+        })?;
+        if are_fewer {
+            self.note_removals();
+        }
+        Ok(removed)
     }
 }
 
@@ -174,22 +181,28 @@ fn remove_rotten(
     Ok(removed)
 }
 
-/// Stores what became dirty and clean. All of the ring first: arcs beside it came later.
-fn apply_marks(dirty: &mut Table<'_, u64, ()>, stage: &HintStage) -> Result<(), redb::Error> {
+/// Stores what became dirty and clean; how many rows that removed. All of the ring first: arcs beside it
+/// came later.
+fn apply_marks(dirty: &mut Table<'_, u64, ()>, stage: &HintStage) -> Result<u32, redb::Error> {
+    let mut removed = 0;
     for (mark, marked) in stage.marks.iter().filter(|(mark, _)| mark.arc == DirtyMark::ALL) {
         let first = number_of(DirtyMark { arc: 0, ..*mark });
-        dirty.retain_in(first..=number_of(*mark), |_, ()| false)?;
+        dirty.retain_in(first..=number_of(*mark), |_, ()| {
+            removed += 1;
+            false
+        })?;
         if *marked == Marked::Dirty {
             dirty.insert(number_of(*mark), ())?;
         }
     }
     for (mark, marked) in stage.marks.iter().filter(|(mark, _)| mark.arc != DirtyMark::ALL) {
-        match marked {
-            Marked::Dirty => dirty.insert(number_of(*mark), ())?,
-            Marked::Clean => dirty.remove(number_of(*mark))?,
-        };
+        if *marked == Marked::Dirty {
+            dirty.insert(number_of(*mark), ())?;
+        } else if dirty.remove(number_of(*mark))?.is_some() {
+            removed += 1;
+        }
     }
-    Ok(())
+    Ok(removed)
 }
 
 /// The table, if it has been made.

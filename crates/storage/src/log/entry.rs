@@ -9,10 +9,11 @@
 //! 6 forgotten:    tag | shard u16 | key hash u64 | key length u16 | key
 //! 7 marks, 8 damaged, 9 healed: see mark_entry.rs
 //! 10 cleaned:     as 5, then quarantines u32
+//! 11 dropped:     as 6, then hlc u64 | ordinal u32
 //! ```
 //! Records, slots and hints are those of `codec.rs`. A hint is kept in place of an older one of its
 //! slot; it is dropped if the slot holds the version named or an older one. A forgotten key holds
-//! nothing until a record of it follows. What was cleaned is dirty no more, unless the
+//! nothing until a record of it follows; a dropped one too, if the record before it is of the version named. What was cleaned is dirty no more, unless the
 //! shard's file was set aside since, as the number of its quarantines says; where a dirty or cleaned arc
 //! is all of the ring, that is so whatever was said of other arcs before. Whoever wrote the entry had decided that already, so replaying
 //! any part of the log again, in order and up to its end, changes nothing.
@@ -38,6 +39,7 @@ pub(super) const MARKS: u8 = 7;
 pub(super) const DAMAGED: u8 = 8;
 pub(super) const HEALED: u8 = 9;
 const CLEANED: u8 = 10;
+const DROPPED: u8 = 11;
 
 /// Bytes of a record entry before the key.
 const RECORD_HEAD: usize = 1 + 2 + 8 + 2 + 4;
@@ -53,6 +55,9 @@ pub(crate) const DIRTY_LEN: usize = 1 + 2 + 4 + 4;
 
 /// Bytes of a cleaned entry.
 pub(crate) const CLEANED_LEN: usize = DIRTY_LEN + 4;
+
+/// Bytes that the entry of a dropped record has behind the key.
+const VERSION_LEN: usize = 8 + 4;
 
 /// Bytes before the key of an entry that names a key alone.
 const KEY_HEAD: usize = 1 + 2 + 8 + 2;
@@ -116,6 +121,17 @@ pub(crate) enum Entry {
         /// The key.
         key: Key,
     },
+    /// A version of a record that is not stored any more.
+    Dropped {
+        /// The shard that it belonged to.
+        shard: u16,
+        /// The hash of the key.
+        hash: KeyHash,
+        /// The key.
+        key: Key,
+        /// Of the record that went.
+        version: Version,
+    },
     /// Something that a shard remembers beside its records.
     Mark {
         /// The shard.
@@ -135,6 +151,7 @@ impl Entry {
             | Self::Dirty { shard, .. }
             | Self::Cleaned { shard, .. }
             | Self::Forgotten { shard, .. }
+            | Self::Dropped { shard, .. }
             | Self::Mark { shard, .. } => Some(shard),
             Self::Ceiling(_) => None,
         }
@@ -194,9 +211,13 @@ pub(crate) fn put_hint_dropped(out: &mut Vec<u8>, shard: u16, slot: &HintSlot, v
     out.push(HINT_DROPPED);
     out.extend_from_slice(&shard.to_be_bytes());
     out.extend_from_slice(&slot_len(slot).to_be_bytes());
+    put_version(out, version);
+    out.extend_from_slice(slot.as_bytes());
+}
+
+fn put_version(out: &mut Vec<u8>, version: Version) {
     out.extend_from_slice(&version.hlc.as_u64().to_be_bytes());
     out.extend_from_slice(&version.ordinal.0.to_be_bytes());
-    out.extend_from_slice(slot.as_bytes());
 }
 
 /// How many bytes [`put_hint_dropped`] appends.
@@ -225,6 +246,23 @@ fn put_mark(out: &mut Vec<u8>, tag: u8, shard: u16, mark: DirtyMark) {
 /// Appends the entry of a forgotten key.
 pub(crate) fn put_forgotten(out: &mut Vec<u8>, shard: u16, hash: KeyHash, key: &Key) {
     put_key(out, FORGOTTEN, shard, hash, key);
+}
+
+/// Appends the entry of a dropped record.
+pub(crate) fn put_dropped(
+    out: &mut Vec<u8>,
+    shard: u16,
+    hash: KeyHash,
+    key: &Key,
+    version: Version,
+) {
+    put_key(out, DROPPED, shard, hash, key);
+    put_version(out, version);
+}
+
+/// How many bytes [`put_dropped`] appends.
+pub(crate) fn dropped_len(key: &Key) -> usize {
+    key_entry_len(key) + VERSION_LEN
 }
 
 /// Appends an entry that names a key alone, of [`key_entry_len`] bytes.
@@ -270,6 +308,7 @@ impl Iterator for Entries<'_> {
             DIRTY => parse_dirty(rest).ok_or(BadEntry::Malformed),
             CLEANED => parse_cleaned(rest).ok_or(BadEntry::Malformed),
             FORGOTTEN => parse_forgotten(rest).ok_or(BadEntry::Malformed),
+            DROPPED => parse_dropped(rest).ok_or(BadEntry::Malformed),
             MARKS => mark_entry::parse_marks(rest),
             DAMAGED | HEALED => mark_entry::parse_key_mark(tag, rest),
             unknown => Err(BadEntry::Newer(unknown)),
@@ -336,15 +375,17 @@ fn split_hint(bytes: &[u8]) -> Option<(u16, HintSlot, &[u8], &[u8])> {
 fn parse_hint_dropped(bytes: &[u8]) -> Option<(Entry, &[u8])> {
     let (&shard, bytes) = bytes.split_first_chunk()?;
     let (&slot_len, bytes) = bytes.split_first_chunk()?;
-    let (&hlc, bytes) = bytes.split_first_chunk()?;
-    let (&ordinal, bytes) = bytes.split_first_chunk()?;
+    let (version, bytes) = split_version(bytes)?;
     let (slot, rest) = bytes.split_at_checked(usize::from(u16::from_be_bytes(slot_len)))?;
-    let version = Version {
-        hlc: Hlc::from_u64(u64::from_be_bytes(hlc)),
-        ordinal: Ordinal(u32::from_be_bytes(ordinal)),
-    };
     let (shard, slot) = (u16::from_be_bytes(shard), HintSlot::from_bytes(slot)?);
     Some((Entry::HintDropped { shard, slot, version }, rest))
+}
+
+fn split_version(bytes: &[u8]) -> Option<(Version, &[u8])> {
+    let (&hlc, bytes) = bytes.split_first_chunk()?;
+    let (&ordinal, rest) = bytes.split_first_chunk()?;
+    let hlc = Hlc::from_u64(u64::from_be_bytes(hlc));
+    Some((Version { hlc, ordinal: Ordinal(u32::from_be_bytes(ordinal)) }, rest))
 }
 
 fn parse_dirty(bytes: &[u8]) -> Option<(Entry, &[u8])> {
@@ -371,6 +412,12 @@ fn split_mark(bytes: &[u8]) -> Option<(u16, DirtyMark, &[u8])> {
 fn parse_forgotten(bytes: &[u8]) -> Option<(Entry, &[u8])> {
     let (shard, Slot { hash, key }, rest) = parse_key(bytes)?;
     Some((Entry::Forgotten { shard, hash, key }, rest))
+}
+
+fn parse_dropped(bytes: &[u8]) -> Option<(Entry, &[u8])> {
+    let (shard, Slot { hash, key }, bytes) = parse_key(bytes)?;
+    let (version, rest) = split_version(bytes)?;
+    Some((Entry::Dropped { shard, hash, key, version }, rest))
 }
 
 /// The shard and the key of an entry that names a key alone, and what follows it.
@@ -443,6 +490,24 @@ mod tests {
         assert_eq!(bytes.len(), CLEANED_LEN);
         let cleaned = Entry::Cleaned { shard: 6, mark, quarantines: 2 };
         assert_eq!(Entries(&bytes).collect::<Vec<_>>(), [Ok(cleaned)]);
+        for len in 1..bytes.len() {
+            let cut: Vec<_> = Entries(&bytes[..len]).collect();
+            assert_eq!(cut, [Err(BadEntry::Malformed)]);
+        }
+    }
+
+    #[test]
+    fn the_frozen_entry_of_a_dropped_record_is_still_read_and_written() {
+        let key = Key::new("default", b"k").unwrap();
+        let hash = KeyHash::of(&key, 0);
+        let version = Version { hlc: Hlc::new(1, 2), ordinal: Ordinal(3) };
+        let mut bytes = Vec::new();
+        put_dropped(&mut bytes, 6, hash, &key, version);
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, include_str!("../../fixtures/dropped-1.hex").trim_end());
+        assert_eq!(bytes.len(), dropped_len(&key));
+        let dropped = Entry::Dropped { shard: 6, hash, key, version };
+        assert_eq!(Entries(&bytes).collect::<Vec<_>>(), [Ok(dropped)]);
         for len in 1..bytes.len() {
             let cut: Vec<_> = Entries(&bytes[..len]).collect();
             assert_eq!(cut, [Err(BadEntry::Malformed)]);

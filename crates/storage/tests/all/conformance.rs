@@ -58,6 +58,7 @@ fn act() -> impl Strategy<Value = Act> {
         6 => (0..12u8, 0..20u8, 0..4u8).prop_map(|(key, ms, value)| Act::Put { key, ms, value }),
         2 => (0..12u8, 0..20u8).prop_map(|(key, ms)| Act::Delete { key, ms }),
         2 => (0..12u8).prop_map(|key| Act::Forget { key }),
+        4 => (0..12u8, 0..20u8).prop_map(|(key, ms)| Act::DropRecord { key, ms }),
         4 => (0..12u8).prop_map(|key| Act::Get { key }),
         3 => (0..12u8, 0..12u8, 0..16u8, 0..9u8)
             .prop_map(|(first, last, after, limit)| Act::Scan { first, last, after, limit }),

@@ -7,6 +7,7 @@ mod conformance;
 mod crashes;
 mod damage;
 mod directory;
+mod drops;
 mod faults;
 mod forgets;
 mod hint_history;

@@ -1,11 +1,11 @@
-//! Keys in a life that is cut which are stored, forgotten and stored again: what was there when, and what
+//! Keys in a life that is cut which are stored, forgotten or dropped, and stored again: what was there when, and what
 //! must be there after a crash.
 
 use std::collections::BTreeMap;
 
 use paravon_model::Record;
 use paravon_storage::conformance::{key, record};
-use paravon_storage::{Answer, Done};
+use paravon_storage::{Answer, Done, Dropped};
 
 use crate::rig::Node;
 
@@ -20,11 +20,14 @@ pub(crate) struct RecordHistory {
     moments: Vec<(usize, Records)>,
     /// What is to be there when what is queued is durable.
     next: Records,
-    /// Tickets of the removals that are queued.
-    forgotten: Vec<u64>,
+    /// Tickets of the removals that are queued, and what is to answer them.
+    forgotten: Vec<(u64, Done)>,
     /// How often a removal took a record, and how often an older one was stored after it.
     removed: usize,
     went_back: usize,
+    /// How often a drop took a record, and how often it met another version.
+    dropped: usize,
+    kept: usize,
 }
 
 impl RecordHistory {
@@ -41,6 +44,17 @@ impl RecordHistory {
             self.merge(node, at(4), record(2000 + round, Some(2)));
             self.forget(node, at(4));
             self.merge(node, at(4), record(round, Some(3)));
+        }
+        if round.is_multiple_of(2) {
+            let there =
+                self.next.get(&at(6)).map_or(round, |record| record.version.hlc.physical_ms());
+            // The very one; one that has been replaced in the same group; the newest of a group.
+            self.drop_record(node, at(6), there);
+            self.merge(node, at(7), record(3000 + round, Some(4)));
+            self.drop_record(node, at(7), 1000 + round - 2);
+            self.merge(node, at(8), record(3000 + round, None));
+            self.drop_record(node, at(8), 3000 + round);
+            self.merge(node, at(8), record(round, Some(5)));
         }
         if round.is_multiple_of(7) {
             KEYS.for_each(|number| self.forget(node, number));
@@ -59,14 +73,31 @@ impl RecordHistory {
     }
 
     fn forget(&mut self, node: &mut Node, number: u8) {
-        self.forgotten.push(node.forget(number).unwrap());
+        self.forgotten.push((node.forget(number).unwrap(), Done::Forgotten));
         self.removed += usize::from(self.next.remove(&number).is_some());
+    }
+
+    fn drop_record(&mut self, node: &mut Node, number: u8, ms: u64) {
+        let version = record(ms, None).version;
+        let dropped = match self.next.get(&number).map(|record| record.version) {
+            Some(present) if present != version => {
+                self.kept += 1;
+                Dropped::Kept { version: present }
+            }
+            present => {
+                self.dropped += usize::from(present.is_some());
+                self.next.remove(&number);
+                Dropped::Gone
+            }
+        };
+        let ticket = node.drop_record(number, version).unwrap();
+        self.forgotten.push((ticket, Done::Dropped(dropped)));
     }
 
     /// Notes what is durable now.
     pub(crate) fn note(&mut self, answers: &BTreeMap<u64, Answer>, at: usize) {
-        for ticket in self.forgotten.drain(..) {
-            assert_eq!(answers[&ticket].1, Ok(Done::Forgotten));
+        for (ticket, done) in self.forgotten.drain(..) {
+            assert_eq!(answers[&ticket].1, Ok(done));
         }
         self.moments.push((at, self.next.clone()));
     }
@@ -93,8 +124,9 @@ impl RecordHistory {
         Ok(())
     }
 
-    /// Whether the life was one in which records were forgotten and older ones stored in their place.
+    /// Whether the life was one in which records were forgotten and dropped, and older ones stored in their
+    /// place.
     pub(crate) fn had_everything(&self) -> bool {
-        self.removed > 20 && self.went_back > 5
+        self.removed > 20 && self.went_back > 5 && self.dropped > 40 && self.kept > 20
     }
 }

@@ -89,6 +89,13 @@ impl Node {
         self.shard(number).forget(ticket, hash, key).map(|()| ticket)
     }
 
+    pub(crate) fn drop_record(&mut self, number: u8, version: Version) -> Result<u64, Refusal> {
+        self.ticket += 1;
+        let ticket = self.ticket;
+        let (hash, key) = key(number);
+        self.shard(number).drop_record(ticket, hash, key, version).map(|()| ticket)
+    }
+
     /// The durable records of all shards, in pages of a few.
     pub(crate) fn scan(&mut self) -> Result<BTreeMap<Key, Record>, ScanError> {
         let (mut all, few) = (BTreeMap::new(), PageLimit { count: 5, bytes: u64::MAX });

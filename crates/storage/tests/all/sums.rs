@@ -69,6 +69,14 @@ enum Act {
     Forget {
         key: u8,
     },
+    Drop {
+        key: u8,
+        ms: u8,
+    },
+    /// Drops what a read finds.
+    DropStored {
+        key: u8,
+    },
     Sync,
     /// Every group fails.
     Fail,
@@ -88,6 +96,8 @@ fn act() -> impl Strategy<Value = Act> {
         12 => (0..40u8, 1..60u8).prop_map(|(key, ms)| Act::Put { key, ms }),
         3 => (0..40u8, 1..60u8).prop_map(|(key, ms)| Act::Delete { key, ms }),
         1 => (0..40u8).prop_map(|key| Act::Forget { key }),
+        6 => (0..40u8, 1..60u8).prop_map(|(key, ms)| Act::Drop { key, ms }),
+        3 => (0..40u8).prop_map(|key| Act::DropStored { key }),
         6 => Just(Act::Sync),
         1 => Just(Act::Fail),
         2 => Just(Act::Apply),
@@ -130,6 +140,18 @@ impl Life {
             Act::Forget { key: number } => {
                 let (hash, key) = key(number);
                 let _ = node.store().forget(0, hash, key);
+            }
+            Act::Drop { key: number, ms } => {
+                let (hash, key) = key(number);
+                let version = record(ms.into(), None).version;
+                let _ = node.store().drop_record(0, hash, key, version);
+            }
+            Act::DropStored { key: number } => {
+                let (hash, key) = key(number);
+                let found = node.store().get(hash, &key).unwrap();
+                if let Some(found) = found {
+                    let _ = node.store().drop_record(0, hash, key, found.version);
+                }
             }
             Act::Sync => {
                 node.sync();

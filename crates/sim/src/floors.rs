@@ -1,0 +1,213 @@
+//! What the invariants are told of marks, of what goes by them, and of what comes in spite of them.
+//!
+//! What a replica knows it is told by its peers; the world looks at their disks. **Never:** blames a node for
+//! what a disk says that has stored another layout: its marks were others when they were told.
+
+use paravon_model::{Damage, Fence, Hlc, Marks, Ordinal, Version};
+use paravon_ring::Partition;
+
+use crate::fact::Fact;
+use crate::view::NOTHING;
+use crate::world::{World, small};
+
+/// Below every mark that a partition is ever closed at: what lies there only says that it was emptied.
+const LEAST_MARK: Hlc = Hlc::new(1, 0);
+
+impl World {
+    /// A shard wants marks to be durable: has it a right to?
+    pub(crate) fn judge_wanted(
+        &mut self,
+        node: usize,
+        shard: usize,
+        partition: Partition,
+        wanted: Marks,
+    ) {
+        let Some(process) = &mut self.nodes[node].process else { return };
+        let Some(layout) = process.shard_layouts.get(shard).cloned() else { return };
+        let known = self.oracle.view.marks(small(node), partition.0);
+        let judged = process.judged.entry(partition).or_insert((known.0, known.1));
+        let before = std::mem::replace(judged, (wanted.floor, wanted.full));
+        let others: Vec<_> = layout.sets(partition).all().collect();
+        let fence = layout.fence();
+        if wanted.floor > before.0 || wanted.full > before.1 {
+            let number = small(node);
+            let hurt = self.oracle.view.hurt.iter().filter(|(of, _)| *of == number);
+            let hurt = hurt.map(|(_, key)| *key).find(|key| self.partition_of(*key) == partition);
+            if let Some(key) = hurt {
+                self.emit(Fact::HurtMoved { node: number, key });
+            }
+        }
+        if wanted.full > before.1 {
+            self.judge_full(node, partition, fence, &others, wanted.full);
+        }
+        if wanted.floor > before.0 {
+            self.judge_floor(node, partition, fence, &others, wanted.floor);
+        }
+    }
+
+    /// A replica that calls itself full holds what was acknowledged, and everybody is closed there.
+    fn judge_full(
+        &mut self,
+        node: usize,
+        partition: Partition,
+        fence: Fence,
+        members: &[Ordinal],
+        full: Hlc,
+    ) {
+        let number = small(node);
+        let open = members.iter().filter_map(|member| self.marks_under(*member, partition, fence));
+        let open = open.filter(|(_, (_, _, closed))| *closed < full).map(|(other, _)| other).next();
+        if let Some(other) = open {
+            let partition = partition.0;
+            self.emit(Fact::FullBeforeClosed { node: number, other, partition, full });
+        }
+        for key in 0..small(self.keys.len()) {
+            let view = &self.oracle.view;
+            let acked = view.acked_up_to(key, full);
+            let held = view.durable(number, key);
+            // A newcomer need not know of what all have dropped.
+            let is_gone = held == NOTHING && view.dropped(key) >= acked;
+            let is_hurt = view.rotten.contains_key(&(number, key));
+            let holds = held >= acked || view.dropped_on(number, key) >= acked;
+            if self.partition_of(key) == partition && !holds && !is_gone && !is_hurt {
+                self.emit(Fact::FullWithout { node: number, key, full, acked, held });
+            }
+        }
+    }
+
+    /// A floor is what every member is full at, or what one of them knows to be so.
+    fn judge_floor(
+        &mut self,
+        node: usize,
+        partition: Partition,
+        fence: Fence,
+        members: &[Ordinal],
+        floor: Hlc,
+    ) {
+        let number = small(node);
+        let marks = members.iter().filter_map(|member| self.marks_under(*member, partition, fence));
+        let marks: Vec<_> = marks.filter(|(other, _)| *other != number).collect();
+        let is_known = marks.iter().any(|(_, (theirs, _, _))| *theirs >= floor);
+        let lacking = marks.iter().find(|(_, (_, full, _))| *full < floor);
+        if let Some(&(other, _)) = lacking.filter(|_| !is_known) {
+            let partition = partition.0;
+            self.emit(Fact::FloorBeforeFull { node: number, other, partition, floor });
+        }
+    }
+
+    /// The number of a member and its durable floor, `full` and `closed`, where its disk says that it has
+    /// stored this layout and no later one.
+    fn marks_under(
+        &self,
+        member: Ordinal,
+        partition: Partition,
+        fence: Fence,
+    ) -> Option<(u8, (Hlc, Hlc, Hlc))> {
+        let node = self.node_of(member)?;
+        let state = &self.nodes[node].state;
+        let is_it = state.ordinal == Some(member) && state.stored == Some(fence);
+        is_it.then(|| (small(node), self.oracle.view.marks(small(node), partition.0)))
+    }
+
+    /// The marks of a partition are durable.
+    pub(crate) fn note_marks(&mut self, node: usize, partition: Partition, marks: Marks) {
+        if marks.damage == Damage::None {
+            self.note_lifted(node, partition);
+        }
+        let Marks { floor, full, closed, .. } = marks;
+        let (node, partition) = (small(node), partition.0);
+        if self.oracle.view.marks(node, partition) != (floor, full, closed) {
+            let emptied = closed < LEAST_MARK;
+            self.emit(Fact::Marked { node, partition, floor, full, closed, emptied });
+        }
+    }
+
+    /// What a crash left of marks, against what was durable before it.
+    pub(crate) fn judge_surviving_marks(&mut self, node: usize) {
+        let (number, shards) = (small(node), usize::from(self.plan.shards));
+        let kept: Vec<_> =
+            (0..shards).flat_map(|shard| self.nodes[node].engine.marks(shard)).collect();
+        let known = self.oracle.view.marks.iter().filter(|((holder, _), _)| *holder == number);
+        let lost = known.filter(|&(&(_, partition), &(floor, full, closed))| {
+            let of_partition = kept.iter().find(|(of, _)| of.0 == partition);
+            let marks = of_partition.map(|(_, marks)| *marks).unwrap_or_default();
+            // A node that is new to a partition forgets its marks, and a crash may keep that.
+            let is_reset = marks.closed < LEAST_MARK && self.is_bare(number, Partition(partition));
+            let is_less = marks.floor < floor || marks.full < full || marks.closed < closed;
+            is_less && !is_reset
+        });
+        let lost: Vec<_> = lost.map(|((_, partition), _)| *partition).collect();
+        for partition in lost {
+            self.emit(Fact::MarksLost { node: number, partition });
+        }
+        let restored = kept.iter().filter(|(_, marks)| marks.closed >= LEAST_MARK).count();
+        if restored > 0 {
+            self.emit(Fact::MarksRestored { node: number, partitions: small(restored) });
+        }
+        for (partition, marks) in kept {
+            self.note_marks(node, partition, marks);
+        }
+    }
+
+    /// Whether a disk holds nothing of a partition.
+    fn is_bare(&self, node: u8, partition: Partition) -> bool {
+        let keys = 0..small(self.keys.len());
+        let mut own = keys.filter(|key| self.partition_of(*key) == partition);
+        own.all(|key| self.oracle.view.durable(node, key) == NOTHING)
+    }
+
+    /// Whether a record is one of those that go at or below the floor.
+    pub(crate) fn may_drop(&self, node: usize, key: u8, version: Version) -> bool {
+        let (floor, _, _) = self.oracle.view.marks(small(node), self.partition_of(key).0);
+        version.hlc <= floor && self.oracle.view.goes(version, floor)
+    }
+
+    /// Something is about to be known as stored: it must not lie where nothing enters any more, nor below
+    /// what was dropped.
+    pub(crate) fn judge_entry(&mut self, node: usize, key: u8, before: Version, version: Version) {
+        let number = small(node);
+        let view = &self.oracle.view;
+        let is_hurt = view.rotten.contains_key(&(number, key));
+        if version <= before || is_hurt {
+            return;
+        }
+        let (_, full, _) = view.marks(number, self.partition_of(key).0);
+        let dropped = view.dropped(key);
+        if version.hlc <= full {
+            self.emit(Fact::EnteredBelowFull { node: number, key, version, full });
+        }
+        if version < dropped && self.is_to_store(node, key) {
+            self.emit(Fact::Resurrected { node: number, key, version, dropped });
+        }
+    }
+
+    /// Replicas with equal floors hold the same at or below them (`FLOOR_SAFE`).
+    pub(crate) fn compare_floors(&mut self) {
+        if self.oracle.view.marks.is_empty() {
+            return;
+        }
+        let Some(latest) = self.latest().cloned() else { return };
+        for key in 0..small(self.keys.len()) {
+            let partition = self.partition_of(key);
+            let mut known: Vec<(u8, Hlc, Option<Version>)> = Vec::new();
+            for replica in latest.sets(partition).all() {
+                let Some(node) = self.node_of(replica) else { continue };
+                let admitted = self.nodes[node].process.as_ref().map(|process| process.admitted);
+                let number = small(node);
+                let (floor, _, _) = self.oracle.view.marks(number, partition.0);
+                if admitted != Some(Some(latest.fence())) || floor == Hlc::ZERO {
+                    continue;
+                }
+                let Some(held) = self.oracle.view.held_below(number, key, floor) else { continue };
+                let alike = known.iter().find(|(_, other, _)| *other == floor);
+                match alike {
+                    Some(&(other, _, theirs)) if theirs != held => {
+                        return self.emit(Fact::FloorsDiffer { node: number, other, key, floor });
+                    }
+                    Some(_) => {}
+                    None => known.push((number, floor, held)),
+                }
+            }
+        }
+    }
+}
