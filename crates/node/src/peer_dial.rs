@@ -7,7 +7,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use paravon_model::{Address, NodeId, PeerHello};
+use paravon_model::{Address, Membership, NodeId, PeerHello};
 use paravon_protocol::{
     Code, Envelope, FrameLimit, HEADER_BYTES, Hello, PROTOCOL_VERSION, Refused, Welcome,
     decode_reply, split_frame,
@@ -56,6 +56,8 @@ pub(crate) enum DialError {
     Refused {
         /// Who.
         by: NodeId,
+        /// As whom this node came.
+        claimed: Option<Membership>,
         /// For programs.
         code: Code,
         /// For people.
@@ -142,6 +144,7 @@ async fn greet(
     node_id: &NodeId,
     own: PeerHello,
 ) -> Result<(Welcome, Vec<u8>), DialError> {
+    let claimed = own.membership;
     let hello = Hello {
         protocol: PROTOCOL_VERSION,
         client_id: String::new(),
@@ -172,7 +175,7 @@ async fn greet(
     if envelope.kind == "ko" {
         return Err(match decode_reply("ko", envelope.data) {
             Ok(Err(Refused { code, message, .. })) => {
-                DialError::Refused { by: node_id.clone(), code, message }
+                DialError::Refused { by: node_id.clone(), claimed, code, message }
             }
             _ => DialError::NotANode { what: "its answer is not understood" },
         });

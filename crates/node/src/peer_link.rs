@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use paravon_model::{Address, NodeId};
+use paravon_model::{Address, Membership, NodeId};
 use paravon_protocol::{AdminRequest, Code, FrameLimit, is_peer_frame};
 use paravon_replication::cluster::{ClusterEvent, RefusedAs};
 use paravon_transport::{FrameStream, random_bytes};
@@ -70,8 +70,8 @@ pub(crate) async fn keep(local: Rc<Local>, link: Rc<Link>, address: Address) {
                     tracing::info!("no link to {address}: {text}; trying again");
                     said = text;
                 }
-                if let DialError::Refused { by, code, .. } = error {
-                    tell_of_refusal(&local, by, code);
+                if let DialError::Refused { by, claimed, code, .. } = error {
+                    tell_of_refusal(&local, by, refusal_of(code, claimed));
                     if matches!(code, Code::OldDisk | Code::WrongCluster | Code::Unauthenticated) {
                         sleep(jittered(REFUSED_PAUSE)).await;
                     }
@@ -89,8 +89,16 @@ fn jittered(pause: Duration) -> Duration {
     pause - pause.mul_f64(f64::from(byte) / 512.0)
 }
 
-fn tell_of_refusal(local: &Local, by: NodeId, code: Code) {
-    let refusal = if code == Code::OldDisk { RefusedAs::OldDisk } else { RefusedAs::Other };
+/// What the refusal of a hello that claimed this place means.
+fn refusal_of(code: Code, claimed: Option<Membership>) -> RefusedAs {
+    match (code, claimed) {
+        (Code::OldDisk, _) => RefusedAs::OldDisk,
+        (Code::Removed, Some(claimed)) => RefusedAs::Removed { claimed },
+        _ => RefusedAs::Other,
+    }
+}
+
+fn tell_of_refusal(local: &Local, by: NodeId, refusal: RefusedAs) {
     let refused = Message::Cluster(ClusterEvent::Refused { by, refusal });
     local.shared.inboxes.of_loop(0).send([refused]);
 }
@@ -219,5 +227,21 @@ impl Connection<'_> {
             self.local.wake_after_batch(&core);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use paravon_model::{ClusterId, Ordinal};
+
+    #[test]
+    fn a_node_is_gone_only_as_what_it_claimed_to_be() {
+        let (cluster_id, ordinal) = (ClusterId(1), Ordinal(2));
+        let claimed = Membership { cluster_id, generation: 3, rescue_id: 4, ordinal };
+        assert_eq!(refusal_of(Code::Removed, Some(claimed)), RefusedAs::Removed { claimed });
+        assert_eq!(refusal_of(Code::Removed, None), RefusedAs::Other, "it claimed nothing");
+        assert_eq!(refusal_of(Code::OldDisk, Some(claimed)), RefusedAs::OldDisk);
+        assert_eq!(refusal_of(Code::WrongCluster, Some(claimed)), RefusedAs::Other);
     }
 }

@@ -67,8 +67,19 @@ impl World {
     pub(crate) fn persisted(&mut self, node: usize, incarnation: u32) {
         let Some(process) = self.process(node, incarnation) else { return };
         let Some((number, state)) = process.persisting.pop_front() else { return };
-        self.nodes[node].state = state;
+        let before = std::mem::replace(&mut self.nodes[node].state, state);
+        self.note_number(node, before.ordinal);
         self.tell_cluster(node, ClusterEvent::Persisted { number });
+    }
+
+    /// A disk holds a state of its node, which may have another number than `before`.
+    fn note_number(&mut self, node: usize, before: Option<Ordinal>) {
+        let sim = &mut self.nodes[node];
+        let taken = sim.state.ordinal.filter(|number| Some(*number) != before);
+        let Some((number, process)) = taken.zip(sim.process.as_mut()) else { return };
+        let largest = process.largest_number;
+        process.largest_number = largest.max(Some(number));
+        self.emit(Fact::Numbered { node: small(node), number, largest });
     }
 
     fn permit(&mut self, node: usize, permit: Permit) {
@@ -216,6 +227,10 @@ impl World {
             self.emit(Fact::HelloRefused { by: small(by), of: small(of), code });
             let refusal = match refusal {
                 HelloRefusal::OldDisk { .. } => RefusedAs::OldDisk,
+                HelloRefusal::Removed { .. } => match hello.membership {
+                    Some(claimed) => RefusedAs::Removed { claimed },
+                    None => RefusedAs::Other,
+                },
                 _ => RefusedAs::Other,
             };
             let by = self.nodes[by].name.clone();

@@ -313,6 +313,8 @@ pub(crate) enum Fact {
     FloorsDiffer { node: u8, other: u8, key: u8, floor: Hlc },
     /// A node that began lately pulls although no change is under way, and nothing is ever deleted.
     PulledEarly { node: u8, served_ms: u64 },
+    /// A process has a number from now on; the largest that it has had before.
+    Numbered { node: u8, number: Ordinal, largest: Option<Ordinal> },
     /// Two documents of one revision differ.
     DocumentsDiffer { node: u8, version: u64 },
     /// Two layouts of one fence differ.

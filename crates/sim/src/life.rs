@@ -41,6 +41,7 @@ impl World {
         let cluster = Cluster::new(settings, sim.state.clone(), now);
         let mut process = Process::new(cluster, self.plan.shards);
         process.ordinal = sim.state.ordinal;
+        process.largest_number = sim.state.ordinal;
         sim.process = Some(process);
         let starts = u32::try_from(start).unwrap_or(u32::MAX);
         self.emit(Fact::Started { node: small(node), start: starts, ceiling });

@@ -78,6 +78,8 @@ pub(crate) struct Process {
     pub(crate) shard_layouts: Vec<Arc<Layout>>,
     pub(crate) layout: Option<Arc<Layout>>,
     pub(crate) ordinal: Option<Ordinal>,
+    /// The largest number that it has had.
+    pub(crate) largest_number: Option<Ordinal>,
     /// The members of the layout by ordinal, as numbers of the world; of a node that is there twice
     /// the newer number.
     pub(crate) members: Vec<(Ordinal, usize)>,
@@ -146,6 +148,7 @@ impl Process {
             shard_layouts: Vec::new(),
             layout: None,
             ordinal: None,
+            largest_number: None,
             members: Vec::new(),
             permit: Permit::Held { offset_ms: 0 },
             dead: Vec::new(),

@@ -3,6 +3,7 @@
 
 use paravon_model::Hlc;
 use paravon_replication::Permit;
+use paravon_ring::Partition;
 
 use crate::client::NOBODY;
 use crate::clock::BEGINNING_MS;
@@ -234,8 +235,7 @@ impl World {
 
     /// What keeps replicas from agreeing, if anything.
     fn disunity(&mut self, late: bool) -> Option<&'static str> {
-        let view = &self.oracle.view;
-        if !view.rotten.is_empty() || !view.lost.is_empty() {
+        if self.is_damaged() {
             return Some("damage is not healed");
         }
         if let Some(fact) = self.disagreement() {
@@ -260,6 +260,20 @@ impl World {
                 view.goes(version, by_now)
             })
         })
+    }
+
+    /// Whether a member cannot answer for what it stores by the latest layout. Nobody heals what a node
+    /// held of other sets, and nobody asks for it: where such a node stores it again, it empties it first.
+    fn is_damaged(&self) -> bool {
+        let Some(latest) = self.latest() else { return false };
+        let stores = |node: u8, partition| {
+            let own = latest.document().member_named(&self.nodes[usize::from(node)].name);
+            own.is_some_and(|own| latest.sets(partition).contains(own.ordinal))
+        };
+        let view = &self.oracle.view;
+        let (mut rotten, mut lost) = (view.rotten.keys(), view.lost.keys());
+        rotten.any(|&(node, key)| stores(node, self.partition_of(key)))
+            || lost.any(|&(node, partition)| stores(node, Partition(partition)))
     }
 
     /// Two replicas that do not sum up to the same.
@@ -385,6 +399,7 @@ impl World {
         };
         // A clock that was ahead of the others' is still refused by them for a while.
         if self.now < since + MOST_TRYING {
+            let node = self.member_or_another(node);
             let operation = self.ask_for(NOBODY, node, verb, key, Level::All);
             self.phase = Phase::Asking { since, operation, next };
             return;
@@ -395,6 +410,13 @@ impl World {
             return;
         }
         self.emit(Fact::MendedFailed { operation, code });
+    }
+
+    /// This node, or a member in its place where it is none any more: what was asked for while things
+    /// went wrong may take out even the one that the world asks.
+    fn member_or_another(&self, node: usize) -> usize {
+        let members = self.members();
+        if members.contains(&node) { node } else { members.first().copied().unwrap_or(node) }
     }
 
     /// Every replica of every key says what it holds.

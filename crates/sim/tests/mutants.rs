@@ -78,13 +78,13 @@ fn every_broken_rule_is_noticed_by_its_invariant() {
         let options = Options { scenario, twice_every: 0, ..Options::default() };
         let summary = run_seeds(0..1000, options, 1);
         choose_mutant(None);
-        let violations = summary.violated.iter().filter_map(|outcome| {
-            println!("{name}: seed {}, {:?}", outcome.seed, outcome.violation);
-            outcome.violation.as_ref()
-        });
-        let names: Vec<_> = violations.map(|violation| violation.invariant).collect();
-        if names.is_empty() || names.iter().any(|name| !invariants.contains(name)) {
-            missed.push((name, names));
+        // Of worlds that ran side by side a later one may have been violated too, or not have ended: the
+        // first is the same in every run.
+        let first = summary.violated.first();
+        println!("{name}: {:?}", first.map(|outcome| (outcome.seed, &outcome.violation)));
+        let noticed = first.and_then(|outcome| outcome.violation.as_ref()).map(|it| it.invariant);
+        if noticed.is_none_or(|noticed| !invariants.contains(&noticed)) {
+            missed.push((name, noticed));
         }
     }
     assert!(missed.is_empty(), "not noticed, or not by the invariant for it: {missed:?}");

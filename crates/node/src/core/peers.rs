@@ -332,6 +332,7 @@ fn overloaded(command: &Command) -> ReplicaReply {
 fn code_of(refusal: &HelloRefusal) -> Code {
     match refusal {
         HelloRefusal::OldDisk { .. } => Code::OldDisk,
+        HelloRefusal::Removed { .. } => Code::Removed,
         HelloRefusal::OtherCluster { .. } | HelloRefusal::OtherGeneration { .. } => {
             Code::WrongCluster
         }
@@ -342,6 +343,16 @@ fn code_of(refusal: &HelloRefusal) -> Code {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refused_node_is_told_what_only_it_can_mend() {
+        let (node_id, claimed) = (NodeId::new("node-1").unwrap(), Ordinal(1));
+        let removed = HelloRefusal::Removed { node_id: node_id.clone(), claimed };
+        assert_eq!(code_of(&removed), Code::Removed);
+        assert_eq!(code_of(&HelloRefusal::OldDisk { ordinal: claimed }), Code::OldDisk);
+        let wrong = HelloRefusal::WrongOrdinal { node_id, claimed };
+        assert_eq!(code_of(&wrong), Code::Unauthenticated);
+    }
 
     #[test]
     fn nobody_takes_a_members_number_by_claiming_it() {

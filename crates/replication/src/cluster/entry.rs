@@ -96,7 +96,9 @@ impl Cluster {
         self.ordinal = Some(ordinal);
         self.council = Some(Council::new(ordinal, document, VoteSlot::default()));
         self.founding = Founding::new(now.monotonic, None);
-        self.joiner = Joiner::new(&self.settings, None);
+        // What else it asked for may still be done, and stand when this number is gone.
+        let past = self.joiner.take_past(self.ordinal);
+        self.joiner = Joiner::of_member(&self.settings, past);
         self.service = Service::Starting;
         self.document_changed(now);
     }
@@ -104,10 +106,11 @@ impl Cluster {
     /// Its place in the cluster is gone, and what it knew there with it: it comes again, if at all, as
     /// a newcomer by this name. Whatever its stores hold is emptied before it counts.
     pub(super) fn start_over(&mut self, now: Now, change: ChangeId) {
+        self.shut_out();
         self.forget_the_dead();
         let document = self.seen_document().cloned();
-        let former = self.joiner.take_names();
-        self.joiner = Joiner::again(&self.settings, change, former, document);
+        let past = self.joiner.take_past(self.ordinal);
+        self.joiner = Joiner::again(&self.settings, change, past, document);
         self.founding = Founding::new(now.monotonic, None);
         self.disks = Disks::new(&[]);
         self.reports = Reports::default();
@@ -142,8 +145,11 @@ impl Cluster {
     ) {
         if self.service.has_ended() {
             if mode == OperateMode::Plan {
-                let seen = self.seen_document().ok_or(OperateFailure::NoCluster);
-                let answer = seen.and_then(|document| plan(&self.settings, document, &goal));
+                let answer = match self.seen_document() {
+                    Some(seen) if self.joiner.is_outdated(seen) => Err(OperateFailure::ShutOut),
+                    Some(seen) => plan(&self.settings, seen, &goal),
+                    None => Err(OperateFailure::NoCluster),
+                };
                 return self.answer([(token, answer)]);
             }
             let fresh = self.random.change();

@@ -4,8 +4,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use paravon_model::{
-    Address, ChangeId, ClusterId, ClusterMessage, ClusterState, Document, Fence, Hlc, NodeId,
-    OperationRefusal, Ordinal, PeerHello, Progress,
+    Address, ChangeId, ClusterId, ClusterMessage, ClusterState, Document, Fence, Hlc, Membership,
+    NodeId, OperationRefusal, Ordinal, PeerHello, Progress,
 };
 
 use crate::clock::Permit;
@@ -145,6 +145,11 @@ pub enum OperateMode {
 pub enum RefusedAs {
     /// Its disk is an old copy (`DISK_NOT_OLDER`).
     OldDisk,
+    /// The number that it claimed is gone, and a later one bears its name.
+    Removed {
+        /// By the hello that was refused, which may not be what the node would say by now.
+        claimed: Membership,
+    },
     /// For any other reason: this pair does not talk, and both logs say why.
     Other,
 }

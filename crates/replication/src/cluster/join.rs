@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use paravon_model::{
     ChangeId, ClusterId, Document, Newcomer, NodeId, OperationKind, OperationRefusal,
-    OperationState, Ordinal, PeerHello,
+    OperationState, Ordinal, PeerHello, Revision,
 };
 
 use super::change::has_brought;
@@ -52,9 +52,7 @@ pub(super) struct Joiner {
     /// Whether that one is given up, or not what is wanted any more: the next is asked for by another
     /// name. The old one stays until then, because a node that has asked never founds.
     is_spent: bool,
-    /// Names of operations that it asked for before, as far as it remembers: what is not wanted any more
-    /// may have been decided all the same.
-    former: Vec<ChangeId>,
+    past: Past,
     /// What administrators wanted last.
     goal: Option<Goal>,
     /// What it asks for by that name: the same each time.
@@ -71,6 +69,30 @@ pub(super) struct Joiner {
     last_refusal: Option<OperationRefusal>,
     /// Whether the council was asked to vote for its operation: nobody's refusal settles it then.
     may_still_be: bool,
+}
+
+/// What a process keeps of the time before, when it becomes a member and when it starts over.
+#[derive(Debug, Default)]
+pub(super) struct Past {
+    /// Names of operations that it asked for before, as far as it remembers: what is not wanted any more
+    /// may have been decided all the same.
+    former: Vec<ChangeId>,
+    /// The largest number that it has had. A member that lags may still call it by that, but what it voted
+    /// for then is forgotten (`LAYOUT_AGREES`). The disk need not hold this: of names it holds one that no
+    /// document knew when the node started over, or that of the change that it came with and whose end it
+    /// never stored, and before that it has no vote.
+    gone: Option<Ordinal>,
+    /// A document that was said to be out of date: what is to be asked for is told by a later one.
+    outdated: Option<Revision>,
+}
+
+impl Past {
+    fn remember(&mut self, name: ChangeId) {
+        self.former.retain(|former| *former != name);
+        self.former.push(name);
+        let surplus = self.former.len().saturating_sub(MAX_FORMER);
+        self.former.drain(..surplus);
+    }
 }
 
 /// An administrator's wish.
@@ -97,7 +119,7 @@ impl Joiner {
         Self {
             change,
             is_spent: false,
-            former: Vec::new(),
+            past: Past::default(),
             goal: None,
             kind: None,
             wishes: Vec::new(),
@@ -116,19 +138,37 @@ impl Joiner {
     pub(super) fn again(
         settings: &ClusterSettings,
         change: ChangeId,
-        former: Vec<ChangeId>,
+        past: Past,
         seen: Option<KnownDocument>,
     ) -> Self {
         let cluster = seen.as_ref().map(|document| document.cluster_id);
         let asks = Asks::WhenTold;
-        Self { cluster, former, seen, asks, ..Self::new(settings, Some(change)) }
+        Self { cluster, past, seen, asks, ..Self::new(settings, Some(change)) }
     }
 
-    /// All names that it has asked by, as far as it remembers, to be known by them when it starts over.
-    pub(super) fn take_names(&mut self) -> Vec<ChangeId> {
-        let mut names = core::mem::take(&mut self.former);
-        names.extend(self.change);
-        names
+    /// A member, with what it keeps for when it starts over.
+    pub(super) fn of_member(settings: &ClusterSettings, past: Past) -> Self {
+        Self { past, ..Self::new(settings, None) }
+    }
+
+    /// What is kept when this ends, where the node has this number.
+    pub(super) fn take_past(&mut self, number: Option<Ordinal>) -> Past {
+        let mut past = core::mem::take(&mut self.past);
+        if let Some(change) = self.change {
+            past.remember(change);
+        }
+        past.gone = past.gone.max(number);
+        past
+    }
+
+    /// Others know a later document than this one, which the node takes for the latest.
+    pub(super) fn outdate(&mut self, document: Revision) {
+        self.past.outdated = self.past.outdated.max(Some(document));
+    }
+
+    /// Whether others are known to know a later document than this one.
+    pub(super) fn is_outdated(&self, document: &Document) -> bool {
+        Some(document.revision()) <= self.past.outdated
     }
 
     /// The name of its operation.
@@ -136,9 +176,14 @@ impl Joiner {
         self.change
     }
 
-    /// The latest document that it was told.
+    /// The latest document that it was told, which says where members are.
     pub(super) fn seen(&self) -> Option<&KnownDocument> {
         self.seen.as_ref()
+    }
+
+    /// The same where it may be the latest there is.
+    fn latest(&self) -> Option<&KnownDocument> {
+        self.seen.as_ref().filter(|seen| !self.is_outdated(seen))
     }
 
     /// Whether it has asked, and goes on asking.
@@ -167,7 +212,11 @@ impl Joiner {
         if mode == OperateMode::Do {
             // Without an administrator it asks to join.
             let by_itself = self.kind.is_some().then_some(&Goal::Join);
-            if self.goal.as_ref().or(by_itself).is_some_and(|known| *known != goal) {
+            let is_other = self.goal.as_ref().or(by_itself).is_some_and(|known| *known != goal);
+            // What was refused may have been planned on a document that is out of date by now.
+            let is_refused =
+                self.last_refusal.is_some_and(|why| why != OperationRefusal::NoMajority);
+            if is_other || is_refused {
                 self.forget_operation();
             }
             self.goal = Some(goal.clone());
@@ -181,9 +230,9 @@ impl Joiner {
         (self.last_refusal, self.may_still_be) = (None, false);
     }
 
-    /// The number that this document gives to the node by its own operation.
+    /// The number that this document gives to the node by its own operation: a later one than it has had.
     pub(super) fn number(&self, own: &NodeId, document: &Document) -> Option<Ordinal> {
-        let names = self.change.into_iter().chain(self.former.iter().rev().copied());
+        let names = self.change.into_iter().chain(self.past.former.iter().rev().copied());
         let mut operations = names.filter_map(|name| document.operation(name));
         // What it has brought may have left since, and another node of the name may be there instead.
         let operation = operations.find(|operation| match operation.state {
@@ -202,7 +251,7 @@ impl Joiner {
             OperationState::Done => in_current(member.ordinal),
             OperationState::Pending | OperationState::Cancelled => false,
         });
-        member.map(|member| member.ordinal)
+        member.map(|member| member.ordinal).filter(|number| Some(*number) > self.past.gone)
     }
 
     /// Keeps a document of the cluster that is seen, which gives this node no number, to know its members
@@ -273,7 +322,7 @@ impl Joiner {
         peers: &Peers,
     ) -> Vec<Answer> {
         let mut answers = Vec::new();
-        if let Some(seen) = self.seen.clone() {
+        if let Some(seen) = self.latest().cloned() {
             let answer = |wish: Wish| (wish.token, plan(settings, &seen, &wish.goal));
             let has_asked = self.kind.is_some();
             let over = self.take_wishes(|wish| {
@@ -329,7 +378,7 @@ impl Joiner {
     /// Whom to ask for the document, where an administrator waits for what only that can tell.
     pub(super) fn ask_for_document(&mut self, now: Duration, peers: &Peers) -> Option<NodeId> {
         let needs_it = |wish: &Wish| wish.mode == OperateMode::Plan || wish.goal != Goal::Join;
-        let is_needed = self.seen.is_none() && self.wishes.iter().any(needs_it);
+        let is_needed = self.latest().is_none() && self.wishes.iter().any(needs_it);
         if !is_needed || now < self.next_ask {
             return None;
         }
@@ -337,6 +386,14 @@ impl Joiner {
         self.asked += 1;
         self.next_ask = now.saturating_add(ASK_AGAIN);
         Some(whom)
+    }
+
+    /// Whether its name stands for another operation than the one that an administrator wants. Asked by
+    /// that name, members would only tell what became of it.
+    fn names_another(&self, kind: &OperationKind) -> bool {
+        let document = self.seen.as_ref().filter(|_| self.goal.is_some());
+        let named = document.zip(self.change).and_then(|(seen, change)| seen.operation(change));
+        named.is_some_and(|operation| operation.kind != *kind)
     }
 
     /// Whom to ask now, by what name, and what for. `fresh` is the name where there is none yet.
@@ -351,7 +408,7 @@ impl Joiner {
             return None;
         }
         let whom = self.next_member(peers)?;
-        let kind = self.kind.clone().or_else(|| match (&self.goal, &self.seen) {
+        let kind = self.kind.clone().or_else(|| match (&self.goal, self.latest()) {
             (None | Some(Goal::Join), _) => Some(OperationKind::Join(newcomer(settings))),
             (Some(goal), Some(seen)) => kind_of(settings, seen, goal),
             // Who is replaced is known once a document is seen.
@@ -359,12 +416,13 @@ impl Joiner {
         })?;
         self.asked += 1;
         self.next_ask = now.saturating_add(ASK_AGAIN);
+        if self.names_another(&kind) {
+            self.forget_operation();
+        }
         self.kind = Some(kind.clone());
         let change = self.change.filter(|_| !self.is_spent).unwrap_or(fresh);
         if let Some(former) = self.change.filter(|&former| former != change) {
-            self.former.push(former);
-            let surplus = self.former.len().saturating_sub(MAX_FORMER);
-            self.former.drain(..surplus);
+            self.past.remember(former);
         }
         (self.change, self.is_spent) = (Some(change), false);
         Some((whom, change, kind))

@@ -88,13 +88,125 @@ fn one_whose_change_was_overtaken_is_awaited_and_one_given_up_is_not() {
     let is_awaited = |fate: Fate| {
         let cancel = Change::Cancel { fence: joint.fence, fate };
         let after = cancel.successor(&joint).expect("it is under way");
-        let mut joiner = Joiner::again(&settings, ChangeId(5), Vec::new(), None);
+        let mut joiner = Joiner::again(&settings, ChangeId(5), Past::default(), None);
         assert!(!joiner.is_awaited(), "nothing is known");
         joiner.sees(&Arc::new(after));
         joiner.is_awaited()
     };
     assert!(is_awaited(Fate::Overtaken));
     assert!(!is_awaited(Fate::GivenUp));
+}
+
+#[test]
+fn one_whose_change_was_overtaken_asks_for_something_else_by_another_name() {
+    let settings = settings_of("x", &["a"]);
+    let peers = members(&["a", "b"]);
+    let joint = begun(&document_of(&["a", "b"]), &[(5, join("x"))]);
+    let cancel = Change::Cancel { fence: joint.fence, fate: Fate::Overtaken };
+    let overtaken = Arc::new(cancel.successor(&joint).expect("it is under way"));
+    let kind = OperationKind::Replace { member: Ordinal(2), by: new_node("x") };
+    let replace = (Goal::Replace(name("b")), ChangeId(6), kind);
+    for (goal, id, kind) in [replace, (Goal::Join, ChangeId(5), join("x"))] {
+        let mut joiner = Joiner::again(&settings, ChangeId(5), Past::default(), None);
+        joiner.sees(&overtaken);
+        joiner.wish(START, AdminToken(1), goal, OperateMode::Do);
+        let asked = joiner.ask(START, &settings, &peers, ChangeId(6));
+        assert_eq!(asked, Some((name("a"), id, kind.clone())));
+        let asked = joiner.ask(seconds(1), &settings, &peers, ChangeId(7));
+        assert_eq!(asked, Some((name("b"), id, kind)), "by one name from then on");
+    }
+}
+
+#[test]
+fn it_takes_no_number_again_that_it_has_had() {
+    let settings = settings_of("x", &["a"]);
+    let joint = begun(&document_of(&["a", "b"]), &[(5, join("x"))]);
+    let cancel = Change::Cancel { fence: joint.fence, fate: Fate::Overtaken };
+    let waiting = cancel.successor(&joint).expect("it is under way");
+    let begin = Change::Begin { operations: [ChangeId(5)].into(), stored: 0 };
+    let again = begin.successor(&waiting).expect("it waits");
+    let past = Joiner::new(&settings, Some(ChangeId(5))).take_past(Some(Ordinal(3)));
+    // Also where it asks by another name since, and was no member in between.
+    let past = Joiner::again(&settings, ChangeId(6), past, None).take_past(None);
+    let joiner = Joiner::again(&settings, ChangeId(7), past, None);
+    for stale in [&joint, &finished(&joint)] {
+        assert_eq!(joiner.number(&name("x"), stale), None);
+    }
+    for later in [&again, &finished(&again)] {
+        assert_eq!(joiner.number(&name("x"), later), Some(Ordinal(4)));
+    }
+}
+
+#[test]
+fn names_are_remembered_once_and_only_so_many() {
+    let settings = settings_of("x", &["a"]);
+    let mut past = Past::default();
+    for _ in 0..3 {
+        past = Joiner::again(&settings, ChangeId(5), past, None).take_past(None);
+    }
+    assert_eq!(past.former, [ChangeId(5)]);
+    for name in 6..99 {
+        past = Joiner::again(&settings, ChangeId(name), past, None).take_past(None);
+    }
+    assert_eq!((past.former.len(), past.former.last()), (MAX_FORMER, Some(&ChangeId(98))));
+}
+
+#[test]
+fn who_is_replaced_is_told_by_a_document_that_is_not_outdated() {
+    let settings = settings_of("b", &["a"]);
+    let peers = members(&["a"]);
+    let replace = |number| OperationKind::Replace { member: Ordinal(number), by: new_node("b") };
+    let old = Arc::new(document_of(&["a", "b"]));
+    let later = finished(&begun(&old, &[(9, replace(2))]));
+    let mut member = Joiner::new(&settings, None);
+    member.outdate(old.revision());
+    let seen = Some(KnownDocument::new(Arc::clone(&old)));
+    let mut joiner = Joiner::again(&settings, ChangeId(1), member.take_past(None), seen);
+    for (token, mode) in [(1, OperateMode::Do), (2, OperateMode::Plan)] {
+        joiner.wish(START, AdminToken(token), Goal::Replace(name("b")), mode);
+    }
+    assert_eq!(joiner.ask_for_document(START, &peers), Some(name("a")));
+    joiner.sees(&old);
+    assert_eq!(joiner.answers(START, &settings, &peers), [], "a lags");
+    assert_eq!(joiner.ask(seconds(1), &settings, &peers, ChangeId(1)), None);
+    joiner.sees(&Arc::new(later));
+    let planned = joiner.answers(seconds(1), &settings, &peers);
+    assert!(matches!(planned[..], [(AdminToken(2), Ok(OperateDone::Planned { .. }))]));
+    let asked = joiner.ask(seconds(1), &settings, &peers, ChangeId(1));
+    assert_eq!(asked, Some((name("a"), ChangeId(1), replace(3))));
+}
+
+#[test]
+fn what_was_refused_is_planned_anew() {
+    let settings = settings_of("x", &["a"]);
+    let peers = members(&["a"]);
+    let before = document_of(&["a", "b"]);
+    let by = new_node("b");
+    let later = begun(&before, &[(9, OperationKind::Replace { member: Ordinal(2), by })]);
+    let mut joiner = Joiner::new(&settings, None);
+    let mut asked_for = Vec::new();
+    for (second, document) in (1..).zip([before, finished(&later)]) {
+        joiner.sees(&Arc::new(document));
+        joiner.wish(START, AdminToken(second), Goal::Replace(name("b")), OperateMode::Do);
+        let fresh = ChangeId(second.into());
+        let (_, id, kind) = joiner.ask(seconds(second), &settings, &peers, fresh).expect("it asks");
+        let gone = OperationRefusal::NoSuchMember { member: Ordinal(2) };
+        assert_eq!(joiner.refused(id, gone).len(), 1);
+        asked_for.push((id.0, kind));
+    }
+    let replace = |number| OperationKind::Replace { member: Ordinal(number), by: new_node("x") };
+    assert_eq!(asked_for, [(1, replace(2)), (2, replace(3))]);
+}
+
+#[test]
+fn one_whose_change_was_overtaken_comes_by_whatever_it_had_asked_for() {
+    let settings = settings_of("x", &["a"]);
+    let replace = OperationKind::Replace { member: Ordinal(2), by: new_node("x") };
+    let joint = begun(&document_of(&["a", "b"]), &[(6, replace)]);
+    let past = Joiner::new(&settings, Some(ChangeId(6))).take_past(None);
+    let past = Joiner::of_member(&settings, past).take_past(None);
+    let joiner = Joiner::again(&settings, ChangeId(5), past, None);
+    assert_eq!(joiner.number(&name("x"), &joint), Some(Ordinal(3)));
 }
 
 #[test]

@@ -43,13 +43,21 @@ impl Cluster {
     }
 
     /// A node refused this node's hello. Where it remembers a later state of this disk, nothing that
-    /// this node says can be trusted (`DISK_NOT_OLDER`).
-    pub(super) fn refused(&mut self, by: &NodeId, refusal: RefusedAs) {
+    /// this node says can be trusted (`DISK_NOT_OLDER`). Only members that it knows are believed: where
+    /// all of them have left meanwhile, it goes on trying, and only an operator can help it.
+    pub(super) fn refused(&mut self, now: Now, by: &NodeId, refusal: RefusedAs) {
         let is_member = self.council.is_none() || self.ordinal_of(by).is_some();
-        if refusal == RefusedAs::OldDisk && is_member {
-            self.service = Service::OldDisk;
-            self.notice(Notice::OldDisk);
-            self.shut_out();
+        match refusal {
+            RefusedAs::OldDisk if is_member => {
+                self.service = Service::OldDisk;
+                self.notice(Notice::OldDisk);
+                self.shut_out();
+            }
+            // A refusal of what it was before says nothing of what it is now.
+            RefusedAs::Removed { claimed } if is_member && self.membership() == Some(claimed) => {
+                self.was_removed(now);
+            }
+            RefusedAs::OldDisk | RefusedAs::Removed { .. } | RefusedAs::Other => {}
         }
     }
 

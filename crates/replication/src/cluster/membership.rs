@@ -134,6 +134,29 @@ impl Cluster {
         self.leave_once_known();
     }
 
+    /// Its number is gone, and its name was given a later one: nobody speaks to it as what it was, so
+    /// it cannot hear the document that says so. Nobody needs what it knows (`LAYOUT_AGREES`). Where it had
+    /// left before, whoever gave the later number had stored, in a majority of those who decide, a document
+    /// without this one. Where its like has replaced it, the later number is from the `joint` document, by
+    /// which this one still decides; but by that its name means its like, so that no vote of its own was
+    /// counted when the change was ended, and those whose votes were have stored that document.
+    pub(super) fn was_removed(&mut self, now: Now) {
+        if let Some(outdated) = self.document().map(|document| document.revision()) {
+            self.joiner.outdate(outdated);
+        }
+        if self.service != Service::Leaving {
+            self.notice(Notice::NotMember);
+        }
+        if let Some(id) = self.came_by.take() {
+            // The operation that brought it may have been done again with that later number.
+            self.start_over(now, id);
+        } else {
+            self.shut_out();
+            self.service = Service::NotMember;
+            self.notice(Notice::Left);
+        }
+    }
+
     /// Answers with the document where it is later than what the asker knows.
     pub(super) fn tell_document(&mut self, to: &NodeId, known: Option<Revision>) {
         if let Some(document) = self.document().cloned()

@@ -258,7 +258,7 @@ impl Cluster {
         match event {
             ClusterEvent::Linked { hello } => self.linked(now, &hello),
             ClusterEvent::Unlinked { peer } => self.unlinked(now, &peer),
-            ClusterEvent::Refused { by, refusal } => self.refused(&by, refusal),
+            ClusterEvent::Refused { by, refusal } => self.refused(now, &by, refusal),
             ClusterEvent::Told { from, message } => self.told(now, &from, message),
             ClusterEvent::Settled { fence, progress } => self.settled(now, fence, progress),
             ClusterEvent::Progressed { fence, progress } => self.progressed(now, fence, progress),
@@ -472,6 +472,11 @@ impl Cluster {
             Service::Leaving => ClusterPhase::Leaving,
             Service::NotMember => ClusterPhase::NotMember,
         }
+    }
+
+    /// This node's place in its cluster, also where its disk does not hold it yet.
+    fn membership(&self) -> Option<Membership> {
+        Some(outgoing::membership_of(self.document()?, self.ordinal?))
     }
 
     /// The number of a node that the document names: the newest, where it takes the place of its like.

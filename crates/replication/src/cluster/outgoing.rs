@@ -7,7 +7,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use paravon_model::{ClusterMessage, ClusterState, Membership, NodeId};
+use paravon_model::{ClusterMessage, ClusterState, Document, Membership, NodeId, Ordinal};
 
 use super::disks::Disks;
 use super::event::{ClusterEffect, Notice};
@@ -31,7 +31,7 @@ pub(super) struct Outgoing {
 impl Outgoing {
     /// Nothing on its way, on a disk that holds `state`.
     pub(super) fn new(state: ClusterState) -> Self {
-        let durable_membership = membership_of(&state);
+        let durable_membership = membership_of_state(&state);
         Self {
             written: state,
             last_number: 0,
@@ -87,7 +87,7 @@ impl Outgoing {
     ) -> Vec<ClusterMessage> {
         if is_worth_writing(&self.written, &state) || disks.is_worth_writing() {
             self.last_number += 1;
-            self.under_way.push_back((self.last_number, membership_of(&state)));
+            self.under_way.push_back((self.last_number, membership_of_state(&state)));
             self.written = state.clone();
             state.remembered = disks.write();
             out.push(ClusterEffect::Persist { number: self.last_number, state });
@@ -124,14 +124,18 @@ fn is_worth_writing(written: &ClusterState, state: &ClusterState) -> bool {
         || rest(written) != rest(state)
 }
 
-fn membership_of(state: &ClusterState) -> Option<Membership> {
-    let (document, ordinal) = (state.document.as_ref()?, state.ordinal?);
-    Some(Membership {
+fn membership_of_state(state: &ClusterState) -> Option<Membership> {
+    Some(membership_of(state.document.as_ref()?, state.ordinal?))
+}
+
+/// The place of the node that has this number by a document.
+pub(super) fn membership_of(document: &Document, ordinal: Ordinal) -> Membership {
+    Membership {
         cluster_id: document.cluster_id,
         generation: document.generation,
         rescue_id: document.rescue_id,
         ordinal,
-    })
+    }
 }
 
 /// Whether an effect says something that the node must still know after a crash.

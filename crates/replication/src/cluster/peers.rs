@@ -199,7 +199,14 @@ fn judge_membership(
     if named == Some(theirs.ordinal) || is_later || has_left {
         return Ok(());
     }
-    Err(HelloRefusal::WrongOrdinal { node_id: name.clone(), claimed: theirs.ordinal })
+    let (node_id, claimed) = (name.clone(), theirs.ordinal);
+    // Numbers are given once: whoever claims this one is not what the later one stands for, and may not
+    // be taken for it even while nobody has come by that.
+    Err(if is_gone {
+        HelloRefusal::Removed { node_id, claimed }
+    } else {
+        HelloRefusal::WrongOrdinal { node_id, claimed }
+    })
 }
 
 /// Whether one of the two was left by a rescue that the other has not heard of: it is to be told.
@@ -258,13 +265,35 @@ mod tests {
         let removed = [(1, OperationKind::Remove { member: Ordinal(2) })];
         let by = newcomer("b");
         let replaced = [(1, OperationKind::Replace { member: Ordinal(2), by })];
-        for (operations, is_admitted) in [(removed, true), (replaced, false)] {
-            let document = known(finished(&begun(&document_of(&["a", "b"]), &operations)));
-            let hello = member("b", 2);
-            let none = Disks::new(&[]);
-            let verdict = judge(&name("a"), &hello.node_id, &hello, Some(&document), &none);
-            assert_eq!(verdict.is_ok(), is_admitted);
-        }
+        let hello = member("b", 2);
+        let verdict = |document| {
+            judge(&name("a"), &name("b"), &hello, Some(&known(document)), &Disks::new(&[]))
+        };
+        let joint = |operations| begun(&document_of(&["a", "b"]), operations);
+        assert_eq!(verdict(finished(&joint(&removed))), Ok(()));
+        let refusal = verdict(finished(&joint(&replaced))).expect_err("its like is there");
+        assert_eq!(refusal.name(), "removed");
+        let refusal = verdict(joint(&replaced)).expect_err("its like is to come");
+        assert_eq!(refusal.name(), "wrong_ordinal", "the number may stay");
+    }
+
+    #[test]
+    fn nobody_is_called_removed_by_another_generation_or_by_a_change_that_is_given_up() {
+        let replace = OperationKind::Replace { member: Ordinal(2), by: newcomer("b") };
+        let joint = begun(&document_of(&["a", "b"]), &[(1, replace)]);
+        let cancel = Change::Cancel { fence: joint.fence, fate: Fate::GivenUp };
+        let cancelled = cancel.successor(&joint).expect("it is under way");
+        let name_of = |document: Document, generation| {
+            let place = Membership { generation, ..membership(2) };
+            let hello = PeerHello { membership: Some(place), ..hello_of("b") };
+            let verdict =
+                judge(&name("a"), &name("b"), &hello, Some(&known(document)), &Disks::new(&[]));
+            verdict.err().map(|refusal| refusal.name())
+        };
+        assert_eq!(name_of(finished(&joint), 0), Some("removed"));
+        assert_eq!(name_of(finished(&joint), 1), Some("wrong_cluster"));
+        assert_eq!(name_of(joint, 0), Some("wrong_ordinal"));
+        assert_eq!(name_of(cancelled, 0), None);
     }
 
     #[test]

@@ -35,7 +35,14 @@ pub enum HelloRefusal {
         /// Generation and rescue id of the node that is refused.
         theirs: (u64, u128),
     },
-    /// The document gives the number to another node, or the node another number, or it has left.
+    /// The number is gone from the document for good, and a later one bears the node's name.
+    Removed {
+        /// Who it says it is.
+        node_id: NodeId,
+        /// The number that it claims.
+        claimed: Ordinal,
+    },
+    /// The document gives the number to another node, or the node another number.
     WrongOrdinal {
         /// Who it says it is.
         node_id: NodeId,
@@ -58,6 +65,7 @@ impl HelloRefusal {
             Self::Stranger { .. } => "stranger",
             Self::OwnName { .. } => "own_name",
             Self::OtherCluster { .. } | Self::OtherGeneration { .. } => "wrong_cluster",
+            Self::Removed { .. } => "removed",
             Self::WrongOrdinal { .. } => "wrong_ordinal",
             Self::OldDisk { .. } => "old_disk",
         }
@@ -89,10 +97,16 @@ impl fmt::Display for HelloRefusal {
                  with an empty data directory",
                 ours.0, ours.1, theirs.0, theirs.1
             ),
+            Self::Removed { node_id, claimed } => write!(
+                f,
+                "{node_id} says that it is number {claimed}, which was taken out of the cluster, and \
+                 its name was given a later number since. If it was joining, it comes by that without \
+                 help; else let it replace that one, or stop it where another process runs by its name"
+            ),
             Self::WrongOrdinal { node_id, claimed } => write!(
                 f,
                 "{node_id} says that it is number {claimed}, the cluster document does not: it has \
-                 left, or has another node's data directory; give it its own, or replace it"
+                 another node's data directory; give it its own, or replace it"
             ),
             Self::OldDisk { ordinal } => write!(
                 f,

@@ -1,5 +1,5 @@
 //! `LAYOUT_AGREES`: no two documents of one revision differ, and what all nodes call by one fence is one
-//! layout.
+//! layout. A process that came by a number again would have forgotten what it voted for by that.
 
 use super::Invariant;
 use crate::fact::Fact;
@@ -19,6 +19,9 @@ impl Invariant for LayoutAgrees {
             }
             Fact::LayoutsDiffer { node, fence } => {
                 Err(format!("node {node} has another layout of {fence:?} than others"))
+            }
+            Fact::Numbered { node, number, largest } if Some(number) <= largest => {
+                Err(format!("node {node} takes number {number} after {largest:?}"))
             }
             _ => Ok(()),
         }

@@ -1,12 +1,15 @@
 //! Changes of the layout: what they wait for, what blocks them, who leaves.
 
-use paravon_model::{ClusterMessage, ClusterState, Document, NodeId, OperationState, Ordinal};
+use paravon_model::{
+    ClusterMessage, ClusterState, Document, Membership, NodeId, OperationState, Ordinal,
+};
 
 use super::world::{TakesOver, World, machine, three};
 use crate::cluster::change::waiting;
-use crate::cluster::event::{Notice, OperateDone, OperatorRequest};
+use crate::cluster::event::{ClusterEvent, Notice, OperateDone, OperatorRequest};
 use crate::cluster::settings::ClusterPhase;
 use crate::cluster::worlds::{name, settings_of};
+use crate::cluster::{HelloRefusal, RefusedAs};
 use core::time::Duration;
 
 fn drain(text: &str) -> OperatorRequest {
@@ -50,7 +53,7 @@ fn a_join_while_a_change_is_under_way_waits_and_goes_next() {
     world.node_mut("d").takes_over = TakesOver::AtOnce;
     let fence = world.document("d").fence();
     let progress = paravon_model::Progress { partitions: 1, complete: 1, ..Default::default() };
-    let event = crate::cluster::ClusterEvent::Progressed { fence, progress };
+    let event = ClusterEvent::Progressed { fence, progress };
     world.step(&name("d"), event);
     world.run_seconds(8);
     world.assert_all_serve(5);
@@ -148,6 +151,36 @@ fn a_newcomer_that_misses_that_its_change_was_overtaken_comes_in_with_the_next()
 }
 
 #[test]
+fn a_newcomer_that_crashes_before_it_hears_of_its_next_number_comes_by_that() {
+    let mut world = three(12);
+    with(&mut world, "d");
+    world.node_mut("d").takes_over = TakesOver::Never;
+    world.join("d", 1);
+    world.run_until("d is a member", |world| {
+        world.node("d").disk.document.as_ref().is_some_and(|held| held.member(Ordinal(4)).is_some())
+    });
+    world.crash("c");
+    world.run_seconds(3);
+    world.node_mut("d").takes_over = TakesOver::AtOnce;
+    world.ask("a", 2, remove("c"));
+    let is_later = |to: &NodeId, message: &ClusterMessage| {
+        *to == name("d")
+            && matches!(message, ClusterMessage::Document(document) if document.member(Ordinal(4)).is_none())
+    };
+    world.run_without(is_later, "d is to come by another number", |world| {
+        ["a", "b"].iter().all(|text| world.document(text).member(Ordinal(5)).is_some())
+    });
+    world.crash("d");
+    world.start("d");
+    assert_eq!(machine(&world, "d").ordinal, Some(Ordinal(4)), "all that its disk knows");
+    world.run_seconds(8);
+    let refused = |refusal: &HelloRefusal| matches!(refusal, HelloRefusal::Removed { .. });
+    assert!(world.node("a").refusals.iter().chain(&world.node("b").refusals).any(refused));
+    world.assert_serve(&["a", "b", "d"]);
+    assert_eq!(machine(&world, "d").ordinal, Some(Ordinal(5)));
+}
+
+#[test]
 fn one_that_was_removed_does_not_come_by_the_operation_of_another_of_its_name() {
     let mut world = three(13);
     world.crash("c");
@@ -211,6 +244,157 @@ fn one_that_has_left_waits_while_nobody_says_that_it_knows() {
     world.run_seconds(10);
     assert_eq!(world.phase("a"), ClusterPhase::NotMember);
     world.assert_serve(&["b", "c"]);
+}
+
+#[test]
+fn one_that_has_left_does_not_wait_where_its_name_was_given_a_later_number() {
+    let mut world = three(6);
+    world.ask("b", 1, drain("a"));
+    world.run_until("a has left", |world| {
+        let held = world.node("a").disk.document.as_ref();
+        held.is_some_and(|held| held.member(Ordinal(1)).is_none())
+    });
+    let old = world.node("a").disk.clone();
+    world.run_seconds(6);
+    world.crash("a");
+    world.node_mut("a").disk = ClusterState::new(name("a"));
+    world.start("a");
+    world.run_seconds(2);
+    world.join("a", 2);
+    world.run_seconds(6);
+    world.assert_all_serve(3);
+    world.crash("a");
+    world.node_mut("a").disk = old;
+    world.start("a");
+    assert_eq!(world.phase("a"), ClusterPhase::Leaving, "all that its disk knows");
+    let place = machine(&world, "a").hello().membership.expect("it has a number");
+    let other = Membership { ordinal: Ordinal(7), ..place };
+    let earlier = Membership { rescue_id: 7, ..place };
+    for claimed in [other, earlier] {
+        let refusal = RefusedAs::Removed { claimed };
+        world.step(&name("a"), ClusterEvent::Refused { by: name("b"), refusal });
+        assert_eq!(world.phase("a"), ClusterPhase::Leaving, "that was said of {claimed:?}");
+    }
+    world.run_seconds(4);
+    assert_eq!(world.phase("a"), ClusterPhase::NotMember);
+    world.ask("a", 3, OperatorRequest::Replace { node: name("a") });
+    world.run_seconds(6);
+    assert_eq!(world.answer("a"), Some(Ok(OperateDone::Joined { ordinal: Ordinal(5) })));
+    world.assert_all_serve(3);
+}
+
+#[test]
+fn one_whose_name_was_given_a_later_number_replaces_that_one_and_not_its_own() {
+    let mut world = three(16);
+    world.crash("a");
+    let old = core::mem::replace(&mut world.node_mut("a").disk, ClusterState::new(name("a")));
+    world.start("a");
+    world.run_seconds(2);
+    world.ask("a", 1, OperatorRequest::Replace { node: name("a") });
+    world.run_seconds(6);
+    world.assert_all_serve(3);
+    assert!(world.document("b").member(Ordinal(4)).is_some());
+    world.crash("a");
+    world.node_mut("a").disk = old;
+    world.start("a");
+    assert_eq!(world.phase("a"), ClusterPhase::Starting, "all that its disk knows");
+    world.run_seconds(4);
+    assert_eq!(world.phase("a"), ClusterPhase::NotMember);
+    world.ask("a", 2, OperatorRequest::Replace { node: name("a") });
+    world.run_seconds(6);
+    assert_eq!(world.answer("a"), Some(Ok(OperateDone::Joined { ordinal: Ordinal(5) })));
+    world.assert_all_serve(3);
+}
+
+/// Whether a message would teach a node that the member of this number is gone.
+fn tells_that_it_is_gone(message: &ClusterMessage, number: u32) -> bool {
+    match message {
+        ClusterMessage::Document(document) => document.member(Ordinal(number)).is_none(),
+        ClusterMessage::Council(_) => true,
+        _ => false,
+    }
+}
+
+#[test]
+fn one_that_comes_again_does_not_take_its_old_number_from_a_member_that_lags() {
+    let mut world = three(17);
+    with(&mut world, "d");
+    world.join("d", 1);
+    world.run_seconds(6);
+    world.assert_all_serve(4);
+    world.ask("a", 2, drain("d"));
+    let is_lost = |to: &NodeId, message: &ClusterMessage| {
+        *to == name("c") && tells_that_it_is_gone(message, 4)
+    };
+    world.run_without(is_lost, "d has left", |world| world.phase("d") == ClusterPhase::NotMember);
+    assert!(world.document("c").current.member(Ordinal(4)).is_some(), "it has not heard");
+    world.join("d", 3);
+    let end = world.now + Duration::from_secs(2);
+    let names_it = |message: &ClusterMessage| matches!(message, ClusterMessage::Document(document) if document.member(Ordinal(5)).is_some());
+    let is_lost_for_both = |to: &NodeId, message: &ClusterMessage| {
+        is_lost(to, message) || *to == name("d") && names_it(message)
+    };
+    world.run_without(is_lost_for_both, "c tells it", |world| world.now >= end);
+    assert_eq!(machine(&world, "d").ordinal, None);
+    world.run_seconds(8);
+    assert_eq!(machine(&world, "d").ordinal, Some(Ordinal(5)));
+    world.assert_all_serve(4);
+}
+
+#[test]
+fn a_newcomer_that_starts_over_does_not_take_its_old_number_from_a_member_that_lags() {
+    let mut world = three(18);
+    with(&mut world, "d");
+    world.node_mut("d").takes_over = TakesOver::Never;
+    world.join("d", 1);
+    world.run_until("both know its number", |world| {
+        let holds = |text: &str| world.node(text).disk.document.as_ref();
+        let is_there = |text| holds(text).is_some_and(|held| held.member(Ordinal(4)).is_some());
+        is_there("c") && is_there("d")
+    });
+    world.crash("c");
+    world.run_seconds(3);
+    world.ask("a", 2, remove("c"));
+    let is_lost = |to: &NodeId, message: &ClusterMessage| {
+        (*to == name("c") || *to == name("d")) && tells_that_it_is_gone(message, 4)
+    };
+    world.run_without(is_lost, "d is to come by another number", |world| {
+        ["a", "b"].iter().all(|text| world.document(text).member(Ordinal(5)).is_some())
+    });
+    world.crash("d");
+    for text in ["c", "d"] {
+        world.start(text);
+    }
+    assert_eq!(machine(&world, "d").ordinal, Some(Ordinal(4)), "all that its disk knows");
+    let end = world.now + Duration::from_secs(4);
+    world.run_without(is_lost, "c alone tells it something", |world| world.now >= end);
+    assert!(world.document("c").member(Ordinal(4)).is_some(), "it has not heard");
+    assert_eq!(machine(&world, "d").ordinal, None);
+    assert!(!world.node("d").notices.contains(&Notice::Joined { ordinal: Ordinal(4) }));
+    world.node_mut("d").takes_over = TakesOver::AtOnce;
+    world.run_seconds(8);
+    world.assert_serve(&["a", "b", "d"]);
+    assert_eq!(machine(&world, "d").ordinal, Some(Ordinal(5)));
+}
+
+#[test]
+fn one_that_starts_over_answers_administrators_who_wait_at_it() {
+    let mut world = three(19);
+    with(&mut world, "d");
+    world.node_mut("d").takes_over = TakesOver::Never;
+    world.join("d", 1);
+    world.run_until("d serves", |world| world.phase("d") == ClusterPhase::Serving);
+    world.ask("d", 2, OperatorRequest::SetReplication { factor: 2 });
+    assert_eq!(world.node("d").answers.len(), 1, "that gathers with others");
+    let claimed = machine(&world, "d").hello().membership.expect("it is a member");
+    let refusal = RefusedAs::Removed { claimed };
+    for (by, is_believed) in [("z", false), ("a", true)] {
+        world.step(&name("d"), ClusterEvent::Refused { by: name(by), refusal });
+        assert_eq!(machine(&world, "d").ordinal.is_none(), is_believed, "{by}");
+    }
+    world.run_seconds(1);
+    let late = Err(crate::cluster::OperateFailure::TimedOut);
+    assert!(world.node("d").answers.contains(&(crate::cluster::AdminToken(2), late)));
 }
 
 #[test]
@@ -285,11 +469,10 @@ fn one_that_was_replaced_by_its_like_while_it_missed_its_own_finish_takes_no_num
     assert!(world.document("a").member(Ordinal(5)).is_some());
     for disk in [old, copy] {
         world.crash("d");
-        let number = disk.ordinal;
         world.node_mut("d").disk = disk;
         world.start("d");
         world.run_seconds(4);
-        assert_eq!(machine(&world, "d").ordinal, number, "the other number is another's");
+        assert_eq!(machine(&world, "d").ordinal, None, "the other number is another's");
         assert!(world.node("d").layouts.is_empty(), "it never served");
     }
 }

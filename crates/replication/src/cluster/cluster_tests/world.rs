@@ -304,10 +304,15 @@ impl World {
         let (Some(ours), Some(theirs)) = (self.hello(from), self.hello(to)) else { return };
         let there = self.admit(to, from, &ours);
         let here = self.admit(from, to, &theirs);
-        for (verdict, refused, by) in [(&there, from, to), (&here, to, from)] {
+        for (verdict, hello, refused, by) in [(&there, &ours, from, to), (&here, &theirs, to, from)]
+        {
             if let Err(refusal) = verdict {
                 let refusal = match refusal {
                     HelloRefusal::OldDisk { .. } => RefusedAs::OldDisk,
+                    HelloRefusal::Removed { .. } => {
+                        let claimed = hello.membership.expect("it claimed a number");
+                        RefusedAs::Removed { claimed }
+                    }
                     _ => RefusedAs::Other,
                 };
                 self.step(refused, ClusterEvent::Refused { by: by.clone(), refusal });
