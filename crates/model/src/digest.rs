@@ -33,12 +33,20 @@ pub enum Part {
 
 /// Every `modulus`-th partition: those whose number leaves `residue`. The shards of a node divide its
 /// partitions so, and two nodes may have different numbers of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Class {
     /// At least 1.
     pub modulus: u32,
     /// Less than the modulus.
     pub residue: u32,
+}
+
+impl Class {
+    /// Whether the partition of this number is of it.
+    #[must_use]
+    pub const fn contains(self, partition: u32) -> bool {
+        partition % self.modulus == self.residue
+    }
 }
 
 /// What is to be compared.
@@ -62,7 +70,7 @@ pub enum Compare {
         /// Its number in the document's `2^shift`.
         partition: u32,
     },
-    /// The marks, where there are any, of the partitions of a class that asker and asked both store.
+    /// The marks of the partitions of a class that asker and asked both store.
     Marks {
         /// Which partitions, as for [`Compare::Folds`].
         class: Class,
@@ -82,6 +90,15 @@ pub struct Moment {
     pub changes: u64,
 }
 
+/// What an answer says of the partitions that it does not list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unlisted {
+    /// Nothing has changed since the moment that was asked about.
+    Unchanged,
+    /// They have no marks.
+    Unmarked,
+}
+
 /// What it was compared with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Compared {
@@ -92,8 +109,11 @@ pub enum Compared {
     Digest(Option<Box<Digest>>),
     /// Marks told under the fence of the request: the answerer admits nothing that they exclude, durably.
     Marks {
-        /// Ascending by partition, up to [`MAX_MARKS`](crate::limits::MAX_MARKS).
-        marks: Vec<(u32, Marks)>,
+        /// Ascending by partition, up to [`MAX_MARKS`](crate::limits::MAX_MARKS). None of a partition
+        /// that awaits `closed`, of which nothing may be said.
+        marks: Vec<(u32, Option<Marks>)>,
+        /// What this says of the partitions from the first wanted up to `next` that are not listed.
+        unlisted: Unlisted,
         /// The partition to go on with; none at the end.
         next: Option<u32>,
         /// When they were so.

@@ -32,7 +32,7 @@ pub use cluster::{
     PeerHello, Progress, RememberedDisk, Report, VoteSlot,
 };
 pub use consistency::{Consistency, majority};
-pub use digest::{Class, Compare, Compared, Digest, Moment, PARTS, Part};
+pub use digest::{Class, Compare, Compared, Digest, Moment, PARTS, Part, Unlisted};
 pub use document::{
     ChangeId, ClusterId, Document, Fence, Joint, Newcomer, Operation, OperationKind,
     OperationState, PastChange, Phase, Revision, Roster,

@@ -62,7 +62,7 @@ impl Shard {
     ) -> impl Iterator<Item = (Partition, Option<Duration>, Option<Ordinal>)> {
         let own = self.ordinal;
         let partitions = self.portion.partitions(self.layout.shift());
-        let stored = partitions.filter(move |&partition| self.layout.sets(partition).contains(own));
+        let stored = partitions.filter(|partition| self.stores(*partition));
         stored.map(move |partition| {
             let sets = self.layout.sets(partition);
             let others = sets.all().filter(|member| *member != own);

@@ -181,7 +181,7 @@ impl Counterpart {
 
 /// Those of these partitions, which are in order, that are of the class.
 pub(crate) fn of_class(partitions: &Arc<[Partition]>, class: Class) -> Arc<[Partition]> {
-    let is_of = |partition: &Partition| partition.0 % class.modulus == class.residue;
+    let is_of = |partition: &Partition| class.contains(partition.0);
     if partitions.iter().all(is_of) {
         return partitions.clone();
     }

@@ -177,8 +177,7 @@ impl Shard {
                 && let Some(partition) = own.next()
             {
                 last = Some(partition.0);
-                let stored = self.layout.sets(partition).contains(self.ordinal);
-                foreign = (!stored).then_some(partition);
+                foreign = (!self.stores(partition)).then_some(partition);
             }
             drop(own);
             self.emptying.cleaning.left = last.map(|last| last + 1);

@@ -9,7 +9,7 @@ use core::time::Duration;
 use paravon_model::limits::MAX_REQUEST_TIMEOUT;
 use paravon_model::{
     Class, Command, Compare, Compared, Digest, Failure, Fence, Moment, Ordinal, PARTS,
-    ReplicaReply, ReplicaRequest,
+    ReplicaReply, ReplicaRequest, Unlisted,
 };
 use paravon_ring::{KeyHash, Layout, Partition};
 
@@ -475,7 +475,8 @@ fn step(shard: &mut Shard, monotonic: Duration, event: Event) -> Vec<Effect> {
     // The other end has no marks.
     while let Some(operation) = out.iter().find_map(asks_marks) {
         out.retain(|effect| asks_marks(effect).is_none());
-        let none = Compared::Marks { marks: vec![], next: None, moment: Moment::default() };
+        let (unlisted, moment) = (Unlisted::Unmarked, Moment::default());
+        let none = Compared::Marks { marks: vec![], unlisted, next: None, moment };
         shard.step(Now { monotonic, ..NOW }, told(operation, none), &mut out);
     }
     out
@@ -495,7 +496,7 @@ fn tell_totals(shard: &mut Shard, now: Duration, out: &[Effect]) -> (OperationId
         panic!("{request:?}")
     };
     assert_eq!(usize::from(count), partitions.len());
-    assert!(partitions.iter().all(|partition| partition.0 % class.modulus == class.residue));
+    assert!(partitions.iter().all(|partition| class.contains(partition.0)));
     (*operation, class)
 }
 

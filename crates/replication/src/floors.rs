@@ -13,14 +13,15 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::ops::Range;
 use core::time::Duration;
 
-use paravon_model::{Failure, Hlc, Marks, Ordinal, Version};
+use paravon_model::{Class, Failure, Hlc, Marks, Ordinal, Version};
 use paravon_ring::{Layout, Partition, Sets};
 
 use crate::dropping::Drops;
 use crate::event::{Effect, Now};
-use crate::marks::{Health, PartitionMarks};
+use crate::marks::{Closing, Health, PartitionMarks};
 use crate::mutants::{self, Mutant};
 use crate::peers::Reach;
 use crate::shard::Shard;
@@ -62,6 +63,14 @@ pub(crate) struct Floors {
     pub(crate) tellers: Tellers,
 }
 
+/// A look through all partitions, one after the other, while their marks change.
+#[derive(Debug)]
+struct Turn {
+    /// From where it begins up to the end, and from the first one up to there.
+    left: [Range<Partition>; 2],
+    looked_at: usize,
+}
+
 /// Sums over all partitions of this node.
 #[derive(Clone, Debug, Default)]
 struct Found {
@@ -92,10 +101,10 @@ pub struct FloorStatus {
 
 impl Found {
     /// Something is to go, and these hold it up.
-    fn waits_for(&mut self, members: &[Ordinal]) {
+    fn waits_for(&mut self, members: impl Iterator<Item = Ordinal>) {
         for member in members {
-            if !self.down.contains(member) {
-                self.down.push(*member);
+            if !self.down.contains(&member) {
+                self.down.push(member);
             }
         }
     }
@@ -142,12 +151,14 @@ impl Floors {
         self.partitions.entry(partition).or_insert_with(unmarked)
     }
 
-    /// Those of which something is known, from this number on, in order.
-    pub(crate) fn from(
+    /// Those of a class of which something is known, from this number on, in order.
+    pub(crate) fn of_class(
         &self,
+        class: Class,
         first: Partition,
     ) -> impl Iterator<Item = (Partition, &PartitionMarks)> {
-        self.partitions.range(first..).map(|(&number, marks)| (number, marks))
+        let known = self.partitions.range(first..).map(|(&number, marks)| (number, marks));
+        known.filter(move |(partition, _)| class.contains(partition.0))
     }
 
     /// Whether the partition was emptied and has not taken `closed` from a member.
@@ -194,13 +205,25 @@ impl Floors {
         room.min(MAX_OPEN_OR_HELD_UP.saturating_sub(open))
     }
 
-    /// All partitions, beginning behind another one at each look: none is always the last to find room.
-    fn in_turn(&mut self) -> Vec<Partition> {
-        let (from, first) = (self.look_from, Partition(0));
-        let turn = self.partitions.range(from..).chain(self.partitions.range(first..from));
-        let turn: Vec<_> = turn.map(|(&partition, _)| partition).collect();
-        self.look_from = turn.get(MAX_OPEN).copied().unwrap_or(first);
-        turn
+    /// Begins at another one at each look: none is always the last to find room.
+    fn begin_turn(&mut self) -> Turn {
+        let (first, end) = (Partition(0), Partition(u32::MAX));
+        let from = core::mem::replace(&mut self.look_from, first);
+        Turn { left: [from..end, first..from], looked_at: 0 }
+    }
+
+    /// Nothing is copied of so many: each is found anew behind the one before.
+    fn next_in_turn(&mut self, turn: &mut Turn) -> Option<Partition> {
+        let next = turn.left.iter_mut().filter(|left| !left.is_empty()).find_map(|left| {
+            let next = self.partitions.range(left.clone()).next().map(|(&next, _)| next);
+            left.start = next.map_or(left.end, |next| Partition(next.0 + 1));
+            next
+        })?;
+        if turn.looked_at == MAX_OPEN {
+            self.look_from = next;
+        }
+        turn.looked_at += 1;
+        Some(next)
     }
 
     /// Something is stored that a floor will let go of.
@@ -338,7 +361,9 @@ impl Shard {
         let mut found = Found::default();
         let mut room = self.floors.room();
         let settled = self.clock.settled_before(now);
-        for partition in self.floors.in_turn() {
+        let unlinked = self.unlinked();
+        let mut turn = self.floors.begin_turn();
+        while let Some(partition) = self.floors.next_in_turn(&mut turn) {
             let Some(marks) = self.floors.get(partition) else { continue };
             if marks.is_blank() {
                 self.floors.partitions.remove(&partition);
@@ -346,51 +371,54 @@ impl Shard {
             }
             if !self.stores(partition) {
                 // What the disk remembers of a partition of others says nothing of this node.
-                self.judge_marks(now, partition, None, out);
+                self.judge_marks(now, partition, Closing::Follows, out);
                 continue;
             }
-            let (was_open, waits) = (marks.is_open(), self.unlinked(partition));
+            let others = || others(&self.layout, self.ordinal, partition);
+            let held_up_by = || others().filter(|member| unlinked.contains(member));
+            let (was_open, is_held_up) = (marks.is_open(), held_up_by().next().is_some());
             found.droppable += usize::from(marks.droppable.is_some());
             found.awaiting += usize::from(marks.awaits_closed());
-            if !waits.is_empty() && settled.is_some_and(|settled| marks.is_worth_closing(settled)) {
-                found.waits_for(&waits);
+            if is_held_up && settled.is_some_and(|settled| marks.is_worth_closing(settled)) {
+                found.waits_for(held_up_by());
             }
             if marks.awaits_closed() && self.has_nobody_to_ask(partition) {
                 self.take_closed(now, partition, Hlc::ZERO, out);
             } else if self.floors.setting < MAX_SETTING {
-                let leave = (room > 0 && waits.is_empty()).then_some(());
-                self.judge_marks(now, partition, leave, out);
+                let begins = room > 0 && !is_held_up;
+                let closing = if begins { Closing::Begins } else { Closing::Follows };
+                self.judge_marks(now, partition, closing, out);
             }
             if self.floors.get(partition).is_some_and(PartitionMarks::is_open) {
                 found.open += 1;
-                found.held_up += usize::from(!waits.is_empty());
+                found.held_up += usize::from(is_held_up);
                 room = room.saturating_sub(usize::from(!was_open));
             }
         }
         self.floors.found = found;
     }
 
-    /// Whether this node is a member of the partition.
-    fn stores(&self, partition: Partition) -> bool {
+    /// Whether this node is a member of the partition, in either set.
+    pub(crate) fn stores(&self, partition: Partition) -> bool {
         self.layout.sets(partition).contains(self.ordinal)
     }
 
-    /// Other members of the partition that cannot be asked: with one of them no mark gets through.
-    fn unlinked(&self, partition: Partition) -> Vec<Ordinal> {
-        let others = others(&self.layout, self.ordinal, partition);
+    /// Other members of any partition that cannot be asked: with one of them no mark of it gets through.
+    fn unlinked(&self) -> Vec<Ordinal> {
+        let others = self.entropy.counterparts.iter().map(|counterpart| counterpart.peer);
         others.filter(|member| self.peers.reach(*member) != Reach::Linked).collect()
     }
 
-    /// Raises the next mark of a partition. Only with `leave` does it begin to close.
+    /// Raises the next mark of a partition.
     fn judge_marks(
         &mut self,
         now: Now,
         partition: Partition,
-        leave: Option<()>,
+        closing: Closing,
         out: &mut Vec<Effect>,
     ) {
+        let is_member = self.stores(partition);
         let Self { layout, ordinal, clock, entropy, floors, .. } = self;
-        let is_member = layout.sets(partition).contains(*ordinal);
         let settled = clock.settled_before(now);
         let agreed = |member| entropy.counterparts.agreed_at(partition, member);
         let others = || others(layout, *ordinal, partition);
@@ -409,7 +437,7 @@ impl Shard {
             }
             full
         } else {
-            settled.and_then(|settled| marks.close(at, settled, leave))
+            settled.and_then(|settled| marks.close(at, settled, closing))
         };
         if let Some(next) = next {
             self.set_marks(partition, next, out);
@@ -423,8 +451,8 @@ impl Shard {
         let others: Vec<_> = others(&self.layout, self.ordinal, partition).collect();
         for member in others {
             let agreed = self.entropy.counterparts.agreed_at(partition, member);
-            let pulled = agreed.is_some_and(|at| at >= since)
-                || self.floors.get(partition).is_some_and(|marks| marks.has_listed(member));
+            let marks = self.floors.get(partition);
+            let pulled = marks.is_some_and(|marks| marks.is_pulled(member, agreed));
             if !pulled && since == now.monotonic {
                 self.hasten_round(member);
             }
@@ -473,7 +501,7 @@ impl Shard {
         if awaited && !self.floors.awaits_closed(partition) {
             self.reachable(now, self.ordinal, out);
         }
-        self.judge_marks(now, partition, None, out);
+        self.judge_marks(now, partition, Closing::Follows, out);
         self.heal_marked(partition, out);
         self.clear_abandoned(now, partition, out);
         self.advance_dropping(now, out);
@@ -502,7 +530,7 @@ impl Shard {
         if marks.awaits_closed() {
             return self.take_closed(now, partition, told.closed, out);
         }
-        self.judge_marks(now, partition, None, out);
+        self.judge_marks(now, partition, Closing::Follows, out);
     }
 
     fn take_closed(&mut self, now: Now, partition: Partition, closed: Hlc, out: &mut Vec<Effect>) {
@@ -515,11 +543,10 @@ impl Shard {
     /// the partition, await a `closed` too. After a rescue all may do.
     fn has_nobody_to_ask(&self, partition: Partition) -> bool {
         let document = self.layout.document();
-        let sets = self.layout.sets(partition);
+        let current = self.layout.sets(partition).current;
         let awaits = |member: &Ordinal| self.floors.tellers.has_heard(*member, partition);
-        let mut before = sets.current.iter().filter(|member| **member != self.ordinal);
-        sets.contains(self.ordinal)
-            && before.all(|member| document.has_lost(*member) || awaits(member))
+        let mut before = current.iter().filter(|member| **member != self.ordinal);
+        self.stores(partition) && before.all(|member| document.has_lost(*member) || awaits(member))
     }
 
     /// Whether members of the partition are being pulled for `full`.

@@ -11,7 +11,7 @@ use paravon_model::{
 };
 use paravon_ring::{KeyHash, Partition};
 
-use super::{Found, MAX_OPEN, MAX_OPEN_OR_HELD_UP};
+use super::{Floors, Found, MAX_OPEN, MAX_OPEN_OR_HELD_UP};
 use crate::event::Event;
 use crate::floors::FloorStatus;
 use crate::marks::EMPTIED;
@@ -251,6 +251,27 @@ fn what_is_held_up_by_a_member_takes_no_place_from_the_others_up_to_a_bound() {
         floors.found = Found { open, held_up, ..Found::default() };
         assert_eq!(floors.room(), room, "{open} {held_up}");
     }
+}
+
+#[test]
+fn a_look_finds_each_partition_once_and_begins_behind_those_that_may_have_taken_the_room() {
+    let (room, count) = (u32::try_from(MAX_OPEN).unwrap(), 10 + u32::try_from(MAX_OPEN).unwrap());
+    let marks: Vec<_> = (0..count).map(|number| (Partition(number), Marks::default())).collect();
+    let mut floors = Floors::new(&marks, core::iter::empty());
+    let mut look = |goes: fn(u32) -> bool| {
+        let (mut turn, mut found) = (floors.begin_turn(), Vec::new());
+        while let Some(partition) = floors.next_in_turn(&mut turn) {
+            found.push(partition.0);
+            if goes(partition.0) {
+                floors.partitions.remove(&partition);
+            }
+        }
+        found
+    };
+    assert!(look(|_| false).into_iter().eq(0..count));
+    assert!(look(|_| false).into_iter().eq((room..count).chain(0..room)));
+    assert!(look(|number| number > 5).into_iter().eq((room - 10..count).chain(0..room - 10)));
+    assert!(look(|_| false).into_iter().eq(0..6), "few are left");
 }
 
 #[test]

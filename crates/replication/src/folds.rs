@@ -110,7 +110,7 @@ impl Folds {
     }
 
     fn place(self, partition: Partition) -> Option<usize> {
-        if partition.0 % self.class.modulus != self.class.residue {
+        if !self.class.contains(partition.0) {
             return None;
         }
         let fold = (partition.0 / self.class.modulus) >> self.span;

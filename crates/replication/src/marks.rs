@@ -61,6 +61,15 @@ pub(crate) enum Health {
     Damaged,
 }
 
+/// Whether a partition may begin to close now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closing {
+    /// Where there is something to drop.
+    Begins,
+    /// Only behind a member that has closed.
+    Follows,
+}
+
 /// Whether the store is making marks durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Setting {
@@ -238,6 +247,11 @@ impl PartitionMarks {
         }
     }
 
+    /// Whether something follows from what this member tells now.
+    pub(crate) fn is_news(&self, member: Ordinal, told: Marks) -> bool {
+        self.awaits_closed() || self.heard_of(member) != told
+    }
+
     /// What this member told.
     pub(crate) fn heard_of(&self, member: Ordinal) -> Marks {
         let heard = self.heard.iter().find(|(known, _)| *known == member);
@@ -363,14 +377,14 @@ impl PartitionMarks {
     }
 
     /// Raises `closed` where there is something to drop and all earlier drops are through, or follows a
-    /// member that did. `oldest` is older than anything that may still be on its way. Without `leave`
-    /// it only follows.
-    pub(crate) fn close(&mut self, now: Duration, oldest: Hlc, leave: Option<()>) -> Option<Marks> {
+    /// member that did. `oldest` is older than anything that may still be on its way.
+    pub(crate) fn close(&mut self, now: Duration, oldest: Hlc, closing: Closing) -> Option<Marks> {
         if !self.may_rise(now) || self.own != self.durable {
             return None;
         }
         let rested = self.closed_at.is_none_or(|at| now >= at + REST);
-        let begins = leave.is_some() && self.is_worth_closing(oldest) && rested && !self.drops;
+        let may_begin = closing == Closing::Begins && rested && !self.drops;
+        let begins = may_begin && self.is_worth_closing(oldest);
         let followed = self.heard.iter().map(|(_, marks)| marks.closed);
         let followed = followed.filter(|closed| *closed <= oldest).max().unwrap_or_default();
         let closed = if begins {
@@ -420,9 +434,12 @@ impl PartitionMarks {
         self.all_closed.is_some()
     }
 
-    /// Whether that is so of this member.
-    pub(crate) fn has_listed(&self, member: Ordinal) -> bool {
-        self.listed.contains(&member)
+    /// Whether this member was pulled since all were closed: by a listing, or because both were found
+    /// equal, at the latest when `agreed` says.
+    pub(crate) fn is_pulled(&self, member: Ordinal, agreed: Option<Duration>) -> bool {
+        self.all_closed.is_some_and(|since| {
+            self.listed.contains(&member) || agreed.is_some_and(|at| at >= since)
+        })
     }
 
     /// Whether what it is open for needs something of this member.
@@ -434,19 +451,16 @@ impl PartitionMarks {
         self.is_open() && heard.full < self.line()
     }
 
-    /// Raises `full` where every other member was pulled since all were closed: by a listing, or because
-    /// both were found equal, which `agreed` says since when.
+    /// Raises `full` where every other member was pulled since all were closed. `agreed` says when each was
+    /// last found equal.
     pub(crate) fn fill(
         &mut self,
         now: Duration,
         others: impl Iterator<Item = Ordinal>,
         agreed: impl Fn(Ordinal) -> Option<Duration>,
     ) -> Option<Marks> {
-        let since = self.all_closed.filter(|_| self.may_rise(now))?;
-        let pulled = |member: &Ordinal| {
-            self.listed.contains(member) || agreed(*member).is_some_and(|at| at >= since)
-        };
-        let missing = others.filter(|member| !pulled(member)).count();
+        self.all_closed.filter(|_| self.may_rise(now))?;
+        let missing = others.filter(|member| !self.is_pulled(*member, agreed(*member))).count();
         if missing > usize::from(mutants::is(Mutant::FullWithoutMember)) {
             return None;
         }

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use paravon_model::{Body, Damage, Hlc, Marks, Ordinal, Record, Value, Version};
 
-use super::{EMPTIED, Health, PartitionMarks, is_covered, shown};
+use super::{Closing, EMPTIED, Health, PartitionMarks, is_covered, shown};
 
 const NOW: Duration = Duration::from_secs(100);
 const OTHERS: [Ordinal; 2] = [Ordinal(2), Ordinal(3)];
@@ -30,7 +30,7 @@ fn others() -> impl Iterator<Item = Ordinal> {
 fn closed(ms: u64) -> PartitionMarks {
     let mut own = PartitionMarks::new(Marks::default());
     own.note_droppable(hlc(1));
-    assert_eq!(own.close(NOW, hlc(ms), Some(())), Some(marks(0, 0, ms)));
+    assert_eq!(own.close(NOW, hlc(ms), Closing::Begins), Some(marks(0, 0, ms)));
     own.set(NOW, Ok(()));
     own
 }
@@ -40,7 +40,7 @@ fn closed_stops_admission_at_once_and_is_told_when_it_is_durable() {
     let mut own = PartitionMarks::new(Marks::default());
     assert!(own.admits(version(5)));
     own.note_droppable(hlc(1));
-    own.close(NOW, hlc(5), Some(()));
+    own.close(NOW, hlc(5), Closing::Begins);
     assert!(!own.admits(version(5)) && own.admits(version(6)));
     assert_eq!(own.told(), Some(Marks::default()));
     assert_eq!(own.all_closed(NOW, core::iter::empty()), None, "its own stores may not have ended");
@@ -55,20 +55,20 @@ fn closed_stops_admission_at_once_and_is_told_when_it_is_durable() {
 #[test]
 fn it_closes_only_for_something_to_drop_that_is_old_enough_and_not_all_the_time() {
     let mut own = PartitionMarks::new(Marks::default());
-    assert_eq!(own.close(NOW, hlc(5), Some(())), None, "there is nothing to drop");
+    assert_eq!(own.close(NOW, hlc(5), Closing::Begins), None, "there is nothing to drop");
     own.note_droppable(hlc(6));
-    assert_eq!(own.close(NOW, hlc(5), Some(())), None, "not at or below it");
-    assert_eq!(own.close(NOW, hlc(6), None), None, "others go first");
-    assert!(own.close(NOW, hlc(6), Some(())).is_some());
+    assert_eq!(own.close(NOW, hlc(5), Closing::Begins), None, "not at or below it");
+    assert_eq!(own.close(NOW, hlc(6), Closing::Follows), None, "others go first");
+    assert!(own.close(NOW, hlc(6), Closing::Begins).is_some());
     own.set(NOW, Ok(()));
-    assert_eq!(own.close(NOW, hlc(7), Some(())), None, "its floor is not there yet");
+    assert_eq!(own.close(NOW, hlc(7), Closing::Begins), None, "its floor is not there yet");
 
     let mut own = PartitionMarks::new(marks(5, 5, 5));
     assert!(own.drops, "what the floor had let go of before the start may still be here");
     own.note_droppable(hlc(6));
-    assert_eq!(own.close(NOW, hlc(6), Some(())), None, "that goes first");
+    assert_eq!(own.close(NOW, hlc(6), Closing::Begins), None, "that goes first");
     own.drops = false;
-    assert!(own.close(NOW, hlc(6), Some(())).is_some());
+    assert!(own.close(NOW, hlc(6), Closing::Begins).is_some());
     own.set(NOW, Ok(()));
     own.all_closed(NOW, core::iter::empty());
     own.fill(NOW, core::iter::empty(), |_| None);
@@ -78,19 +78,19 @@ fn it_closes_only_for_something_to_drop_that_is_old_enough_and_not_all_the_time(
     assert!(own.drops);
     own.drops = false;
     own.note_droppable(hlc(7));
-    assert_eq!(own.close(NOW + Duration::from_secs(59), hlc(9), Some(())), None);
-    assert!(own.close(NOW + Duration::from_secs(60), hlc(9), Some(())).is_some());
+    assert_eq!(own.close(NOW + Duration::from_secs(59), hlc(9), Closing::Begins), None);
+    assert!(own.close(NOW + Duration::from_secs(60), hlc(9), Closing::Begins).is_some());
 }
 
 #[test]
 fn a_member_that_is_closed_higher_is_followed_where_all_is_full_and_it_is_old_enough() {
     let mut own = PartitionMarks::new(Marks::default());
     own.hear(Ordinal(2), marks(0, 0, 8));
-    assert_eq!(own.close(NOW, hlc(7), None), None);
-    assert_eq!(own.close(NOW, hlc(8), None), Some(marks(0, 0, 8)));
+    assert_eq!(own.close(NOW, hlc(7), Closing::Follows), None);
+    assert_eq!(own.close(NOW, hlc(8), Closing::Follows), Some(marks(0, 0, 8)));
     own.set(NOW, Ok(()));
     own.hear(Ordinal(3), marks(0, 0, 9));
-    assert_eq!(own.close(NOW, hlc(9), None), None, "it is not full");
+    assert_eq!(own.close(NOW, hlc(9), Closing::Follows), None, "it is not full");
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn a_newcomer_tells_nothing_and_moves_nothing_until_it_has_taken_closed() {
     for mut own in [own, restarted] {
         assert!(own.awaits_closed());
         assert_eq!((own.told(), own.floor()), (None, Hlc::ZERO));
-        assert_eq!(own.close(NOW, hlc(9), Some(())), None);
+        assert_eq!(own.close(NOW, hlc(9), Closing::Begins), None);
         assert_eq!(own.raise_floor(NOW, others()), None);
         assert_eq!(own.take_closed(NOW, hlc(7)), Some(marks(0, 0, 9)), "the highest that was told");
         assert!(own.awaits_closed(), "until it is durable");
@@ -178,7 +178,7 @@ fn a_newcomer_among_members_that_are_closed_nowhere_is_closed_nowhere() {
     assert!(own.admits(version(1)));
     assert!(!PartitionMarks::new(taken).awaits_closed(), "a restart knows that it has taken it");
     own.hear(Ordinal(2), marks(0, 0, 8));
-    assert!(own.close(NOW, hlc(8), None).is_some(), "and it follows like the others");
+    assert!(own.close(NOW, hlc(8), Closing::Follows).is_some(), "and it follows like the others");
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn a_replica_that_lost_its_file_moves_no_mark() {
     own.note_droppable(hlc(1));
     own.hear(Ordinal(2), marks(5, 5, 9));
     own.hear(Ordinal(3), marks(5, 5, 9));
-    assert_eq!(own.close(NOW, hlc(9), Some(())), None);
+    assert_eq!(own.close(NOW, hlc(9), Closing::Begins), None);
     assert_eq!(own.raise_floor(NOW, others()), None);
 }
 
@@ -220,11 +220,11 @@ fn while_it_is_damaged_it_claims_no_floor_tells_no_full_and_moves_no_mark() {
     assert_eq!((own.floor(), own.claimed()), (hlc(5), Hlc::ZERO));
     assert_eq!(own.told(), Some(marks(0, 0, 5)), "the floors of the others wait");
     let later = NOW + Duration::from_secs(60);
-    assert_eq!(own.close(later, hlc(7), Some(())), None);
+    assert_eq!(own.close(later, hlc(7), Closing::Begins), None);
     own.fare(Health::Whole);
     assert_eq!((own.claimed(), own.told()), (hlc(5), Some(marks(5, 5, 5))));
     own.drops = false;
-    assert_eq!(own.close(later, hlc(7), Some(())), Some(marks(5, 5, 7)));
+    assert_eq!(own.close(later, hlc(7), Closing::Begins), Some(marks(5, 5, 7)));
 }
 
 #[test]

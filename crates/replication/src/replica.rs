@@ -98,8 +98,7 @@ impl Shard {
         }
         let overloaded = Failure::Overloaded { retry_after_ms: RETRY_AFTER_MS };
         let partition = hash.partition(self.layout.shift());
-        let serves =
-            self.sets(hash).contains(self.ordinal) && !self.floors.awaits_closed(partition);
+        let serves = self.stores(partition) && !self.floors.awaits_closed(partition);
         let refusal = if !serves {
             Some(Failure::NotReady)
         } else {

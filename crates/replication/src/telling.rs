@@ -1,8 +1,9 @@
 //! Telling other members the marks of this shard's partitions, and asking them for theirs.
 //!
 //! Whoever asks says what it has heard already, so that while nothing changes an exchange is one short
-//! question and answer per class. **Never:** tells what is not durable, tells of a partition that awaits
-//! `closed`, or keeps an answer of another fence (`EPOCH_FENCE`).
+//! question and answer per class. Whoever has heard nothing is told of the partitions that have marks, and by
+//! the form of the answer that no other one has any. **Never:** tells what is not durable, lets a partition
+//! that awaits `closed` pass for one without marks, or keeps an answer of another fence (`EPOCH_FENCE`).
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -10,7 +11,7 @@ use core::time::Duration;
 
 use paravon_model::limits::MAX_MARKS;
 use paravon_model::{
-    Class, Command, Compare, Compared, Failure, Marks, Moment, Ordinal, ReplicaReply,
+    Class, Command, Compare, Compared, Failure, Marks, Moment, Ordinal, ReplicaReply, Unlisted,
 };
 use paravon_ring::Partition;
 
@@ -31,6 +32,9 @@ const HEAR_OPEN: Duration = Duration::from_secs(1);
 /// The same while a partition that is new here awaits a `closed`: it serves nobody before that.
 const HEAR_SOON: Duration = Duration::from_millis(200);
 
+/// By partition, and the one to go on with; none at the end.
+type Page<T> = (Vec<(u32, T)>, Option<u32>);
+
 /// What is known of the exchanges with all members, and how this shard names its own moments.
 #[derive(Debug, Default)]
 pub(crate) struct Tellers {
@@ -47,9 +51,9 @@ struct Teller {
     member: Ordinal,
     asked_at: Option<Duration>,
     /// What was heard of each class, all of it.
-    heard: BTreeMap<(u32, u32), Moment>,
+    heard: BTreeMap<Class, Moment>,
     /// Classes of which the member says that it has heard all that this run has told.
-    told: BTreeSet<(u32, u32)>,
+    told: BTreeSet<Class>,
     /// Classes that are left of this exchange.
     classes: VecDeque<Class>,
     under_way: Option<OperationId>,
@@ -73,6 +77,10 @@ impl Tellers {
         *self = Self::default();
     }
 
+    fn get(&self, member: Ordinal) -> Option<&Teller> {
+        self.tellers.iter().find(|teller| teller.member == member)
+    }
+
     fn teller(&mut self, member: Ordinal) -> &mut Teller {
         let known = self.tellers.iter().position(|teller| teller.member == member);
         let at = known.unwrap_or_else(|| {
@@ -91,16 +99,12 @@ impl Tellers {
 
     /// Whether the member knows how this node stands in the partition since the start or the change.
     pub(crate) fn has_told(&self, member: Ordinal, partition: Partition) -> bool {
-        let teller = self.tellers.iter().find(|teller| teller.member == member);
-        let of = |&(modulus, residue): &(u32, u32)| partition.0 % modulus == residue;
-        teller.is_some_and(|teller| teller.told.iter().any(of))
+        self.get(member).is_some_and(|teller| any_contains(&teller.told, partition))
     }
 
     /// Whether the member has told all that it tells of the class of this partition under this fence.
     pub(crate) fn has_heard(&self, member: Ordinal, partition: Partition) -> bool {
-        let teller = self.tellers.iter().find(|teller| teller.member == member);
-        let of = |&(modulus, residue): &(u32, u32)| partition.0 % modulus == residue;
-        teller.is_some_and(|teller| teller.heard.keys().any(of))
+        self.get(member).is_some_and(|teller| any_contains(teller.heard.keys(), partition))
     }
 
     /// Moments are of a run: another one after each start and under each layout, because the wall clock
@@ -137,13 +141,13 @@ impl Shard {
         } else {
             let run = self.floors.tellers.run(now, self.layout.fence().number);
             let moment = Moment { run, changes: self.floors.changes() };
-            let (marks, next) = if since.run == run {
+            let ((marks, next), unlisted) = if since.run == run {
                 self.marks_heard(now, from, class, out);
-                self.changed_marks(from, class, since, Partition(first))
+                (self.changed_marks(from, class, since, Partition(first)), Unlisted::Unchanged)
             } else {
-                self.all_marks(from, class, Partition(first))
+                (self.all_marks(from, class, Partition(first)), Unlisted::Unmarked)
             };
-            Ok(Compared::Marks { marks, next, moment })
+            Ok(Compared::Marks { marks, unlisted, next, moment })
         };
         out.push(Effect::Answer { token, reply: ReplicaReply::Compared { answer } });
     }
@@ -151,7 +155,7 @@ impl Shard {
     /// A member says that it has heard the marks of this class.
     fn marks_heard(&mut self, now: Now, by: Ordinal, class: Class, out: &mut Vec<Effect>) {
         let teller = self.floors.tellers.teller(by);
-        if teller.told.insert((class.modulus, class.residue)) && !self.restoring.is_idle() {
+        if teller.told.insert(class) && !self.restoring.is_idle() {
             self.advance_transfer(now, out);
         }
     }
@@ -162,32 +166,21 @@ impl Shard {
         class: Class,
         since: Moment,
         first: Partition,
-    ) -> (Vec<(u32, Marks)>, Option<u32>) {
-        let news = self.floors.from(first).filter(|(partition, marks)| {
-            partition.0 % class.modulus == class.residue && marks.changed > since.changes
-        });
+    ) -> Page<Option<Marks>> {
+        let news = self.floors.of_class(class, first);
+        let news = news.filter(|(_, marks)| marks.changed > since.changes);
         let news = news.filter(|(partition, _)| self.tells(to, *partition));
-        page(news.filter_map(|(partition, marks)| Some((partition.0, marks.told()?))))
+        page(news.filter_map(|(partition, marks)| Some((partition.0, Some(marks.told()?)))))
     }
 
-    /// Also of partitions without marks: a newcomer must know who is closed nowhere.
-    fn all_marks(
-        &self,
-        to: Ordinal,
-        class: Class,
-        first: Partition,
-    ) -> (Vec<(u32, Marks)>, Option<u32>) {
-        let Some(counterpart) = self.entropy.counterparts.get(to) else {
-            return (Vec::new(), None);
-        };
-        let shared = counterpart.shared().iter().copied().filter(|&partition| {
-            partition >= first && partition.0 % class.modulus == class.residue
-        });
-        let told = |partition| match self.floors.get(partition) {
-            Some(marks) => marks.told(),
-            None => Some(Marks::default()),
-        };
-        page(shared.filter_map(|partition| Some((partition.0, told(partition)?))))
+    /// What is not listed has no marks: both ends share the same partitions under one fence, and hardly any
+    /// is marked. A newcomer must know who is closed nowhere, and must not take for one of these whoever
+    /// awaits a `closed` too.
+    fn all_marks(&self, to: Ordinal, class: Class, first: Partition) -> Page<Option<Marks>> {
+        let all = self.floors.of_class(class, first);
+        let all = all.map(|(partition, marks)| (partition.0, marks.told()));
+        let marked = all.filter(|(_, told)| *told != Some(Marks::default()));
+        page(marked.filter(|(partition, _)| self.tells(to, Partition(*partition))))
     }
 
     /// Asks whoever is to be asked now.
@@ -224,7 +217,7 @@ impl Shard {
         let teller = self.floors.tellers.teller(member);
         teller.under_way = None;
         let Some(class) = teller.classes.pop_front() else { return };
-        let heard = teller.heard.get(&(class.modulus, class.residue));
+        let heard = teller.heard.get(&class);
         let since = heard.copied().unwrap_or_default();
         let deadline = now.monotonic + SOURCE_PATIENCE;
         let first = Hearing { member, class, since, first: 0, moment: None, deadline };
@@ -255,8 +248,13 @@ impl Shard {
         }
         let Some(Operation::Hearing(hearing)) = self.operations.remove(id) else { return };
         match answer {
-            Ok(Compared::Marks { marks, next, moment }) => {
-                self.take_marks(now, &hearing, marks, out);
+            Ok(Compared::Marks { marks, unlisted, next, moment }) => {
+                let (unmarked, next) = match unlisted {
+                    Unlisted::Unchanged => (Vec::new(), next),
+                    Unlisted::Unmarked => self.unmarked(&hearing, &marks, next),
+                };
+                let told = marks.into_iter().filter_map(|(number, told)| Some((number, told?)));
+                self.take_marks(now, &hearing, told.chain(unmarked), out);
                 self.page_heard(now, hearing, next, moment, out);
             }
             Ok(Compared::Shards(shards)) => {
@@ -272,21 +270,38 @@ impl Shard {
         }
     }
 
+    /// The partitions up to `next` that the answer does not list, where it matters here that they have no
+    /// marks, and where to go on: sooner than the other end says where these are very many, because each
+    /// may be an entry of the log.
+    fn unmarked(
+        &self,
+        hearing: &Hearing,
+        listed: &[(u32, Option<Marks>)],
+        next: Option<u32>,
+    ) -> Page<Marks> {
+        let (member, none) = (hearing.member, Marks::default());
+        let known = self.floors.of_class(hearing.class, Partition(hearing.first));
+        let known = known.take_while(|(partition, _)| next.is_none_or(|next| partition.0 < next));
+        let news = known.filter(|(_, marks)| marks.is_news(member, none));
+        let is_listed = |number: u32| listed.binary_search_by_key(&number, |(of, _)| *of).is_ok();
+        let news = news.filter(|(partition, _)| !is_listed(partition.0));
+        let news = news.filter(|(partition, _)| self.tells(member, *partition));
+        let (unmarked, rest) = page(news.map(|(partition, _)| (partition.0, none)));
+        (unmarked, rest.or(next))
+    }
+
     /// Believes nothing of partitions that were not asked for, or that no replica could say.
     fn take_marks(
         &mut self,
         now: Now,
         hearing: &Hearing,
-        marks: Vec<(u32, Marks)>,
+        marks: impl Iterator<Item = (u32, Marks)>,
         out: &mut Vec<Effect>,
     ) {
         let (member, class) = (hearing.member, hearing.class);
         for (number, told) in marks {
             let ordered = told.floor <= told.full && told.full <= told.closed;
-            if ordered
-                && number % class.modulus == class.residue
-                && self.tells(member, Partition(number))
-            {
+            if ordered && class.contains(number) && self.tells(member, Partition(number)) {
                 self.heard(now, member, Partition(number), told, out);
             }
         }
@@ -312,9 +327,11 @@ impl Shard {
                 let moment = Some(begun);
                 self.ask_marks(now, Hearing { first, moment, deadline, ..hearing }, out);
             }
-            _ => {
+            // It would never come to an end.
+            Some(_) => self.give_up_teller(member),
+            None => {
                 let teller = self.floors.tellers.teller(member);
-                teller.heard.insert((class.modulus, class.residue), begun);
+                teller.heard.insert(class, begun);
                 self.hear_next(now, member, out);
             }
         }
@@ -353,8 +370,17 @@ impl Shard {
     }
 }
 
+/// Whether the partition is of one of these classes.
+fn any_contains<'a>(classes: impl IntoIterator<Item = &'a Class>, partition: Partition) -> bool {
+    classes.into_iter().any(|class| class.contains(partition.0))
+}
+
 /// As many as one answer holds, and where the next one begins.
-fn page(mut told: impl Iterator<Item = (u32, Marks)>) -> (Vec<(u32, Marks)>, Option<u32>) {
+fn page<T>(mut told: impl Iterator<Item = (u32, T)>) -> Page<T> {
     let marks = told.by_ref().take(MAX_MARKS).collect();
     (marks, told.next().map(|(partition, _)| partition))
 }
+
+#[cfg(test)]
+#[path = "telling_tests.rs"]
+mod tests;

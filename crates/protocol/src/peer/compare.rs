@@ -5,7 +5,7 @@
 //! holds no partition, marks out of order, or a place to go on with that does not lead on.
 
 use paravon_model::limits::{MAX_FOLDS, MAX_MARKS, MAX_SHIFT};
-use paravon_model::{Class, Compare, Compared, Damage, Digest, Marks, Moment, PARTS};
+use paravon_model::{Class, Compare, Compared, Damage, Digest, Marks, Moment, PARTS, Unlisted};
 
 use super::fields::{read_hlc, read_id, read_partition, write_id};
 use super::items::Items;
@@ -20,8 +20,12 @@ const DIGEST: u64 = 1;
 const MARKS: u64 = 2;
 const SHARDS: u64 = 3;
 
-/// A partition's, its three marks and its damage.
+/// A partition's, its three marks and its damage; or nil for all of these.
 const MARKS_ITEMS: u32 = 5;
+const UNSAID_ITEMS: u32 = 2;
+
+const UNCHANGED: u64 = 0;
+const UNMARKED: u64 = 1;
 
 const UNDAMAGED: u64 = 0;
 const LOST: u64 = 1;
@@ -128,12 +132,13 @@ fn read_moment(items: &mut Items<'_, '_>) -> Read<Moment> {
 pub(super) fn compared_items(compared: &Compared) -> u32 {
     match compared {
         Compared::Folds(_) | Compared::Digest(_) | Compared::Shards(_) => 2,
-        Compared::Marks { .. } => 5,
+        Compared::Marks { .. } => 6,
     }
 }
 
-/// The kind; then the folds, each 18 bytes or nil; the sums of a partition in one, or nil; the marks, the
-/// partition to go on with or nil, and the moment's two; or the number of shards.
+/// The kind; then the folds, each 18 bytes or nil; the sums of a partition in one, or nil; the marks,
+/// what is said of those that are not listed, the partition to go on with or nil, and the moment's two; or
+/// the number of shards.
 pub(super) fn write_compared(out: &mut Vec<u8>, compared: &Compared) {
     match compared {
         Compared::Folds(folds) => {
@@ -150,9 +155,13 @@ pub(super) fn write_compared(out: &mut Vec<u8>, compared: &Compared) {
                 None => writer::nil(out),
             }
         }
-        Compared::Marks { marks, next, moment } => {
+        Compared::Marks { marks, unlisted, next, moment } => {
             writer::unsigned(out, MARKS);
-            write_list(out, marks, |out, (partition, marks)| write_marks(out, *partition, marks));
+            write_list(out, marks, |out, (partition, marks)| match marks {
+                Some(marks) => write_marks(out, *partition, marks),
+                None => write_unsaid(out, *partition),
+            });
+            write_unlisted(out, *unlisted);
             match next {
                 Some(next) => writer::unsigned(out, u64::from(*next)),
                 None => writer::nil(out),
@@ -173,8 +182,9 @@ pub(super) fn read_compared(items: &mut Items<'_, '_>) -> Read<Compared> {
         DIGEST => Compared::Digest(read_digest(items.at("digest")?)?.map(Box::new)),
         MARKS => {
             let marks = read_all_marks(items.at("marks")?)?;
+            let unlisted = read_unlisted(items.at("unlisted")?)?;
             let next = read_next(items.at("next")?, &marks)?;
-            Compared::Marks { marks, next, moment: read_moment(items)? }
+            Compared::Marks { marks, unlisted, next, moment: read_moment(items)? }
         }
         SHARDS => Compared::Shards(read_shards(items.at("shards")?)?),
         _ => return reader.error(Problem::OutOfRange { expected: "0 to 3" }),
@@ -223,10 +233,21 @@ fn write_marks(out: &mut Vec<u8>, partition: u32, marks: &Marks) {
     );
 }
 
-fn read_marks(reader: &mut Reader<'_>) -> Read<(u32, Marks)> {
+fn write_unsaid(out: &mut Vec<u8>, partition: u32) {
+    writer::array(out, UNSAID_ITEMS);
+    writer::unsigned(out, u64::from(partition));
+    writer::nil(out);
+}
+
+fn read_marks(reader: &mut Reader<'_>) -> Read<(u32, Option<Marks>)> {
     let mut items = Items::of(reader)?;
     let partition = read_partition(items.at("partition")?)?;
-    let floor = read_hlc(items.at("floor")?)?;
+    let reader = items.at("floor")?;
+    if reader.nil()? {
+        items.end()?;
+        return Ok((partition, None));
+    }
+    let floor = read_hlc(reader)?;
     let full = read_hlc(items.at("full")?)?;
     let reader = items.at("closed")?;
     let closed = read_hlc(reader)?;
@@ -240,11 +261,29 @@ fn read_marks(reader: &mut Reader<'_>) -> Read<(u32, Marks)> {
         _ => return reader.error(Problem::OutOfRange { expected: "0 or 1" }),
     };
     items.end()?;
-    Ok((partition, Marks { floor, full, closed, damage }))
+    Ok((partition, Some(Marks { floor, full, closed, damage })))
+}
+
+fn write_unlisted(out: &mut Vec<u8>, unlisted: Unlisted) {
+    writer::unsigned(
+        out,
+        match unlisted {
+            Unlisted::Unchanged => UNCHANGED,
+            Unlisted::Unmarked => UNMARKED,
+        },
+    );
+}
+
+fn read_unlisted(reader: &mut Reader<'_>) -> Read<Unlisted> {
+    Ok(match reader.unsigned()? {
+        UNCHANGED => Unlisted::Unchanged,
+        UNMARKED => Unlisted::Unmarked,
+        _ => return reader.error(Problem::OutOfRange { expected: "0 or 1" }),
+    })
 }
 
 /// Whoever asks goes through them by partition, so each comes once and in order.
-fn read_all_marks(reader: &mut Reader<'_>) -> Read<Vec<(u32, Marks)>> {
+fn read_all_marks(reader: &mut Reader<'_>) -> Read<Vec<(u32, Option<Marks>)>> {
     let marks = read_list(reader, MAX_MARKS, read_marks)?;
     if marks.is_sorted_by(|one, other| one.0 < other.0) {
         return Ok(marks);
@@ -253,7 +292,7 @@ fn read_all_marks(reader: &mut Reader<'_>) -> Read<Vec<(u32, Marks)>> {
 }
 
 /// One that led back, or from nothing on, would be asked for again and again.
-fn read_next(reader: &mut Reader<'_>, marks: &[(u32, Marks)]) -> Read<Option<u32>> {
+fn read_next(reader: &mut Reader<'_>, marks: &[(u32, Option<Marks>)]) -> Read<Option<u32>> {
     if reader.nil()? {
         return Ok(None);
     }

@@ -9,7 +9,7 @@ use paravon_model::{
     Kind, Listed, Marks, Member, Membership, Merged, Moment, Newcomer, NodeId, Operation,
     OperationKind, OperationRefusal, OperationState, Ordinal, Outcome, Part, PastChange, PeerHello,
     Phase, Progress, Pull, Pulled, Purpose, Record, ReplicaReply, ReplicaRequest, Report, Rest,
-    Revision, Roster, Size, Value, Version,
+    Revision, Roster, Size, Unlisted, Value, Version,
 };
 
 use super::{PeerFrame, encode_cluster_message, encode_replica_reply, encode_replica_request};
@@ -233,12 +233,15 @@ fn compare_samples() -> Vec<(&'static str, PeerFrame)> {
     let time = |ms: u64| Hlc::new(1_700_000_000_000 + ms, 0);
     let marks = Marks { floor: time(1), full: time(2), closed: time(3), damage: Damage::None };
     let lost = Marks { damage: Damage::Lost, ..Marks::default() };
-    let (all, some) = (vec![(11, marks), (23, lost)], vec![(35, marks)]);
+    let all = vec![(11, Some(marks)), (23, Some(lost)), (35, None)];
+    let changed = vec![(35, Some(Marks::default()))];
     let mut sums = Digest::default();
     sums.0.iter_mut().zip(1..).for_each(|(sum, number)| *sum = u128::MAX - number);
     let folds = Compare::Folds { class, span: 6, first: 64, count: 1024 };
-    let paged = Compared::Marks { marks: all, next: Some(35), moment };
-    let last = Compared::Marks { marks: some, next: None, moment };
+    let unlisted = Unlisted::Unmarked;
+    let all = Compared::Marks { marks: all, unlisted, next: Some(47), moment };
+    let unlisted = Unlisted::Unchanged;
+    let changed = Compared::Marks { marks: changed, unlisted, next: None, moment };
     let digest = |sums: Option<Digest>| compared(Ok(Compared::Digest(sums.map(Box::new))));
     vec![
         ("compare folds", compare(folds)),
@@ -247,8 +250,8 @@ fn compare_samples() -> Vec<(&'static str, PeerFrame)> {
         ("compared folds", compared(Ok(Compared::Folds(vec![Some(u128::MAX - 1), None, Some(0)])))),
         ("compared a partition", digest(Some(sums))),
         ("compared a partition that is not summed", digest(None)),
-        ("compared marks", compared(Ok(paged))),
-        ("compared the last marks", compared(Ok(last))),
+        ("compared all marks", compared(Ok(all))),
+        ("compared marks that have changed", compared(Ok(changed))),
         ("compared nothing, by so many shards", compared(Ok(Compared::Shards(4)))),
         ("compared nothing", compared(Err(Failure::NotReady))),
     ]

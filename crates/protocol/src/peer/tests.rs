@@ -11,7 +11,7 @@ use paravon_model::{
     Address, Body, ChangeId, Class, ClusterMessage, Command, Compare, Compared, Damage, Detail,
     Digest, Failure, Fence, Hlc, Key, Kind, Listed, Marks, Merged, Moment, Newcomer, NodeId,
     OperationKind, Ordinal, Outcome, Part, Progress, Pull, Pulled, Purpose, Record, ReplicaReply,
-    ReplicaRequest, Report, Rest, Size, Value, Version,
+    ReplicaRequest, Report, Rest, Size, Unlisted, Value, Version,
 };
 use proptest::prelude::*;
 
@@ -105,7 +105,7 @@ fn every_way_to_be_wrong_names_its_field() {
     long_key.extend(key_bytes.to_be_bytes());
     long_key.extend(b"\x07default");
     long_key.resize(long_key.len() + MAX_KEY_BYTES + 1, b'k');
-    let cases: [(&[u8], &str); 45] = [
+    let cases: [(&[u8], &str); 48] = [
         (b"", "message"),
         (b"\x80", "message"),
         (b"\x90", "tag"),
@@ -145,11 +145,14 @@ fn every_way_to_be_wrong_names_its_field() {
         (b"\x96\x0a\x00\x00\x01\x04\xc0", "compared"),
         (b"\x96\x0a\x00\x00\x01\x00\xdc\x04\x01", "folds"),
         (b"\x96\x0a\x00\x00\x01\x01\xc4\x02\x00\x00", "digest"),
-        (b"\x99\x0a\x00\x00\x01\x02\xdc\x04\x01\xc0\x00\x00", "marks"),
-        (b"\x99\x0a\x00\x00\x01\x02\x91\x95\x00\x02\x01\x03\x00\xc0\x00\x00", "closed"),
-        (b"\x99\x0a\x00\x00\x01\x02\x91\x95\x00\x00\x00\x00\x02\xc0\x00\x00", "damage"),
-        (b"\x99\x0a\x00\x00\x01\x02\x91\x95\x01\x00\x00\x00\x00\x01\x00\x00", "next"),
-        (b"\x99\x0a\x00\x00\x01\x02\x90\x01\x00\x00", "next"),
+        (b"\x9a\x0a\x00\x00\x01\x02\xdc\x04\x01\x00\xc0\x00\x00", "marks"),
+        (b"\x9a\x0a\x00\x00\x01\x02\x91\x95\x00\x02\x01\x03\x00\x00\xc0\x00\x00", "closed"),
+        (b"\x9a\x0a\x00\x00\x01\x02\x91\x95\x00\x00\x00\x00\x02\x00\xc0\x00\x00", "damage"),
+        (b"\x9a\x0a\x00\x00\x01\x02\x91\x91\x00\x00\xc0\x00\x00", "floor"),
+        (b"\x9a\x0a\x00\x00\x01\x02\x90\x02\xc0\x00\x00", "unlisted"),
+        (b"\x9a\x0a\x00\x00\x01\x02\x91\x95\x01\x00\x00\x00\x00\x00\x01\x00\x00", "next"),
+        (b"\x9a\x0a\x00\x00\x01\x02\x91\x92\x01\xc0\x01\x01\x00\x00", "next"),
+        (b"\x9a\x0a\x00\x00\x01\x02\x90\x01\x01\x00\x00", "next"),
         (b"\x96\x0a\x00\x00\x01\x03\x00", "shards"),
     ];
     for (payload, field) in cases {
@@ -161,8 +164,9 @@ fn every_way_to_be_wrong_names_its_field() {
 #[test]
 fn marks_come_in_order_and_once() {
     let marks = |partitions: &[u32]| {
-        let marks = partitions.iter().map(|partition| (*partition, Marks::default())).collect();
-        let answer = Ok(Compared::Marks { marks, next: None, moment: Moment::default() });
+        let marks = partitions.iter().map(|partition| (*partition, None)).collect();
+        let (unlisted, moment) = (Unlisted::Unmarked, Moment::default());
+        let answer = Ok(Compared::Marks { marks, unlisted, next: None, moment });
         let reply = ReplicaReply::Compared { answer };
         let frame = encoded(&PeerFrame::Reply { shard: 0, operation: 0, reply });
         decode(&frame[HEADER_BYTES..]).map(drop).map_err(|error| error.field)
@@ -405,16 +409,18 @@ fn any_marks() -> impl Strategy<Value = Marks> {
 }
 
 fn any_compared() -> impl Strategy<Value = Compared> {
-    let marks = prop::collection::btree_map(0..1_u32 << 20, any_marks(), 0..20);
+    let marks = prop::option::of(any_marks());
+    let marks = prop::collection::btree_map(0..1_u32 << 20, marks, 0..20);
+    let unlisted = prop_oneof![Just(Unlisted::Unchanged), Just(Unlisted::Unmarked)];
     let next = prop::option::of(1_u32 << 20..1 << 24);
     prop_oneof![
         prop::collection::vec(any::<Option<u128>>(), 0..40).prop_map(Compared::Folds),
         any::<Option<[u128; 16]>>()
             .prop_map(|sums| Compared::Digest(sums.map(|sums| Box::new(Digest(sums))))),
-        (marks, next, any_moment()).prop_map(|(marks, next, moment)| {
+        (marks, unlisted, next, any_moment()).prop_map(|(marks, unlisted, next, moment)| {
             let marks: Vec<_> = marks.into_iter().collect();
             let next = next.filter(|_| !marks.is_empty());
-            Compared::Marks { marks, next, moment }
+            Compared::Marks { marks, unlisted, next, moment }
         }),
         (1..=u16::MAX).prop_map(Compared::Shards),
     ]
