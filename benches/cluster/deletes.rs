@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use crate::load::Operation;
-use crate::nodes::{Cluster, Taken};
+use crate::nodes::{Cluster, Taken, came_true_within};
 use crate::{Plan, load};
 
 /// How long files are given to shrink once no delete is left.
@@ -28,11 +28,8 @@ pub(crate) fn deletes(cluster: &Cluster, plan: &Plan, empty: &[Taken]) {
         let pairs = taken.iter().zip(empty);
         pairs.clone().all(|(taken, empty)| taken.files * 2 <= empty.files * 3)
     };
-    let gone = Instant::now();
-    while !shrunk() && gone.elapsed() < SHRINKING {
-        std::thread::sleep(Duration::from_secs(1));
-    }
-    say("in the end", &cluster.taken());
+    let has_shrunk = came_true_within(SHRINKING, shrunk);
+    say(if has_shrunk { "shrunk" } else { "not shrunk" }, &cluster.taken());
     println!("{:.0} s after the last delete", start.elapsed().as_secs_f64());
 }
 

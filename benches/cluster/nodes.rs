@@ -285,12 +285,8 @@ impl Cluster {
         Some(serde_json::from_slice(&output.stdout).unwrap_or(Value::Null))
     }
 
-    fn wait(&self, what: &str, mut condition: impl FnMut() -> bool) {
-        let start = Instant::now();
-        while !condition() {
-            assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+    fn wait(&self, what: &str, condition: impl FnMut() -> bool) {
+        assert!(came_true_within(PATIENCE, condition), "waited in vain until {what}");
     }
 }
 
@@ -317,6 +313,18 @@ impl Drop for Node {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Asks again and again; whether it came true in time.
+pub(crate) fn came_true_within(patience: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let start = Instant::now();
+    while !condition() {
+        if start.elapsed() >= patience {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    true
 }
 
 /// What a folder and all below it takes of the disk.

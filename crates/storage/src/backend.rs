@@ -27,6 +27,7 @@ pub(crate) struct Space {
     /// The first call that the disk has failed.
     failure: Mutex<Option<io::Error>>,
     pages: Mutex<HashMap<u64, Seen>>,
+    cuts: Mutex<Cuts>,
     /// Lets pages be read that have rotten, to see what becomes of it behind this check.
     #[cfg(test)]
     is_blind: AtomicBool,
@@ -39,6 +40,7 @@ impl Space {
             lacking: AtomicU64::new(0),
             failure: Mutex::default(),
             pages: Mutex::default(),
+            cuts: Mutex::default(),
             #[cfg(test)]
             is_blind: false.into(),
         }
@@ -79,6 +81,32 @@ impl Space {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn cuts(&self) -> MutexGuard<'_, Cuts> {
+        self.cuts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From here on the file is not cut but is said to be: for work that somebody waits for, because the
+    /// cut of a long file takes a while.
+    pub(crate) fn put_cuts_off(&self) {
+        self.cuts().are_put_off = true;
+    }
+
+    /// Ends that, and makes the cut that was put off, if any.
+    ///
+    /// # Errors
+    /// The disk's; the file is as long as before.
+    pub(crate) fn catch_up_with_cuts(&self) -> io::Result<()> {
+        let mut cuts = self.cuts();
+        cuts.are_put_off = false;
+        cuts.said.take().map_or(Ok(()), |len| self.cut(len))
+    }
+
+    fn cut(&self, len: u64) -> io::Result<()> {
+        self.lacking.store(0, Ordering::Release);
+        self.pages().retain(|&at, _| at < len);
+        self.note(self.file.set_len(len))
+    }
+
     /// The length of the file; 0 where the disk does not say.
     pub(crate) fn size(&self) -> u64 {
         self.file.size().unwrap_or(0)
@@ -102,6 +130,17 @@ impl Space {
         }
         Ok(())
     }
+}
+
+/// What becomes of cuts. Held while the length changes.
+///
+/// A file that is longer than it is said to be is what a crash before any cut leaves: redb makes a shorter
+/// file of it durable first, and takes a longer one at its length when it opens it.
+#[derive(Debug, Default)]
+struct Cuts {
+    are_put_off: bool,
+    /// The length that redb was told, where the file is longer.
+    said: Option<u64>,
 }
 
 /// Whether the disk has failed. Else what is in the file is wrong: bytes that changed, or too few.
@@ -174,7 +213,8 @@ fn allocate(file: &Arc<dyn DiskFile>, space: &Space, len: u64) -> io::Result<()>
 
 impl StorageBackend for FileBackend {
     fn len(&self) -> io::Result<u64> {
-        self.space.note(self.file.size())
+        let cuts = self.space.cuts();
+        cuts.said.map_or_else(|| self.space.note(self.file.size()), Ok)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
@@ -196,12 +236,16 @@ impl StorageBackend for FileBackend {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        if len > self.file.size()? {
-            return self.space.note(allocate(&self.file, &self.space, len));
+        let mut cuts = self.space.cuts();
+        let grows = len > self.file.size()?;
+        cuts.said = (cuts.are_put_off && !grows).then_some(len);
+        if grows {
+            self.space.note(allocate(&self.file, &self.space, len))
+        } else if cuts.are_put_off {
+            Ok(())
+        } else {
+            self.space.cut(len)
         }
-        self.space.lacking.store(0, Ordering::Release);
-        self.space.pages().retain(|&at, _| at < len);
-        self.space.note(self.file.set_len(len))
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -211,5 +255,45 @@ impl StorageBackend for FileBackend {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.remember(offset, data);
         self.space.note(self.file.write_at(data, offset))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crash_disk::CrashDisk;
+    use crate::disk::Disk;
+
+    fn backend(len: u64) -> (Arc<dyn DiskFile>, FileBackend, Arc<Space>) {
+        let file = CrashDisk::new().create("file").unwrap();
+        file.set_len(len).unwrap();
+        let (backend, space) = FileBackend::new(Arc::clone(&file)).unwrap();
+        (file, backend, space)
+    }
+
+    #[test]
+    fn a_cut_that_is_put_off_is_seen_at_once_and_made_later() {
+        let (file, backend, space) = backend(100);
+        space.put_cuts_off();
+        for len in [40, 60, 20, 30] {
+            backend.set_len(len).unwrap();
+            assert_eq!((backend.len().unwrap(), file.size().unwrap()), (len, 100));
+        }
+        space.catch_up_with_cuts().unwrap();
+        assert_eq!((backend.len().unwrap(), file.size().unwrap()), (30, 30));
+        space.catch_up_with_cuts().unwrap();
+        backend.set_len(10).unwrap();
+        assert_eq!((backend.len().unwrap(), file.size().unwrap()), (10, 10), "cut at once again");
+    }
+
+    #[test]
+    fn a_file_that_grows_past_its_end_has_no_cut_to_make_any_more() {
+        let (file, backend, space) = backend(100);
+        space.put_cuts_off();
+        backend.set_len(40).unwrap();
+        backend.set_len(200).unwrap();
+        assert_eq!((backend.len().unwrap(), file.size().unwrap()), (200, 200));
+        space.catch_up_with_cuts().unwrap();
+        assert_eq!(file.size().unwrap(), 200);
     }
 }

@@ -1,9 +1,9 @@
 //! The store of one shard on disk: table first, then redb; merges decided against what is queued too.
 //!
 //! Owned by one event loop. It does no I/O but reads of redb. A get, a merge or a listing of whole
-//! records takes no lock of ours but that of the pages' checksums; what else has one (marks, damage,
-//! tables that go to the applier) never waits for I/O under it. It never answers a merge before the
-//! record that decided it is durable.
+//! records takes no lock of ours but that of the pages' checksums and, once a batch, that of the engine,
+//! under which only a compaction of few rows waits for I/O; what else has one (marks, damage, tables that
+//! go to the applier) never does. It never answers a merge before the record that decided it is durable.
 
 mod damage;
 mod drops;

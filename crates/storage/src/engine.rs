@@ -11,8 +11,8 @@ mod trim;
 
 use std::ops::{Bound, ControlFlow};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use paravon_model::{Key, Record};
 use paravon_ring::KeyHash;
@@ -49,8 +49,9 @@ pub(crate) enum EngineError {
 /// The open file. Shared by the owner (reads), the applier and the checkpointer.
 #[derive(Debug)]
 pub(crate) struct Engine {
-    /// Always there; taken out only to be dropped under guard.
-    database: Option<Database>,
+    /// Always there; taken out only to be dropped under guard. Nobody ever waits to have it alone, so who
+    /// shares it waits for a compaction and nothing else.
+    database: RwLock<Option<Database>>,
     space: Arc<Space>,
     broken: AtomicBool,
     trims: Trims,
@@ -130,7 +131,8 @@ impl Engine {
             return Err(Error::NewerFormat { path: disk.path(name), found, known: 1 });
         }
         let (broken, trims) = (AtomicBool::new(false), Trims::default());
-        let engine = Self { database: Some(database), space, broken, trims };
+        let database = RwLock::new(Some(database));
+        let engine = Self { database, space, broken, trims };
         engine.arm_if_mostly_free();
         Ok((engine, Position(applied)))
     }
@@ -163,7 +165,7 @@ impl Engine {
         scratch.clear();
         codec::encode_key(scratch, hash, key);
         let table = view.table.as_ref().ok_or(ReadError::Unavailable)?;
-        let found = self.guarded(|_| {
+        let found = self.caught(|| {
             let value = table.get(scratch.as_slice())?;
             Ok(value.map(|bytes| codec::decode_record(hash, key, bytes.value())))
         });
@@ -186,7 +188,7 @@ impl Engine {
         mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
         let table = view.table.as_ref().ok_or(ReadError::Unavailable)?;
-        let visited = self.guarded(|_| {
+        let visited = self.caught(|| {
             for row in table.range::<&[u8]>((from, Bound::Unbounded))? {
                 let (place, stored) = row?;
                 if visit(place.value(), stored.value()).is_break() {
@@ -261,11 +263,17 @@ impl Engine {
         &self,
         call: impl FnOnce(&Database) -> Result<T, redb::Error>,
     ) -> Result<T, EngineError> {
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = database.as_ref().ok_or(EngineError::Broken)?;
+        self.caught(|| call(database))
+    }
+
+    /// As [`guarded`](Self::guarded), for what goes on in a view or has the database already.
+    fn caught<T>(&self, call: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, EngineError> {
         if self.broken.load(Ordering::Acquire) {
             return Err(EngineError::Broken);
         }
-        let database = self.database.as_ref().ok_or(EngineError::Broken)?;
-        match catch_unwind(AssertUnwindSafe(|| call(database))) {
+        match catch_unwind(AssertUnwindSafe(call)) {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(_)) | Err(_) => {
                 self.broken.store(true, Ordering::Release);
@@ -277,7 +285,7 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        let database = self.database.take();
+        let database = self.database.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         // Closing writes; a database that panicked once may do so again.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(database)));
     }

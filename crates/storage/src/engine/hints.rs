@@ -23,8 +23,8 @@ use crate::hint_ledger::{Change, Ledger};
 use crate::hint_table::{HintStage, HintState};
 use crate::store::ReadError;
 
-const HINTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("hints");
-const DIRTY: TableDefinition<'_, u64, ()> = TableDefinition::new("dirty");
+pub(super) const HINTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("hints");
+pub(super) const DIRTY: TableDefinition<'_, u64, ()> = TableDefinition::new("dirty");
 
 /// A hint as it lies in the file.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Engine {
         slot: &HintSlot,
     ) -> Result<Option<HintRow>, ReadError> {
         let Some(table) = &view.table else { return Ok(None) };
-        let found = self.guarded(|_| {
+        let found = self.caught(|| {
             let stored = table.get(slot.as_bytes())?;
             Ok(stored.map(|stored| HintRow::new(slot.as_bytes(), stored.value())))
         });
@@ -83,7 +83,7 @@ impl Engine {
         let Some(table) = &view.table else { return Ok(()) };
         let prefix = hint::prefix(target);
         let from = after.map_or(Bound::Included(prefix.as_slice()), Bound::Excluded);
-        let visited = self.guarded(|_| {
+        let visited = self.caught(|| {
             for row in table.range::<&[u8]>((from, Bound::Unbounded))? {
                 let (place, stored) = row?;
                 if visit(place.value(), stored.value()).is_break() {
@@ -206,7 +206,7 @@ fn apply_marks(dirty: &mut Table<'_, u64, ()>, stage: &HintStage) -> Result<u32,
 }
 
 /// The table, if it has been made.
-fn made<K: redb::Key + 'static, V: redb::Value + 'static>(
+pub(super) fn made<K: redb::Key + 'static, V: redb::Value + 'static>(
     transaction: &ReadTransaction,
     definition: TableDefinition<'_, K, V>,
 ) -> Result<Option<ReadOnlyTable<K, V>>, redb::Error> {

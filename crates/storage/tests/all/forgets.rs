@@ -112,26 +112,9 @@ fn after_a_failed_sync_no_removal_is_taken_and_the_record_is_read() {
 
 #[test]
 fn a_full_disk_takes_removals() {
-    let disk = CrashDisk::new();
     let options = Options { table_bytes: 256 << 10, ..small_options() };
-    let mut node = Node::open_on(disk.clone(), &options).unwrap();
-    let capacity = Some(disk.allocated() + (1 << 20));
-    disk.set_faults(Faults { capacity, ..Faults::default() });
-    let mut stored = 0;
-    loop {
-        assert!(stored < 200, "a full disk takes everything");
-        match node.merge(stored, large(1, 20_000)) {
-            Ok(ticket) if node.sync()[&ticket].1.is_ok() => stored += 1,
-            Ok(_) => break,
-            Err(refusal) => {
-                assert_eq!(refusal, Refusal::StorageFull);
-                break;
-            }
-        }
-        node.apply_all();
-        let _ = node.stepped.steps.tick();
-        node.route();
-    }
+    let mut node = Node::open_on(CrashDisk::new(), &options).unwrap();
+    let stored = node.fill_disk(1 << 20, &large(1, 20_000));
     for number in 0..5 {
         let ticket = node.forget(number).unwrap();
         assert_eq!(node.sync()[&ticket].1, Ok(Done::Forgotten));

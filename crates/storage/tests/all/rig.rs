@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use paravon_model::{Damage, Hlc, Key, Marks, Ordinal, Record, Version};
 use paravon_ring::{HashArc, KeyHash, Partition, Shift};
 use paravon_storage::conformance::{Rig, key};
-use paravon_storage::crash_disk::{CrashDisk, Image};
+use paravon_storage::crash_disk::{CrashDisk, Faults, Image};
 use paravon_storage::{
     Answer, Completion, Completions, Error, KeptHint, Options, PageLimit, ReadError, Refusal,
     ScanError, Stepped, Store, WriteError,
@@ -183,11 +183,12 @@ impl Node {
         self.stepped.stores.iter().flat_map(|store| store.damaged()).collect()
     }
 
-    /// Submits everything queued.
+    /// Submits everything queued, which ends a batch.
     pub(crate) fn submit(&mut self) {
         let mut groups = Vec::new();
         for store in &mut self.stepped.stores {
             groups.extend(std::iter::from_fn(|| store.take_group()));
+            store.end_batch();
         }
         self.stepped.journal.submit(groups);
     }
@@ -222,6 +223,28 @@ impl Node {
         let completion = self.inbox.0.lock().unwrap().remove(0);
         let shard = usize::from(completion.shard().unwrap());
         self.stepped.stores[shard].complete(completion);
+    }
+
+    /// Leaves the disk so many bytes and merges `record` under one key after another until it is refused;
+    /// how many were stored.
+    pub(crate) fn fill_disk(&mut self, spare_bytes: u64, record: &Record) -> u8 {
+        let capacity = Some(self.disk.allocated() + spare_bytes);
+        self.disk.set_faults(Faults { capacity, ..Faults::default() });
+        for stored in 0..200 {
+            match self.merge(stored, record.clone()) {
+                Ok(ticket) if self.sync()[&ticket].1.is_ok() => {}
+                Ok(_) => return stored,
+                Err(refusal) => {
+                    assert_eq!(refusal, Refusal::StorageFull);
+                    return stored;
+                }
+            }
+            self.apply_all();
+            // It may lack space, which the next merge is told.
+            let _ = self.stepped.steps.tick();
+            self.route();
+        }
+        panic!("a full disk takes everything");
     }
 
     /// One slice of every shard.
