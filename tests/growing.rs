@@ -124,7 +124,7 @@ fn a_change_goes_on_by_itself_whoever_is_killed() {
         cluster.wait_until_members(witness, &[1, 2, 3, 4]);
 
         cluster.admin(witness, &["drain", "node-4"]).done();
-        cluster.wait_until_joint(witness);
+        cluster.wait_until_begun(witness);
         cluster.take(victim).kill();
         load.wait_for(20);
         cluster.launch(victim);

@@ -177,16 +177,17 @@ fn grow(cluster: &mut Cluster, plan: &Plan, records: u64) {
     let before = run(cluster, plan.span);
     println!("before                {before}");
     let start = Instant::now();
+    let mut whole = Report::new();
     let (moved, taken) = std::thread::scope(|scope| {
         let joining = scope.spawn(|| (cluster.join_fourth(), start.elapsed()));
-        let mut passes = 0;
-        while !joining.is_finished() || passes == 0 {
+        while !joining.is_finished() || whole.elapsed.is_zero() {
             let during = run(cluster, plan.span);
             println!("while it joins        {during}  p99 {:.2} x", during.p99() / before.p99());
-            passes += 1;
+            whole.add(&during);
         }
         joining.join().expect("no panic")
     });
+    println!("all of the join       {whole}  p99 {:.2} x", whole.p99() / before.p99());
     let after = run(cluster, plan.span);
     println!("afterwards            {after}  p99 {:.2} x", after.p99() / before.p99());
     say_joined(records, &moved, taken);

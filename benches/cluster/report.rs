@@ -23,6 +23,15 @@ impl Report {
         Self { refused: 0, stale: 0, reason: None, latencies, elapsed: Duration::ZERO }
     }
 
+    /// Takes what a load behind this one saw.
+    pub(crate) fn add(&mut self, next: &Self) {
+        self.refused += next.refused;
+        self.stale += next.stale;
+        self.reason = self.reason.take().or_else(|| next.reason.clone());
+        self.latencies.add(&next.latencies).expect("the same bounds");
+        self.elapsed += next.elapsed;
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     pub(crate) fn answered(&self) -> f64 {
         self.latencies.len() as f64

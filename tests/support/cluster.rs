@@ -177,7 +177,16 @@ impl Cluster {
         });
     }
 
-    /// Waits until a change of the members has begun, as a node sees it.
+    /// Waits until whatever was asked for has begun, as a node sees it. A small change may be over by then.
+    pub(crate) fn wait_until_begun(&self, number: usize) {
+        wait_until("a change begins", || {
+            let status = self.cluster_status(number);
+            let waits = |operation: &Json| operation["state"] == "pending";
+            !status["operations"].as_array().is_some_and(|all| all.iter().any(waits))
+        });
+    }
+
+    /// Waits until a change of the members that goes on for long has begun, as a node sees it.
     pub(crate) fn wait_until_joint(&self, number: usize) {
         wait_until("a change begins", || self.cluster_status(number)["phase"] == "joint");
     }

@@ -66,13 +66,14 @@ pub(crate) async fn keep(local: Rc<Local>, link: Rc<Link>, address: Address) {
             Err(DialError::Own) => return,
             Err(error) => {
                 let text = error.to_string();
-                if text != said {
+                let was_said = text == said;
+                if !was_said {
                     tracing::info!("no link to {address}: {text}; trying again");
                     said = text;
                 }
                 if let DialError::Refused { by, claimed, code, .. } = error {
                     tell_of_refusal(&local, by, refusal_of(code, claimed));
-                    if matches!(code, Code::OldDisk | Code::WrongCluster | Code::Unauthenticated) {
+                    if is_lasting(code) || code == Code::Removed && was_said {
                         sleep(jittered(REFUSED_PAUSE)).await;
                     }
                 }
@@ -87,6 +88,12 @@ pub(crate) async fn keep(local: Rc<Local>, link: Rc<Link>, address: Address) {
 fn jittered(pause: Duration) -> Duration {
     let [byte] = random_bytes();
     pause - pause.mul_f64(f64::from(byte) / 512.0)
+}
+
+/// Whether the next hello will be refused as this one was. One whose number is gone may start over, and
+/// then it claims none.
+fn is_lasting(code: Code) -> bool {
+    matches!(code, Code::OldDisk | Code::WrongCluster | Code::Unauthenticated)
 }
 
 /// What the refusal of a hello that claimed this place means.

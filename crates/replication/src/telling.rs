@@ -250,8 +250,10 @@ impl Shard {
         match answer {
             Ok(Compared::Marks { marks, unlisted, next, moment }) => {
                 let (unmarked, next) = match unlisted {
-                    Unlisted::Unchanged => (Vec::new(), next),
+                    Unlisted::Unchanged if hearing.since.run == moment.run => (Vec::new(), next),
                     Unlisted::Unmarked => self.unmarked(&hearing, &marks, next),
+                    // Since a moment that nobody asked about.
+                    Unlisted::Unchanged => return self.give_up_teller(from),
                 };
                 let told = marks.into_iter().filter_map(|(number, told)| Some((number, told?)));
                 self.take_marks(now, &hearing, told.chain(unmarked), out);

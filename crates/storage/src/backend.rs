@@ -98,13 +98,16 @@ impl Space {
     pub(crate) fn catch_up_with_cuts(&self) -> io::Result<()> {
         let mut cuts = self.cuts();
         cuts.are_put_off = false;
-        cuts.said.take().map_or(Ok(()), |len| self.cut(len))
+        cuts.said.map_or(Ok(()), |len| self.cut(len))?;
+        cuts.said = None;
+        Ok(())
     }
 
     fn cut(&self, len: u64) -> io::Result<()> {
+        self.note(self.file.set_len(len))?;
         self.lacking.store(0, Ordering::Release);
         self.pages().retain(|&at, _| at < len);
-        self.note(self.file.set_len(len))
+        Ok(())
     }
 
     /// The length of the file; 0 where the disk does not say.
@@ -123,6 +126,11 @@ impl Space {
     /// # Errors
     /// `StorageFull` while there is still no space.
     pub(crate) fn settle(&self) -> io::Result<()> {
+        if self.lacking.load(Ordering::Acquire) == 0 {
+            return Ok(());
+        }
+        // What a cut has made short meanwhile is not made long again.
+        let _cuts = self.cuts();
         let lacking = self.lacking.load(Ordering::Acquire);
         if lacking != 0 {
             self.file.allocate(lacking)?;
@@ -237,15 +245,16 @@ impl StorageBackend for FileBackend {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut cuts = self.space.cuts();
-        let grows = len > self.file.size()?;
-        cuts.said = (cuts.are_put_off && !grows).then_some(len);
-        if grows {
-            self.space.note(allocate(&self.file, &self.space, len))
-        } else if cuts.are_put_off {
-            Ok(())
-        } else {
-            self.space.cut(len)
+        if len > self.file.size()? {
+            cuts.said = None;
+            return self.space.note(allocate(&self.file, &self.space, len));
         }
+        cuts.said = Some(len);
+        if !cuts.are_put_off {
+            self.space.cut(len)?;
+            cuts.said = None;
+        }
+        Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {

@@ -115,7 +115,8 @@ impl Membership {
             }
             ClusterPhase::NotMember => format!(
                 "the node is no member of its cluster any more: stop it, or take it in again with \
-                 `paractl admin join --server {own}`"
+                 `paractl admin join --server {own}`, or with `paractl admin replace` where its name \
+                 has another place by now"
             ),
         }
     }

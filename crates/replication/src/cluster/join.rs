@@ -393,7 +393,15 @@ impl Joiner {
     fn names_another(&self, kind: &OperationKind) -> bool {
         let document = self.seen.as_ref().filter(|_| self.goal.is_some());
         let named = document.zip(self.change).and_then(|(seen, change)| seen.operation(change));
-        named.is_some_and(|operation| operation.kind != *kind)
+        named.is_some_and(|operation| match (&operation.kind, kind) {
+            // By another address it wants the same.
+            (OperationKind::Join(_), OperationKind::Join(_)) => false,
+            (
+                OperationKind::Replace { member, .. },
+                OperationKind::Replace { member: wanted, .. },
+            ) => member != wanted,
+            _ => true,
+        })
     }
 
     /// Whom to ask now, by what name, and what for. `fresh` is the name where there is none yet.

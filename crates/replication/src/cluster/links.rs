@@ -54,7 +54,9 @@ impl Cluster {
                 self.shut_out();
             }
             // A refusal of what it was before says nothing of what it is now.
-            RefusedAs::Removed { claimed } if is_member && self.membership() == Some(claimed) => {
+            RefusedAs::Removed { claimed }
+                if is_member && !self.service.has_ended() && self.membership() == Some(claimed) =>
+            {
                 self.was_removed(now);
             }
             RefusedAs::OldDisk | RefusedAs::Removed { .. } | RefusedAs::Other => {}
@@ -62,8 +64,8 @@ impl Cluster {
     }
 
     /// Serves once a majority of the current layout's members, itself included where it is one, has
-    /// taken it for what it says, which they show by asking it for the time or telling it: one of them knows of every later state that its disk may have had
-    /// (`DISK_NOT_OLDER`).
+    /// taken it for what it says, which they show by asking it for the time or telling it: one of them
+    /// knows of every later state that its disk may have had (`DISK_NOT_OLDER`).
     pub(super) fn serve_once_taken(&mut self) {
         let Some(document) = self.document().cloned() else { return };
         let needed = majority(document.left().count());

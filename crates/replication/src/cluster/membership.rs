@@ -141,7 +141,12 @@ impl Cluster {
     /// which this one still decides; but by that its name means its like, so that no vote of its own was
     /// counted when the change was ended, and those whose votes were have stored that document.
     pub(super) fn was_removed(&mut self, now: Now) {
-        if let Some(outdated) = self.document().map(|document| document.revision()) {
+        // A document that tells the later number itself may well be the latest.
+        let own = self.ordinal_of(&self.settings.node_id);
+        if let Some(document) = self.document()
+            && own.is_none_or(|number| Some(number) <= self.ordinal)
+        {
+            let outdated = document.revision();
             self.joiner.outdate(outdated);
         }
         if self.service != Service::Leaving {

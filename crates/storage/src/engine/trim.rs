@@ -7,7 +7,7 @@
 //!
 //! Never while the shard is being written, whose own commits do the same, and never for ever: after a
 //! removal some trims are due, and further ones only as long as they help. Never a compaction of much: it
-//! has the file alone, so reads wait for it.
+//! has the file alone, so the event loop of the shard waits for it where it reads then.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -102,18 +102,21 @@ impl Engine {
         if before <= SMALL_FILE {
             return Ok(());
         }
-        let trimmed = if self.holds_at_most(COMPACT_BYTES.min(before / COMPACT_SHARE))? {
-            self.compact()?
-        } else {
-            self.commit_nothing()?;
-            Trimmed::Done
-        };
-        if trimmed == Trimmed::NotNow || self.space.size() < before {
+        let trimmed = self.give_back(before);
+        if matches!(trimmed, Ok(Trimmed::NotNow)) || self.space.size() < before {
             self.trims.arm();
         } else {
             self.trims.put_back(due.saturating_sub(1));
         }
-        Ok(())
+        trimmed.map(drop)
+    }
+
+    fn give_back(&self, size: u64) -> Result<Trimmed, EngineError> {
+        if self.holds_at_most(COMPACT_BYTES.min(size / COMPACT_SHARE))? {
+            return self.compact();
+        }
+        self.commit_nothing()?;
+        Ok(Trimmed::Done)
     }
 
     fn commit_nothing(&self) -> Result<(), EngineError> {

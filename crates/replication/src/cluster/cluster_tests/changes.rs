@@ -378,6 +378,28 @@ fn a_newcomer_that_starts_over_does_not_take_its_old_number_from_a_member_that_l
 }
 
 #[test]
+fn one_that_knows_of_the_later_number_already_plans_its_way_back_on_what_it_knows() {
+    let mut world = three(20);
+    world.crash("a");
+    let old = core::mem::replace(&mut world.node_mut("a").disk, ClusterState::new(name("a")));
+    world.start("a");
+    world.run_seconds(2);
+    world.ask("a", 1, OperatorRequest::Replace { node: name("a") });
+    world.run_seconds(6);
+    world.assert_all_serve(3);
+    let latest = world.node("b").disk.document.clone();
+    world.crash("a");
+    world.node_mut("a").disk = ClusterState { document: latest, ..old };
+    world.start("a");
+    world.run_seconds(4);
+    assert_eq!(world.phase("a"), ClusterPhase::NotMember);
+    world.ask("a", 2, OperatorRequest::Replace { node: name("a") });
+    world.run_seconds(6);
+    assert_eq!(world.answer("a"), Some(Ok(OperateDone::Joined { ordinal: Ordinal(5) })));
+    world.assert_all_serve(3);
+}
+
+#[test]
 fn one_that_starts_over_answers_administrators_who_wait_at_it() {
     let mut world = three(19);
     with(&mut world, "d");
