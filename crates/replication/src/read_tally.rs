@@ -28,7 +28,8 @@ pub(crate) enum ReadVerdict {
 /// How a read stands once its winner is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum HeldVerdict {
-    /// A majority of each set durably holds the winner or something newer (`READS_MONOTONIC`).
+    /// A majority of each set durably holds the winner or something newer (`READS_MONOTONIC`), or a
+    /// floor is claimed there.
     Held,
     /// More write-backs must be acknowledged.
     Pending,
@@ -209,7 +210,9 @@ impl ReadTally {
         floors.max().unwrap_or_default()
     }
 
-    /// Whether a floor is claimed that the winner lies at or below: every replica holds it or newer.
+    /// Whether a floor is claimed that the winner lies at or below: every replica that was complete when
+    /// the floor rose holds it or newer, so a majority of the current set does, and whoever is new merges
+    /// it before it is complete.
     pub(crate) fn is_claimed(&self, winner: Version) -> bool {
         self.floors.iter().any(|floor| winner.hlc <= *floor)
     }

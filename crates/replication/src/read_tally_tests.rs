@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use paravon_model::{
     Body, Consistency, Failure, Hlc, Merged, Ordinal, Outcome, Record, Value, Version,
 };
+use paravon_ring::Sets;
 
 use super::{Further, HeldVerdict, ReadTally, ReadVerdict};
 use crate::quorum::{majority, needed};
@@ -311,6 +312,21 @@ fn a_winner_at_or_below_a_claimed_floor_needs_no_write_back() {
         let mut tally = ReadTally::new(stable(&replicas(3)), Consistency::Quorum);
         tally.found(ordinal(0), Ok(Some(record(2))), Hlc::new(floor, 0));
         tally.found(ordinal(1), Ok(Some(record(1))), Hlc::ZERO);
+        assert_eq!(tally.held(version(2)), held);
+        assert_eq!(tally.is_stale(1, version(2)), floor < 2);
+    }
+}
+
+#[test]
+fn a_newcomer_need_not_hold_what_lies_at_or_below_a_claimed_floor() {
+    for (floor, held) in [(1, HeldVerdict::Pending), (2, HeldVerdict::Held)] {
+        let (current, next) = (replicas(1), replicas(2));
+        let sets = Sets { current: &current, next: Some(&next) };
+        let mut tally = ReadTally::new(sets, Consistency::Quorum);
+        tally.found(ordinal(0), Ok(Some(record(2))), Hlc::new(floor, 0));
+        assert_eq!(tally.verdict(), ReadVerdict::Pending, "the newcomer is asked all the same");
+        tally.found(ordinal(1), Ok(None), Hlc::ZERO);
+        assert_eq!(tally.verdict(), ReadVerdict::Done(Some(record(2))), "{floor}");
         assert_eq!(tally.held(version(2)), held);
         assert_eq!(tally.is_stale(1, version(2)), floor < 2);
     }

@@ -287,7 +287,46 @@ impl World {
         };
         let view = &self.oracle.view;
         let lost = |replica| view.lost_since(operation, replica, key, version);
-        Some(self.count_holders(layout, key, version, lost))
+        let mut holders = self.count_holders(layout, key, version, lost);
+        if let (End::Found { .. }, Some(next)) = (end, &mut holders.next) {
+            next.owed = self.count_owed(operation, layout, key, version);
+        }
+        Some(holders)
+    }
+
+    /// How many replicas of the set to come lack what a read answers and need not have it yet. It lies at
+    /// or below a floor, so the old set holds it, and none of them is complete before it has merged a
+    /// majority of that one. A replica that calls itself full there says that it lacks nothing.
+    fn count_owed(
+        &self,
+        operation: OperationNumber,
+        layout: &Layout,
+        key: u8,
+        version: Version,
+    ) -> u8 {
+        let (view, partition) = (&self.oracle.view, self.partition_of(key));
+        let node = |replica: Ordinal| {
+            let node = self.node_of(replica)?;
+            (self.nodes[node].state.ordinal == Some(replica)).then_some(small(node))
+        };
+        let floor = |replica: Ordinal| {
+            let marks = node(replica).map(|node| view.marks(node, partition.0));
+            let (floor, _, _) = marks.unwrap_or_default();
+            floor.max(view.floor_lost_since(operation, replica, partition.0))
+        };
+        let sets = layout.sets(partition);
+        if !sets.all().any(|replica| version.hlc <= floor(replica)) {
+            return 0;
+        }
+        let is_owed = |replica: &&Ordinal| {
+            node(**replica).is_some_and(|node| {
+                let (_, full, _) = view.marks(node, partition.0);
+                full < version.hlc
+                    && !view.holds(node, key, version, layout.fence())
+                    && !view.lost_since(operation, **replica, key, version)
+            })
+        };
+        small(sets.next.unwrap_or_default().iter().filter(is_owed).count())
     }
 
     /// How many replicas hold a version of a key or a newer one, by this layout.
@@ -314,6 +353,7 @@ impl World {
             replicas: small(set.len()),
             holding: count(set, &holds),
             lost: count(set, &|replica| !holds(replica) && lost(replica)),
+            owed: 0,
         };
         let sets = layout.sets(self.partition_of(key));
         let fence = layout.fence();

@@ -121,6 +121,15 @@ pub(crate) struct Held {
     pub(crate) holding: u8,
     /// Those that do not, but held it when they lost their disk while the operation was under way.
     pub(crate) lost: u8,
+    /// Of the set to come, those that do not and need not yet: a read found it at or below a floor.
+    pub(crate) owed: u8,
+}
+
+impl Held {
+    /// Whether a majority holds it, or is excused.
+    pub(crate) fn has_majority(self) -> bool {
+        self.holding + self.lost + self.owed > self.replicas / 2
+    }
 }
 
 /// What replicas durably hold, counted over the sets in force in the coordinator's layout when it
@@ -174,7 +183,7 @@ pub(crate) enum Fact {
     /// A node is about to take what a change has made it new to: what its disk holds of a key of it.
     Entered { node: u8, fence: Fence, key: u8, held: Version },
     /// A change of layout has ended: what the sets that there are from now on hold of what was
-    /// acknowledged before.
+    /// acknowledged or read before.
     Inherited { fence: Fence, key: u8, version: Version, holders: Holders },
     /// The operator asks for something.
     Asked { errand: u8, node: u8, wish: Wish },

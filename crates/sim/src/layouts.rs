@@ -94,11 +94,11 @@ impl World {
         layout
     }
 
-    /// A change has ended: what was acknowledged before lies on a majority of every set that there is
-    /// from now on.
+    /// A change has ended: what was acknowledged or read before lies on a majority of every set that
+    /// there is from now on.
     fn note_inheritance(&mut self, layout: &Layout) {
         for key in 0..small(self.keys.len()) {
-            let version = self.oracle.view.acked(key);
+            let version = self.oracle.view.acked(key).max(self.oracle.view.seen(key));
             let mut holders = self.holders_in(layout, key, version);
             holders.current.holding -= self.counted_in_vain(layout, key, version);
             self.emit(Fact::Inherited { fence: layout.fence(), key, version, holders });

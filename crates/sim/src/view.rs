@@ -32,10 +32,12 @@ pub(crate) struct Operation {
 }
 
 /// A disk that was lost, or put back to an old copy, and what it held of every key.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Loss {
     of: Option<Ordinal>,
     held: [Version; MAX_KEYS],
+    /// Its floors, by partition.
+    floors: BTreeMap<u32, Hlc>,
 }
 
 /// What a version was given out for.
@@ -190,9 +192,28 @@ impl View {
         key: u8,
         version: Version,
     ) -> bool {
+        self.losses_since(number, replica).any(|loss| loss.held[usize::from(key)] >= version)
+    }
+
+    /// The floor of a partition that a replica had when its disk was lost, if that was after this
+    /// operation had begun: it may have claimed it before.
+    pub(crate) fn floor_lost_since(
+        &self,
+        number: OperationNumber,
+        replica: Ordinal,
+        partition: u32,
+    ) -> Hlc {
+        let floors = self.losses_since(number, replica).map(|loss| loss.floors.get(&partition));
+        floors.flatten().max().copied().unwrap_or_default()
+    }
+
+    fn losses_since(
+        &self,
+        number: OperationNumber,
+        replica: Ordinal,
+    ) -> impl Iterator<Item = &Loss> {
         let before = self.operation(number).map_or(self.losses.len(), |known| known.losses_before);
-        let held = |loss: &Loss| loss.of == Some(replica) && loss.held[usize::from(key)] >= version;
-        self.losses[before..].iter().any(held)
+        self.losses[before..].iter().filter(move |loss| loss.of == Some(replica))
     }
 
     pub(crate) fn operation(&self, number: OperationNumber) -> Option<&Operation> {
@@ -208,7 +229,12 @@ impl View {
         self.acked[usize::from(key)]
     }
 
-    /// The largest of them that is not newer than this.
+    /// The largest version of a key that a read at a majority has answered.
+    pub(crate) fn seen(&self, key: u8) -> Version {
+        self.seen[usize::from(key)]
+    }
+
+    /// The largest of those acknowledged at a majority that is not newer than this.
     pub(crate) fn acked_up_to(&self, key: u8, most: Hlc) -> Version {
         let most = Version { hlc: most, ordinal: Ordinal(u32::MAX) };
         self.all_acked[usize::from(key)].range(..=most).next_back().copied().unwrap_or(NOTHING)
@@ -280,7 +306,10 @@ impl View {
             }
             Fact::DiskLost { node, of } => {
                 self.lost_disks += 1;
-                self.losses.push(Loss { of, held: self.durable[usize::from(node)] });
+                let marks = self.marks.iter().filter(|((holder, _), _)| *holder == node);
+                let floors = marks.map(|((_, partition), (floor, _, _))| (*partition, *floor));
+                let (held, floors) = (self.durable[usize::from(node)], floors.collect());
+                self.losses.push(Loss { of, held, floors });
                 self.clear_disk(node);
             }
             Fact::DiskCleared { node } => self.clear_disk(node),

@@ -38,13 +38,18 @@ fn a_seed_gives_the_same_world_twice_and_another_seed_another() {
 }
 
 /// Each is a moment that few worlds come to.
-const MOMENTS: [(&str, Option<Scenario>, &[u64]); 3] = [
+const MOMENTS: [(&str, Option<Scenario>, &[u64]); 4] = [
     (
         "a disk is lost after it has answered a read, and before the read is",
         None,
         &[21_703, 31_034, 66_428, 77_080, 87_996],
     ),
     ("a member leaves while every member serves once more", None, &[27_269, 81_652]),
+    (
+        "a newcomer is asked before it has merged what lies below a claimed floor",
+        None,
+        &[70_874, 144_853],
+    ),
     ("a majority is lost while a node joins", Some(Scenario::Rescue), &[46, 153]),
 ];
 

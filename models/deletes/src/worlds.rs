@@ -45,6 +45,7 @@ fn small() -> Vec<World> {
         World::new("AB", "pdp").slow_stores(),
         with_delete("ABC", "pd").reads(1),
         World::new(GROW, "pd").reads(1).restarts(1),
+        World::new(GROW, "p").acknowledged(1).floor(1).reads(2).restarts(1),
         World::new(GROW, "pd").slow_stores().restarts(1),
         World::new(GROW, "pd").slow_storing().restarts(1),
         World::new(GROW, "ppd").slow_pulls(1),
@@ -88,6 +89,7 @@ fn large() -> Vec<World> {
         with_delete(JOIN, "pd").full_at_once().slow_pulls(0),
         World::new(JOIN, "pd").acknowledged(1).floor(1).full_at_once().slow_pulls(1).reads(1),
         World::new("A A-ABC ABC", "pd").full_at_once().slow_pulls(0),
+        World::new("A A-ABC ABC", "p").acknowledged(1).floor(1).full_at_once().reads(2),
     ]
 }
 

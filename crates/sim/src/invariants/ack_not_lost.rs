@@ -1,6 +1,6 @@
 //! `ACK_NOT_LOST`: when a write is acknowledged, as many disks of every set in force as its level says
 //! hold it or something newer; when a change of layout has ended, a majority of every set that there is
-//! from then on does; and after everything was mended, every replica.
+//! from then on does, as of what was read; and after everything was mended, every replica.
 
 use super::Invariant;
 use crate::fact::{End, Fact, Held};
@@ -36,8 +36,8 @@ impl Invariant for AckNotLost {
                     return Ok(());
                 }
                 Err(format!(
-                    "{version:?} of key {key} was acknowledged before {fence:?}: it or newer is held \
-                     by {holders:?}"
+                    "{version:?} of key {key} was acknowledged or read before {fence:?}: it or newer \
+                     is held by {holders:?}"
                 ))
             }
             Fact::Unopened { node } => {
