@@ -47,7 +47,8 @@ struct Disaster {
 }
 
 impl World {
-    /// Members die for good, so many that those that are left, about `left`, cannot decide any more.
+    /// Members die for good, so many that those that are left, about `left`, cannot decide any more. Of
+    /// these one at least can be rescued.
     pub(crate) fn lose_majority(&mut self, left: u8, number: u64) {
         let Some(latest) = self.latest() else { return };
         let document = Arc::clone(latest.document());
@@ -62,7 +63,7 @@ impl World {
             members.swap(place, random.index(place + 1));
         }
         let mut left = usize::from(left).clamp(1, members.len());
-        while !needs_rescue(&document, &members[..left]) {
+        while !needs_rescue(&document, &members[..left]) || !self.can_be_rescued(&members[..left]) {
             left -= 1;
             if left == 0 {
                 return;
@@ -76,6 +77,17 @@ impl World {
         self.disasters.disaster = Some(Disaster { left, tries: 0, generation: None });
         let at = self.now + self.random.between(MOURNING, MOURNING + 2 * SECOND);
         self.queue.push(at, Happening::Rescue);
+    }
+
+    /// Whether one of these nodes is there already by the newest document on their disks. A rescue does not
+    /// count who was only about to come, and nothing else is left of a cluster whose other members all die
+    /// before they have told that it came.
+    fn can_be_rescued(&self, left: &[usize]) -> bool {
+        let known = left.iter().filter_map(|&node| self.nodes[node].state.document.as_ref());
+        let Some(newest) = known.max_by_key(|document| document.revision()) else { return false };
+        let mut names =
+            newest.current.members.iter().filter_map(|member| index_of(&member.node_id));
+        names.any(|member| left.contains(&member))
     }
 
     /// The operator rescues the node that knows the latest document, if there is one yet.
@@ -314,6 +326,7 @@ impl World {
         sim.engine = fresh.engine;
         sim.state = fresh.state;
         sim.forgetting = fresh.forgetting;
+        sim.marking = fresh.marking;
         self.disasters.given_up.retain(|given_up| *given_up != node);
         self.emit(Fact::DiskCleared { node: small(node) });
         let down = self.random.magnitude(10 * MILLISECOND, SECOND);

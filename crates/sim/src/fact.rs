@@ -299,8 +299,11 @@ pub(crate) enum Fact {
     Marked { node: u8, partition: u32, floor: Hlc, full: Hlc, closed: Hlc, emptied: bool },
     /// A process begins with the marks of so many partitions.
     MarksRestored { node: u8, partitions: u8 },
-    /// What a disk remembers of a partition after a crash is less than what was durable.
+    /// What a disk remembers of a partition after a crash is neither what was durable nor what was on its
+    /// way there.
     MarksLost { node: u8, partition: u32 },
+    /// A shard gives up the marks of a partition that its node is to store.
+    MarksGivenUp { node: u8, partition: u32 },
     /// A tombstone, or what has expired, is durably gone because it lay at or below the floor.
     Dropped { node: u8, key: u8, before: Version },
     /// A record is durably gone that its node is to store.

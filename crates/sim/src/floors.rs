@@ -4,7 +4,7 @@
 //! what a disk says that has stored another layout: its marks were others when they were told.
 
 use paravon_model::{Damage, Fence, Hlc, Marks, Ordinal, Version};
-use paravon_ring::Partition;
+use paravon_ring::{Layout, Partition};
 
 use crate::fact::Fact;
 use crate::view::NOTHING;
@@ -29,6 +29,9 @@ impl World {
         let before = std::mem::replace(judged, (wanted.floor, wanted.full));
         let others: Vec<_> = layout.sets(partition).all().collect();
         let fence = layout.fence();
+        if wanted.closed < known.2 && !self.may_give_up_marks(node, &layout, partition) {
+            self.emit(Fact::MarksGivenUp { node: small(node), partition: partition.0 });
+        }
         if wanted.floor > before.0 || wanted.full > before.1 {
             let number = small(node);
             let hurt = self.oracle.view.hurt.iter().filter(|(of, _)| *of == number);
@@ -122,19 +125,32 @@ impl World {
         }
     }
 
-    /// What a crash left of marks, against what was durable before it.
+    /// Marks are on their way to a disk.
+    pub(crate) fn note_marking(&mut self, node: usize, partition: Partition, marks: Marks) {
+        self.nodes[node].marking.push((partition, promise_of(marks)));
+    }
+
+    /// The disk has answered for marks that were on their way to it.
+    pub(crate) fn note_marking_ended(&mut self, node: usize, partition: Partition, marks: Marks) {
+        let marking = &mut self.nodes[node].marking;
+        let ended = (partition, promise_of(marks));
+        if let Some(at) = marking.iter().position(|known| *known == ended) {
+            marking.swap_remove(at);
+        }
+    }
+
+    /// What a crash left of marks: those that were durable before it, or some that were on their way. Those
+    /// may be lower, and were judged when a shard wanted them.
     pub(crate) fn judge_surviving_marks(&mut self, node: usize) {
         let (number, shards) = (small(node), usize::from(self.plan.shards));
+        let marking = std::mem::take(&mut self.nodes[node].marking);
         let kept: Vec<_> =
             (0..shards).flat_map(|shard| self.nodes[node].engine.marks(shard)).collect();
         let known = self.oracle.view.marks.iter().filter(|((holder, _), _)| *holder == number);
-        let lost = known.filter(|&(&(_, partition), &(floor, full, closed))| {
+        let lost = known.filter(|&(&(_, partition), &durable)| {
             let of_partition = kept.iter().find(|(of, _)| of.0 == partition);
-            let marks = of_partition.map(|(_, marks)| *marks).unwrap_or_default();
-            // A node that is new to a partition forgets its marks, and a crash may keep that.
-            let is_reset = marks.closed < LEAST_MARK && self.is_bare(number, Partition(partition));
-            let is_less = marks.floor < floor || marks.full < full || marks.closed < closed;
-            is_less && !is_reset
+            let left = promise_of(of_partition.map(|(_, marks)| *marks).unwrap_or_default());
+            left != durable && !marking.contains(&(Partition(partition), left))
         });
         let lost: Vec<_> = lost.map(|((_, partition), _)| *partition).collect();
         for partition in lost {
@@ -147,6 +163,14 @@ impl World {
         for (partition, marks) in kept {
             self.note_marks(node, partition, marks);
         }
+    }
+
+    /// Whether a node of this layout need not keep what its marks of a partition promise: it stores the
+    /// partition no longer, or is new to it and holds nothing of it.
+    fn may_give_up_marks(&self, node: usize, layout: &Layout, partition: Partition) -> bool {
+        let Some(process) = &self.nodes[node].process else { return false };
+        let stores = process.ordinal.is_some_and(|own| layout.sets(partition).contains(own));
+        !stores || process.new.contains(&partition) && self.is_bare(small(node), partition)
     }
 
     /// Whether a disk holds nothing of a partition.
@@ -209,5 +233,99 @@ impl World {
                 }
             }
         }
+    }
+}
+
+/// The floor, `full` and `closed`.
+fn promise_of(marks: Marks) -> (Hlc, Hlc, Hlc) {
+    (marks.floor, marks.full, marks.closed)
+}
+
+#[cfg(test)]
+mod tests {
+    use paravon_replication::OperationId;
+
+    use super::*;
+    use crate::engine::{Job, Owner};
+    use crate::plan::Plan;
+    use crate::trace::Printing;
+
+    const CLOSED: Marks = Marks {
+        floor: Hlc::ZERO,
+        full: Hlc::ZERO,
+        closed: Hlc::new(5_000, 0),
+        damage: Damage::None,
+    };
+    const EMPTIED: Marks = Marks { closed: Hlc::from_u64(1), ..CLOSED };
+
+    /// Whether the marks of a partition that the node stores, or of one that it does not, were judged.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    enum Place {
+        Stored,
+        Foreign,
+    }
+
+    /// Whether the world was told that marks are on their way.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    enum Way {
+        Known,
+        Unknown,
+    }
+
+    fn queue(world: &mut World, marks: Marks) {
+        let owner = Owner { shard: world.shard_of_partition(Partition(0)), service: 0 };
+        let (operation, partition) = (OperationId::from_u64(0), Partition(0));
+        let job = Job::SetMarks { owner, operation, partition, marks };
+        world.nodes[0].engine.queue(job);
+        assert!(world.nodes[0].engine.begin_sync());
+    }
+
+    /// What is said of a crash before which lower marks reached the disk, and nobody heard of that.
+    fn crashed(way: Way) -> Option<&'static str> {
+        let mut world = World::new(Plan::calm(1, 3, 10), Printing::Off);
+        world.start(0);
+        queue(&mut world, CLOSED);
+        world.sync_ends(0, world.nodes[0].incarnation);
+        assert_eq!(world.oracle.view.marks(0, 0), promise_of(CLOSED));
+
+        if way == Way::Known {
+            world.note_marking(0, Partition(0), EMPTIED);
+        }
+        queue(&mut world, EMPTIED);
+        world.nodes[0].engine.end_sync(&mut Vec::new());
+        world.crash(0, None);
+        world.start(0);
+        assert_eq!(world.oracle.view.marks(0, 0), promise_of(EMPTIED));
+        world.oracle.violation.map(|violation| violation.invariant)
+    }
+
+    #[test]
+    fn a_crash_leaves_marks_that_were_durable_or_on_their_way() {
+        assert_eq!(crashed(Way::Known), None);
+        assert_eq!(crashed(Way::Unknown), Some("FLOOR_SAFE"));
+    }
+
+    /// What is said of a shard that gives up the marks of a partition.
+    fn given_up(place: Place) -> Option<&'static str> {
+        let mut world = World::new(Plan::calm(1, 4, 10), Printing::Off);
+        world.run();
+        assert_eq!(world.oracle.violation, None);
+        let layout = world.latest().cloned().expect("the cluster has formed");
+        let own = world.nodes[0].state.ordinal.expect("it is a member");
+        let is_it = |partition: &Partition| {
+            layout.sets(*partition).contains(own) == (place == Place::Stored)
+        };
+        let mut partitions = (0..world.shift().partitions()).map(Partition);
+        let partition = partitions.find(is_it).expect("three of four nodes store a partition");
+        world.note_marks(0, partition, CLOSED);
+        let shard = world.shard_of_partition(partition);
+        world.judge_wanted(0, shard, partition, EMPTIED);
+        world.oracle.violation.map(|violation| violation.invariant)
+    }
+
+    #[test]
+    fn a_shard_gives_up_the_marks_of_what_it_stores_no_longer() {
+        assert_eq!(given_up(Place::Foreign), None);
+        assert_eq!(given_up(Place::Stored), Some("FLOOR_SAFE"));
     }
 }

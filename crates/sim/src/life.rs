@@ -111,6 +111,7 @@ impl World {
         sim.engine = fresh.engine;
         sim.state = fresh.state;
         sim.forgetting = fresh.forgetting;
+        sim.marking = fresh.marking;
         self.emit(Fact::DiskLost { node: small(node), of });
     }
 

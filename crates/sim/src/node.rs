@@ -43,6 +43,8 @@ pub(crate) struct SimNode {
     pub(crate) lost: Option<Ordinal>,
     /// Of every key, the removals on their way to the disk.
     pub(crate) forgetting: [u8; MAX_KEYS],
+    /// Floors, `full` and `closed` on their way to the disk.
+    pub(crate) marking: Vec<(Partition, (Hlc, Hlc, Hlc))>,
     /// Counts how often it began to serve.
     pub(crate) services: u32,
     /// Its process, while it runs.
@@ -132,6 +134,7 @@ impl SimNode {
             killed: false,
             lost: None,
             forgetting: [0; MAX_KEYS],
+            marking: Vec::new(),
             services: 0,
             process: None,
         }

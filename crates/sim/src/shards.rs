@@ -123,6 +123,7 @@ impl World {
             }
             Effect::SetMarks { operation, partition, marks } => {
                 self.judge_wanted(node, shard, partition, marks);
+                self.note_marking(node, partition, marks);
                 let owner = self.owner(node, shard);
                 self.nodes[node].engine.queue(Job::SetMarks { owner, operation, partition, marks });
             }
@@ -418,6 +419,7 @@ impl World {
                 self.tell_owner(node, owner, Event::Healed { operation, answer });
             }
             Done::Marked { owner, operation, partition, marks, answer } => {
+                self.note_marking_ended(node, partition, marks);
                 if answer.is_ok() {
                     self.note_marks(node, partition, marks);
                 }

@@ -38,7 +38,7 @@ fn a_seed_gives_the_same_world_twice_and_another_seed_another() {
 }
 
 /// Each is a moment that few worlds come to.
-const MOMENTS: [(&str, Option<Scenario>, &[u64]); 4] = [
+const MOMENTS: [(&str, Option<Scenario>, &[u64]); 6] = [
     (
         "a disk is lost after it has answered a read, and before the read is",
         None,
@@ -50,6 +50,8 @@ const MOMENTS: [(&str, Option<Scenario>, &[u64]); 4] = [
         None,
         &[70_874, 144_853],
     ),
+    ("a crash keeps that marks were given up, and what they were of", None, &[108_866]),
+    ("all die who know that a node has joined", None, &[104_651]),
     ("a majority is lost while a node joins", Some(Scenario::Rescue), &[46, 153]),
 ];
 

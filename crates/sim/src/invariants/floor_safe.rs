@@ -1,7 +1,8 @@
 //! `FLOOR_SAFE`: at one fence, replicas with equal floors hold equal content at or below it. So a replica
 //! calls itself full only where all are closed and it holds what was acknowledged; nothing enters there any
 //! more; a floor rises to what all are full at; nothing goes but what lies at or below the floor; and marks
-//! only rise, over crashes too, but where a rescue takes back what they promise.
+//! only rise, over crashes too, but where a rescue takes back what they promise, or a node gives up what it
+//! stores no longer or is to empty.
 
 use super::Invariant;
 use crate::fact::Fact;
@@ -32,6 +33,9 @@ impl Invariant for FloorSafe {
             Fact::MarksLost { node, partition } => {
                 Err(format!("node {node} lost its marks of partition {partition} in a crash"))
             }
+            Fact::MarksGivenUp { node, partition } => Err(format!(
+                "node {node} gives up its marks of partition {partition}, which it is to store"
+            )),
             Fact::ForgottenWrongly { node, key, before } => {
                 Err(format!("node {node} forgot {before:?} of key {key}, which it is to store"))
             }
