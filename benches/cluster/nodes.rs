@@ -315,6 +315,10 @@ impl Drop for Node {
     }
 }
 
+/// From one look to the next. Each is one process or several, which take about as much of a CPU to start as
+/// a thousand requests: often enough to tell seconds, seldom enough not to be the load.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Asks again and again; whether it came true in time.
 pub(crate) fn came_true_within(patience: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
@@ -322,7 +326,7 @@ pub(crate) fn came_true_within(patience: Duration, mut condition: impl FnMut() -
         if start.elapsed() >= patience {
             return false;
         }
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(LOOK);
     }
     true
 }
