@@ -139,8 +139,18 @@ impl World {
 
     pub(crate) fn note_clean(&mut self, node: usize, target: Ordinal, key: u8) {
         let durable = self.reached(target, key);
-        let counts = self.hint_counts(node, target, key);
+        let counts = self.hint_counts(node, target, key) && !self.died_out(node, target, key);
         self.emit(Fact::HintCleaned { node: small(node), target, key, durable, counts });
+    }
+
+    /// Whether what was dirty was acknowledged by none but nodes that were killed for good since: as few
+    /// copies as its level asked for are lost with them, and all others agree without it.
+    fn died_out(&self, node: usize, target: Ordinal, key: u8) -> bool {
+        let known = self.oracle.view.dirty.get(&(small(node), target, key));
+        let Some(version) = known.map(|dirty| dirty.version) else { return false };
+        let holds = |number: usize| self.oracle.view.durable(small(number), key) >= version;
+        let mut holders = (0..self.nodes.len()).filter(|&number| holds(number)).peekable();
+        holders.peek().is_some() && holders.all(|number| self.nodes[number].killed)
     }
 
     /// What a member's disk holds of a key, or held before it gave the key up.
