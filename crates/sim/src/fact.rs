@@ -308,7 +308,7 @@ pub(crate) enum Fact {
     Dropped { node: u8, key: u8, before: Version },
     /// A record is durably gone that its node is to store.
     ForgottenWrongly { node: u8, key: u8, before: Version },
-    /// A replica that knows that it cannot read a key calls itself full, or raises its floor.
+    /// A replica that knows that it cannot read a key calls itself full, or raises its floor above all others'.
     HurtMoved { node: u8, key: u8 },
     /// A replica calls itself full although another one of the same layout is not closed there.
     FullBeforeClosed { node: u8, other: u8, partition: u32, full: Hlc },

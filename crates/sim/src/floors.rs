@@ -32,19 +32,39 @@ impl World {
         if wanted.closed < known.2 && !self.may_give_up_marks(node, &layout, partition) {
             self.emit(Fact::MarksGivenUp { node: small(node), partition: partition.0 });
         }
-        if wanted.floor > before.0 || wanted.full > before.1 {
-            let number = small(node);
-            let hurt = self.oracle.view.hurt.iter().filter(|(of, _)| *of == number);
-            let hurt = hurt.map(|(_, key)| *key).find(|key| self.partition_of(*key) == partition);
-            if let Some(key) = hurt {
-                self.emit(Fact::HurtMoved { node: number, key });
-            }
-        }
+        self.judge_hurt(node, partition, &layout, before, wanted);
         if wanted.full > before.1 {
             self.judge_full(node, partition, fence, &others, wanted.full);
         }
         if wanted.floor > before.0 {
             self.judge_floor(node, partition, fence, &others, wanted.floor);
+        }
+    }
+
+    /// A replica that cannot read a key raises neither floor nor full; but whoever heals one with the absence
+    /// that a whole member shows takes that member's floor, too.
+    fn judge_hurt(
+        &mut self,
+        node: usize,
+        partition: Partition,
+        layout: &Layout,
+        before: (Hlc, Hlc),
+        wanted: Marks,
+    ) {
+        let number = small(node);
+        let hurt_key = |node: u8| {
+            let keys = self.oracle.view.hurt.range((node, 0)..=(node, u8::MAX));
+            keys.map(|(_, key)| *key).find(|key| self.partition_of(*key) == partition)
+        };
+        let Some(key) = hurt_key(number) else { return };
+        let fence = layout.fence();
+        let sets = layout.sets(partition);
+        let mut others = sets.all().filter_map(|member| self.marks_under(member, partition, fence));
+        let shows = |(other, (floor, ..)): (u8, (Hlc, Hlc, Hlc))| {
+            other != number && floor >= wanted.floor && hurt_key(other).is_none()
+        };
+        if wanted.full > before.1 || wanted.floor > before.0 && !others.any(shows) {
+            self.emit(Fact::HurtMoved { node: number, key });
         }
     }
 
