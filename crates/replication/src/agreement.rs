@@ -18,7 +18,7 @@ pub struct Agreement {
     pub never: u64,
     /// How long ago all of the others were seen to agree at the latest; none where there are none.
     pub oldest: Option<Duration>,
-    /// Partitions that differed from another replica when they were last looked at, be it for a write
+    /// Partitions that differed from another replica when they were last compared, be it for a write
     /// that was under way.
     pub differing: u64,
     /// Records that were pulled from other replicas and stored.

@@ -2,8 +2,13 @@
 //! partitions in which both differ.
 //!
 //! Own totals are taken first, then the peer's: where they are equal this node held, at that earlier
-//! moment, what the peer held later. **Never:** calls a partition equal that either end has not summed up.
+//! moment, what the peer held later. Differences that are expected are left out of account: where a fold
+//! is off by just what they come to, they are what it was and all else in it is equal. So a difference that
+//! waits for its time is not narrowed down to again, and what lies beside it goes on being compared.
+//! **Never:** calls a partition equal that either end has not summed up, or one that is expected to differ,
+//! unless a fold that holds it is found equal.
 
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -13,11 +18,16 @@ use paravon_ring::{Partition, Shift};
 use crate::folds::Folds;
 use crate::mutants::{self, Mutant};
 
-/// Folds of the first question: all that is asked while everything agrees.
-const FIRST_FOLDS: u16 = 64;
+/// Folds of the first question: all that is asked while everything agrees. More of them would save
+/// nothing when something differs: what they would save is asked for next.
+const FIRST_FOLDS: u16 = 16;
 
-/// How much narrower the next folds are, as a power of two.
-const NARROWER: u8 = 6;
+/// How much narrower the next folds are, as a power of two. Wider steps ask for more folds, smaller ones
+/// for more questions: for few differences this is near the least in bytes.
+const NARROWER: u8 = 3;
+
+/// What the peer's totals of partitions are more than this node's (wrapping), where they differ.
+pub(crate) type Differences = BTreeMap<Partition, u128>;
 
 /// The exchange.
 #[derive(Debug)]
@@ -26,9 +36,11 @@ pub(crate) struct Comparison {
     partitions: Arc<[Partition]>,
     /// This node's, of those partitions.
     totals: Vec<Option<u128>>,
+    /// What may differ and by how much, the likeliest first.
+    expected: Vec<Differences>,
     /// To be asked for.
     wanted: Vec<Folds>,
-    differing: Vec<Partition>,
+    differing: Differences,
 }
 
 impl Comparison {
@@ -41,7 +53,16 @@ impl Comparison {
         let summed = totals.iter().any(Option::is_some);
         let first = Folds::all(class, shift, FIRST_FOLDS).filter(|_| summed);
         let wanted = first.into_iter().collect();
-        Self { partitions, totals, wanted, differing: Vec::new() }
+        let (expected, differing) = (Vec::new(), Differences::new());
+        Self { partitions, totals, expected, wanted, differing }
+    }
+
+    /// These may differ by so much; what is expected first is tried first.
+    pub(crate) fn expect(&mut self, mut differences: Differences) {
+        differences.retain(|partition, _| self.partitions.binary_search(partition).is_ok());
+        if !differences.is_empty() && !self.expected.contains(&differences) {
+            self.expected.push(differences);
+        }
     }
 
     /// What to ask the peer for next.
@@ -63,10 +84,17 @@ impl Comparison {
             let both = own.zip(*theirs);
             let agrees =
                 |(own, theirs)| own == theirs || mutants::is(Mutant::AgreedThoughDifferent);
+            let by = both.map(|(own, theirs)| theirs.wrapping_sub(own));
             if both.is_some_and(agrees) {
                 equal.extend(partitions);
+            } else if let Some(expected) = by.and_then(|by| self.expected_in(partitions, by)) {
+                let differs = |it: &&Partition| {
+                    expected.contains_key(it) && !mutants::is(Mutant::ExpectedIsEqual)
+                };
+                equal.extend(partitions.iter().filter(|it| !differs(it)));
+                self.differing.extend(expected);
             } else if fold.is_narrowest() {
-                self.differing.extend(partitions.iter().filter(|_| both.is_some()));
+                self.differing.extend(partitions.iter().copied().zip(by));
             } else if totals.iter().any(Option::is_some) {
                 self.want(fold.narrowed(NARROWER)?);
             }
@@ -74,9 +102,20 @@ impl Comparison {
         Some(equal)
     }
 
-    /// Where both have summed up and differ, in no order.
-    pub(crate) fn take_differing(&mut self) -> Vec<Partition> {
+    /// Where both have summed up and differ.
+    pub(crate) fn take_differing(&mut self) -> Differences {
         core::mem::take(&mut self.differing)
+    }
+
+    /// What is expected to differ in these partitions, which are next to each other, if it comes to `by`.
+    fn expected_in(&self, partitions: &[Partition], by: u128) -> Option<Differences> {
+        let (first, last) = (*partitions.first()?, *partitions.last()?);
+        let come_to_that = |expected: &&Differences| {
+            let some = expected.range(first..=last).map(|(_, by)| *by);
+            some.reduce(u128::wrapping_add) == Some(by)
+        };
+        let expected = self.expected.iter().find(come_to_that)?;
+        Some(expected.range(first..=last).map(|(partition, by)| (*partition, *by)).collect())
     }
 
     fn want(&mut self, folds: Folds) {

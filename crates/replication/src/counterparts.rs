@@ -13,8 +13,16 @@ use core::time::Duration;
 use paravon_model::{Class, Ordinal};
 use paravon_ring::{Layout, Partition};
 
+use crate::comparison::Differences;
 use crate::portion::Portion;
-use crate::suspects::Suspects;
+use crate::suspects::{Sight, Suspects};
+
+/// Partitions of a class whose sums are looked at in one round; the next one begins behind these.
+const MAX_LOOKS: usize = 256;
+
+/// So many of these are for what has changed, where so much has: what is due may stay so for as long as
+/// its peer cannot be pulled from, or stores nothing.
+const FOR_CHANGED: usize = MAX_LOOKS / 4;
 
 /// Another member that stores partitions of this shard.
 #[derive(Debug)]
@@ -31,8 +39,8 @@ pub(crate) struct Counterpart {
     /// How much sooner than that, because somebody waits for a round that begins from now on.
     sooner: Duration,
     pub(crate) suspects: Suspects,
-    /// Where the next round begins to look at what differs.
-    pub(crate) look_from: Partition,
+    /// Where the next round begins to look at what is due, and at what has changed.
+    look_from: [Partition; 2],
 }
 
 /// All of them, by ordinal.
@@ -62,7 +70,7 @@ impl Counterparts {
             due: None,
             sooner: Duration::ZERO,
             suspects: Suspects::default(),
-            look_from: Partition(0),
+            look_from: [Partition(0); 2],
         };
         Self { portion, all: shared.into_iter().map(counterpart).collect() }
     }
@@ -77,7 +85,9 @@ impl Counterparts {
             for (partition, agreed) in now.shared.iter().zip(&mut now.agreed) {
                 *agreed = known.agreed_at(*partition).filter(|_| !new.contains(partition));
             }
-            known.suspects.retain(|partition| now.place(partition).is_some());
+            known
+                .suspects
+                .retain(|partition| now.place(partition).is_some() && !new.contains(&partition));
             (now.modulus, now.due, now.sooner) = (known.modulus, known.due, known.sooner);
             (now.suspects, now.look_from) = (known.suspects, known.look_from);
         }
@@ -149,6 +159,30 @@ impl Counterpart {
         }
     }
 
+    /// A comparison of a class that lasted from `began` to `ended` found these to differ: gives those whose
+    /// sums are to be looked at in this round.
+    pub(crate) fn looks(
+        &mut self,
+        differing: Differences,
+        began: Duration,
+        ended: Duration,
+    ) -> VecDeque<Partition> {
+        let (mut due, mut changed) = (Vec::new(), Vec::new());
+        for (partition, by) in differing {
+            match self.suspects.see(partition, by, began, ended) {
+                Sight::Waits => {}
+                Sight::Changed => changed.push(partition),
+                Sight::Due => due.push(partition),
+            }
+        }
+        let [due_from, changed_from] = &mut self.look_from;
+        let kept_free = changed.len().min(FOR_CHANGED);
+        let mut looks = in_turn(due, due_from, MAX_LOOKS - kept_free);
+        let room = MAX_LOOKS - looks.len();
+        looks.extend(in_turn(changed, changed_from, room));
+        looks
+    }
+
     /// The peer has so many shards: gives whether that was news.
     pub(crate) fn learn_shards(&mut self, shards: u16) -> Option<()> {
         let shards = u32::from(shards);
@@ -186,6 +220,17 @@ pub(crate) fn of_class(partitions: &Arc<[Partition]>, class: Class) -> Arc<[Part
         return partitions.clone();
     }
     partitions.iter().copied().filter(is_of).collect()
+}
+
+/// The first `most` of these partitions, which are in order, from the one on whose turn it is.
+fn in_turn(mut all: Vec<Partition>, from: &mut Partition, most: usize) -> VecDeque<Partition> {
+    let before = all.partition_point(|partition| partition < from);
+    all.rotate_left(before);
+    all.truncate(most);
+    if let Some(last) = all.last() {
+        *from = Partition(last.0 + 1);
+    }
+    all.into()
 }
 
 fn common_divisor(one: u32, other: u32) -> u32 {
@@ -242,5 +287,29 @@ mod tests {
                 .take(5)
                 .all(|shards| peer.learn_shards(shards).is_none() || peer.modulus != 0)
         );
+    }
+
+    #[test]
+    fn what_is_due_leaves_turns_to_what_has_changed_and_each_gets_its_own() {
+        let mut known = Counterparts::of(&layout(3, 1), Ordinal(1), Portion::new(0, 1));
+        let peer = known.get_mut(Ordinal(2)).unwrap();
+        let late = AT + paravon_model::limits::MAX_REQUEST_TIMEOUT;
+        // A third changes all the time, and nobody pulls what is due.
+        let all = |round: u32| -> Differences {
+            let by = |it| if it % 3 == 0 { 2 + round } else { 1 };
+            (0..900).map(|it| (Partition(it), by(it).into())).collect()
+        };
+        assert_eq!(peer.looks(all(0), AT, AT), []);
+        assert_eq!(peer.looks(all(1), AT, AT).len(), MAX_LOOKS);
+        let (mut due, mut changed) = (BTreeSet::new(), BTreeSet::new());
+        for round in 2..7 {
+            let looks = peer.looks(all(round), late, late);
+            assert_eq!(looks.len(), MAX_LOOKS);
+            let of_each = looks.iter().partition::<Vec<Partition>, _>(|it| it.0 % 3 > 0);
+            assert_eq!((of_each.0.len(), of_each.1.len()), (192, 64));
+            due.extend(of_each.0);
+            changed.extend(of_each.1);
+        }
+        assert_eq!((due.len(), changed.len()), (600, 300));
     }
 }

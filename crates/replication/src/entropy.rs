@@ -2,18 +2,20 @@
 //! (`CONVERGES_AFTER_HEAL`).
 //!
 //! ```text
-//!  own totals --> folds of the peer: equal? --> agreed
+//!  own totals --> folds of the peer: equal, but for what is known to differ? --> agreed
 //!                   |  no: narrower folds, down to single partitions
-//!                   +--> own sums --> sums of the peer: which sixteenths differ?
-//!                                       |  again, after longer than a request lasts
-//!                                       +--> mending
+//!                   +--> known to differ, and by how much
+//!                          |  by the same, after longer than a request lasts, or by something else
+//!                          +--> own sums --> sums of the peer: which sixteenths differ, for so long?
+//!                                              +--> mending
 //! ```
 //!
 //! One peer at a time, a round with each no more often than every ten seconds, or three while deletes wait
-//! for it; while all agree a round is
-//! one question per class. **Never:** compares before this node has stored the layout, keeps an answer of
-//! another fence (`EPOCH_FENCE`), or counts a partition that either end has not summed up, or that this
-//! node is still taking over, as agreed.
+//! for it; while all is summed up and agrees, or differs in nothing but what is known, a round is one
+//! question per class.
+//! **Never:** compares before this node has stored the layout, keeps an answer of another fence
+//! (`EPOCH_FENCE`), or counts a partition that either end has not summed up, or that this node is still
+//! taking over, as agreed.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -94,9 +96,9 @@ impl Shard {
     }
 
     /// The member cannot be asked any more.
-    pub(crate) fn entropy_unlinked(&mut self, peer: Ordinal) {
+    pub(crate) fn entropy_unlinked(&mut self, now: Now, peer: Ordinal) {
         if self.entropy.round.as_ref().is_some_and(|round| round.peer == peer) {
-            self.give_up_round();
+            self.break_off_round(now);
         }
     }
 

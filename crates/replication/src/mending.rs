@@ -180,7 +180,7 @@ impl Shard {
             None => {}
         }
         if let Some(peer) = self.entropy.counterparts.get_mut(source) {
-            peer.suspects.forget(partition, mend.sixteenths);
+            peer.suspects.forget(partition, mend.sixteenths, now.monotonic);
         }
     }
 }

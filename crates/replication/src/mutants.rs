@@ -62,6 +62,8 @@ pub enum Mutant {
     /// Replicas count as agreed although their totals differ: a dirty partition is called clean
     /// (`HINT_NOT_LOST`).
     AgreedThoughDifferent,
+    /// What is expected to differ, and does by just that, counts as agreed (`HINT_NOT_LOST`).
+    ExpectedIsEqual,
     /// What a replica holds of a damaged key counts in quorums (`NO_SILENT_ROT`).
     DamageCounts,
     /// A damaged key is healed while what the replica acknowledged before may count (`NO_SILENT_ROT`).
@@ -97,7 +99,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them with their names.
-    pub const ALL: [(&'static str, Self); 42] = [
+    pub const ALL: [(&'static str, Self); 43] = [
         ("ack-before-sync", Self::AckBeforeSync),
         ("count-messages", Self::CountMessages),
         ("first-superseded-counts", Self::FirstSupersededCounts),
@@ -125,6 +127,7 @@ impl Mutant {
         ("rescue-counts-the-lost", Self::RescueCountsTheLost),
         ("listed-at-first-sight", Self::ListedAtFirstSight),
         ("agreed-though-different", Self::AgreedThoughDifferent),
+        ("expected-is-equal", Self::ExpectedIsEqual),
         ("damage-counts", Self::DamageCounts),
         ("healed-early", Self::HealedEarly),
         ("damage-pulled-from", Self::DamagePulledFrom),

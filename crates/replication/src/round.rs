@@ -29,10 +29,6 @@ const WINDOW: usize = 4;
 /// A round that has taken so long is given up: a peer that is slow holds the others up no longer.
 pub(crate) const LONGEST: Duration = Duration::from_secs(60);
 
-/// Partitions of a class whose sums are looked at in one round. What differs because it is being written
-/// does so only for a moment, and the next round begins behind these.
-const MAX_LOOKS: usize = 256;
-
 /// The round that is under way.
 #[derive(Debug)]
 pub(crate) struct Round {
@@ -102,7 +98,7 @@ impl Shard {
     fn advance_round(&mut self, now: Now, out: &mut Vec<Effect>) {
         let since = self.entropy.round.as_ref().map(|round| round.since);
         if since.is_some_and(|since| now.monotonic >= since + LONGEST) {
-            return self.give_up_round();
+            return self.break_off_round(now);
         }
         while let Some(round) = &mut self.entropy.round
             && round.under_way < WINDOW
@@ -127,22 +123,28 @@ impl Shard {
         }
     }
 
+    /// The peer is too slow, or answers no more. What was found to differ until now is remembered, so that the
+    /// next round gets further.
+    pub(crate) fn break_off_round(&mut self, now: Now) {
+        let Self { entropy, .. } = self;
+        if let Some(Round { peer, stage: Stage::Folds { began, comparison, .. }, .. }) =
+            &mut entropy.round
+            && let Some(peer) = entropy.counterparts.get_mut(*peer)
+        {
+            for (partition, by) in comparison.take_differing() {
+                peer.suspects.see(partition, by, *began, now.monotonic);
+            }
+        }
+        self.give_up_round();
+    }
+
     /// Nothing is left to ask and nothing under way.
     fn end_stage(&mut self, now: Now, out: &mut Vec<Effect>) {
         let Some(round) = &mut self.entropy.round else { return };
         let Some(peer) = self.entropy.counterparts.get_mut(round.peer) else { return };
-        if let Stage::Folds { comparison, .. } = &mut round.stage {
-            let mut differing = comparison.take_differing();
-            let (from, moment) = (peer.look_from, now.monotonic);
-            // Each key takes sixteen look-ups: it is made once.
-            differing.sort_by_cached_key(|&partition| {
-                (!peer.suspects.may_be_due(partition, moment), partition < from, partition)
-            });
-            differing.truncate(MAX_LOOKS);
-            if let Some(last) = differing.last() {
-                peer.look_from = Partition(last.0 + 1);
-            }
-            round.stage = Stage::Looks(differing.into());
+        if let Stage::Folds { began, comparison, .. } = &mut round.stage {
+            let looks = peer.looks(comparison.take_differing(), *began, now.monotonic);
+            round.stage = Stage::Looks(looks);
             return;
         }
         let Some(class) = round.classes.pop_front() else {
@@ -203,8 +205,16 @@ impl Shard {
         }
         let (class, shift, partitions) = (*class, self.layout.shift(), partitions.clone());
         self.hide_damage(&partitions, &mut totals);
-        let comparison = Comparison::new(class, shift, partitions, totals);
+        let mut comparison = Comparison::new(class, shift, partitions, totals);
         let Some(round) = &mut self.entropy.round else { return };
+        let counterparts = &self.entropy.counterparts;
+        if let Some(peer) = counterparts.get(round.peer) {
+            let of_class = |(partition, _): &(Partition, u128)| class.contains(partition.0);
+            comparison.expect(peer.suspects.differences().filter(of_class).collect());
+            // Who lacks something lacks it as others hold it: from one peer it differs as from another.
+            let of_all = counterparts.iter().flat_map(|known| known.suspects.differences());
+            comparison.expect(of_all.filter(of_class).collect());
+        }
         round.stage = Stage::Folds { began: since, moment, comparison };
         self.advance_round(now, out);
     }
@@ -255,7 +265,7 @@ impl Shard {
         };
         match told {
             Some(()) => self.advance_round(now, out),
-            None => self.give_up_round(),
+            None => self.break_off_round(now),
         }
         self.advance_transfer(now, out);
     }
@@ -321,3 +331,7 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "round_tests.rs"]
+mod tests;

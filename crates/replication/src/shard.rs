@@ -367,7 +367,7 @@ impl Shard {
             Some(Operation::Write(_)) => self.postpone_write(now, id, from),
             Some(Operation::Read(_)) => self.postpone_read(now, id, from, out),
             Some(Operation::HandOver(_)) => self.hint_failed(now, id, Pause::Long, out),
-            Some(Operation::Exchange(_)) => self.give_up_round(),
+            Some(Operation::Exchange(_)) => self.break_off_round(now),
             Some(Operation::Heal(_)) => self.heal_unasked(now, id, from, out),
             Some(Operation::Hearing(_)) => self.hearing_failed(id),
             // Short, because it is about to have stored the layout.
@@ -405,7 +405,7 @@ impl Shard {
         }
         self.give_up_handoff(peer);
         self.transfer_unlinked(now, peer, out);
-        self.entropy_unlinked(peer);
+        self.entropy_unlinked(now, peer);
         self.hearing_unlinked(peer);
     }
 
@@ -419,7 +419,7 @@ impl Shard {
         }
         self.give_up_handoff(peer);
         self.transfer_unlinked(now, peer, out);
-        self.entropy_unlinked(peer);
+        self.entropy_unlinked(now, peer);
         self.hearing_unlinked(peer);
     }
 
@@ -573,7 +573,7 @@ impl Shard {
                 Some(Operation::Write(_)) => self.expire_write(now, id, out),
                 Some(Operation::Read(_)) => self.expire_read(id, out),
                 Some(Operation::HandOver(_)) => self.hint_failed(now, id, Pause::Short, out),
-                Some(Operation::Exchange(_)) => self.give_up_round(),
+                Some(Operation::Exchange(_)) => self.break_off_round(now),
                 Some(Operation::Heal(_)) => self.expire_heal(now, id, out),
                 Some(Operation::Hearing(_)) => self.hearing_failed(id),
                 _ => self.transfer_failed(now, id, Pause::Long, out),

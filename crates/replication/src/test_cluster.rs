@@ -13,7 +13,7 @@ use paravon_model::{
     Member, NodeId, Ordinal, Outcome, Phase, Put, Record, ReplicaReply, ReplicaRequest, Roster,
     Size, Value, Version,
 };
-use paravon_ring::{KeyHash, Layout, Partition};
+use paravon_ring::{KeyHash, Layout};
 
 use crate::admission::Admission;
 use crate::clock::{ClockSettings, Permit};
@@ -251,8 +251,7 @@ impl Cluster {
             }
             Effect::Totals { operation, partitions, members } => {
                 let node = self.node(number);
-                let total = |partition: &Partition| Some(node.digest(*partition)?.total());
-                let totals = partitions.iter().map(total).collect();
+                let totals = node.totals(&partitions);
                 let moment =
                     members.iter().filter_map(|member| node.dirty.get(member)).max().copied();
                 return Some(Event::Totals { operation, totals, moment });

@@ -173,6 +173,19 @@ impl Node {
         Settings { damaged, marks, ..settings }
     }
 
+    /// The totals of these partitions, each none where [`Self::digest`] is.
+    pub(crate) fn totals(&self, partitions: &[Partition]) -> Vec<Option<u128>> {
+        let shift = self.shard.layout.shift();
+        let mut totals: BTreeMap<_, _> = self.unsummed.iter().map(|it| (*it, None)).collect();
+        for (key, record) in &self.stored {
+            let total = totals.entry(KeyHash::of(key, 0).partition(shift)).or_insert(Some(0_u128));
+            let counts = !self.damaged.contains(key);
+            *total = total.map(|total| total.wrapping_add(record_hash(0, key, record)));
+            *total = total.filter(|_| counts);
+        }
+        partitions.iter().map(|it| totals.get(it).copied().unwrap_or(Some(0))).collect()
+    }
+
     /// None where it has not summed up the partition, or a record of it is damaged.
     pub(crate) fn digest(&self, partition: Partition) -> Option<Digest> {
         if self.unsummed.contains(&partition) {

@@ -42,7 +42,7 @@ fn expected(mutant: Mutant) -> (&'static [&'static str], Option<Scenario>) {
         Mutant::LeavesEarly => (&["COMES_TO_REST"], None),
         Mutant::AdmitsBeforeStored => (&["EPOCH_FENCE"], None),
         Mutant::ListedAtFirstSight => (&["CONVERGES_AFTER_HEAL"], Some(Scenario::HintsLost)),
-        Mutant::AgreedThoughDifferent => {
+        Mutant::AgreedThoughDifferent | Mutant::ExpectedIsEqual => {
             (&["HINT_NOT_LOST", "CONVERGES_AFTER_HEAL"], Some(Scenario::HintsLost))
         }
         Mutant::DamageCounts => (&["NO_SILENT_ROT"], Some(Scenario::Rot)),
