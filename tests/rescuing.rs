@@ -34,8 +34,15 @@ fn the_survivors_of_five_go_on_and_a_lost_one_changes_nothing() {
     rescue(&cluster, 1, &["--survivor", "node-9"]).failed(2, &["no member node-9"]);
     let enough = ["--survivor", "node-2", "--survivor", "node-3", "--survivor", "node-4"];
     rescue(&cluster, 1, &enough).failed(2, &["4 of the 5", "admin remove"]);
-    let asked = rescue(&cluster, 1, &["--survivor", "node-2"]);
-    assert!(asked.code == 2 && asked.err.contains("nothing was changed"), "{asked:?}");
+    let asked = |survivors: &[&str]| {
+        let asked = rescue(&cluster, 1, survivors);
+        assert!(asked.code == 2 && asked.err.contains("nothing was changed"), "{asked:?}");
+        String::from_utf8(asked.out).unwrap()
+    };
+    let said = asked(&enough[..4]);
+    assert!(said.contains("before you confirm, stop node-2, node-3 as well"), "{said}");
+    let said = asked(&enough[..2]);
+    assert!(!said.contains("before you confirm"), "two of five decide nothing: {said}");
 
     let said = rescue(&cluster, 1, &["--survivor", "node-2", "--yes"]).done();
     assert!(said.contains("survivors: node-1, node-2"), "{said}");

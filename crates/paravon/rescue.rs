@@ -48,6 +48,13 @@ fn print(report: &RescueReport) {
         let newcomers = names(&report.newcomers);
         println!("not taken in, because the change that was under way is given up: {newcomers}");
     }
+    if !report.stop_first.is_empty() {
+        let others = names(&report.stop_first);
+        println!(
+            "most of those who decide survive: before you confirm, stop {others} as well, or they \
+             decide something that the rescue does not know of, and refuse it"
+        );
+    }
     println!("partitions that have lost a majority of their copies: {}", ranges(&report.minority));
     println!("partitions that have lost every copy: {}", ranges(&report.gone));
 }

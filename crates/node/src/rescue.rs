@@ -6,7 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use paravon_model::{Address, ClusterState, Document, InvalidNodeId, Member, NodeId, Ordinal};
+use paravon_model::{
+    Address, ClusterState, Document, InvalidNodeId, Member, NodeId, Ordinal, majority,
+};
 use paravon_protocol::encode_cluster_state;
 use paravon_replication::cluster::{RescueRefusal, rescue};
 use paravon_ring::Layout;
@@ -69,6 +71,9 @@ pub struct RescueReport {
     pub survivors: Vec<String>,
     /// The members that are given up for good.
     pub lost: Vec<String>,
+    /// Survivors besides this one that are to be stopped before it is rescued: most of the council is
+    /// left, and may decide what the rescue does not know of.
+    pub stop_first: Vec<String>,
     /// Nodes that were to come with a change under way, which is given up: they join again, empty.
     pub newcomers: Vec<String>,
     /// Partitions of which only a minority of the copies is left: the latest acknowledged writes to them
@@ -113,8 +118,14 @@ impl Rescue {
         };
         let is_newcomer = |member: &&Member| self.before.current.member(member.ordinal).is_none();
         let newcomers = self.before.members().filter(is_newcomer).collect();
+        let council = &self.before.council;
+        let deciders = council.iter().filter(|&&member| !is_lost(member)).count();
+        let is_other = |member: &&&Member| Some(member.ordinal) != self.state.ordinal;
+        let others = left.iter().filter(is_other).copied().collect();
+        let may_decide = deciders >= majority(council.len());
         let mut report = RescueReport {
             survivors: names(left),
+            stop_first: if may_decide { names(others) } else { Vec::new() },
             lost: names(gone),
             newcomers: names(newcomers),
             minority: Vec::new(),
