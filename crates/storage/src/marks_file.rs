@@ -7,26 +7,29 @@
 //! ```text
 //! "PVNM" | format u32 | shard u16 | edition u64 | quarantines u32 |
 //! count u32 | target u32 of each |
-//! count u32 | partition u32, quarantines u32, floor u64, full u64, closed u64, damage u8 of each |
+//! count u32 | the marks of each partition, see `partitions.rs` |
 //! count u32 | key hash u64, key length u16, key of each damaged one |
 //! xxh3-64 of everything before u64
 //! ```
 
+mod partitions;
+
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use paravon_model::{Damage, Hlc, Key, Marks, Ordinal};
-use paravon_ring::{KeyHash, Partition};
+use paravon_model::{Damage, Key, Ordinal};
+use paravon_ring::KeyHash;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::disk::Disk;
 use crate::error::Error;
-use crate::marks::{Marked, ShardMarks};
+use crate::marks::ShardMarks;
 use crate::record_stage::Slot;
 use crate::small_file::{self, failed};
 
 const MAGIC: [u8; 4] = *b"PVNM";
-const FORMAT: u32 = 1;
+/// Format 1 had the marks of partitions in fields of one length.
+const FORMAT: u32 = 2;
 
 /// More than the marks of all partitions that there can be; a length beyond this is damage.
 const MAX_BYTES: u64 = 1 << 30;
@@ -139,14 +142,7 @@ fn encode(shard: u16, edition: u64, marks: &ShardMarks) -> Vec<u8> {
     bytes.extend_from_slice(&count(marks.targets.len()));
     marks.targets.iter().for_each(|target| bytes.extend_from_slice(&target.0.to_be_bytes()));
     bytes.extend_from_slice(&count(marks.partitions.len()));
-    for (partition, Marked { marks, quarantines }) in &marks.partitions {
-        bytes.extend_from_slice(&partition.0.to_be_bytes());
-        bytes.extend_from_slice(&quarantines.to_be_bytes());
-        for hlc in [marks.floor, marks.full, marks.closed] {
-            bytes.extend_from_slice(&hlc.as_u64().to_be_bytes());
-        }
-        bytes.push(damage_number(marks.damage));
-    }
+    partitions::encode(&mut bytes, &marks.partitions);
     bytes.extend_from_slice(&count(marks.damaged.len()));
     for Slot { hash, key } in &marks.damaged {
         let length = u16::try_from(key.encoded().len()).expect("a key is shorter than 64 KiB");
@@ -168,29 +164,27 @@ fn decode(shard: u16, bytes: &[u8]) -> Result<(u64, ShardMarks), Option<u32>> {
         return Err(None);
     }
     let format = rest.u32().ok_or(None)?;
-    if format != FORMAT {
+    if !(1..=FORMAT).contains(&format) {
         return Err(Some(format));
     }
     if rest.take().map(u16::from_be_bytes) != Some(shard) {
         return Err(None);
     }
-    let decoded = decode_marks(&mut rest).ok_or(None)?;
+    let decoded = decode_marks(&mut rest, format).ok_or(None)?;
     if rest.0.is_empty() { Ok(decoded) } else { Err(None) }
 }
 
-fn decode_marks(rest: &mut Rest<'_>) -> Option<(u64, ShardMarks)> {
+fn decode_marks(rest: &mut Rest<'_>, format: u32) -> Option<(u64, ShardMarks)> {
     let edition = rest.u64()?;
     let mut marks = ShardMarks { quarantines: rest.u32()?, ..ShardMarks::default() };
     for _ in 0..rest.u32()? {
         marks.targets.insert(Ordinal(rest.u32()?));
     }
-    for _ in 0..rest.u32()? {
-        let (partition, quarantines) = (Partition(rest.u32()?), rest.u32()?);
-        let [floor, full, closed] = [rest.u64()?, rest.u64()?, rest.u64()?].map(Hlc::from_u64);
-        let damage = damage_of(rest.take::<1>()?[0])?;
-        let set = Marked { marks: Marks { floor, full, closed, damage }, quarantines };
-        marks.partitions.insert(partition, set);
-    }
+    let count = rest.u32()?;
+    marks.partitions = match format {
+        1 => partitions::decode_format_1(rest, count)?,
+        _ => partitions::decode(rest, count)?,
+    };
     for _ in 0..rest.u32()? {
         let hash = KeyHash(rest.u64()?);
         let length = usize::from(u16::from_be_bytes(rest.take()?));
@@ -222,9 +216,13 @@ impl Rest<'_> {
 
 #[cfg(test)]
 mod tests {
+    use paravon_model::{Hlc, Marks};
+    use paravon_ring::Partition;
+
     use super::*;
     use crate::conformance::key;
     use crate::crash_disk::CrashDisk;
+    use crate::marks::Marked;
 
     impl MarksFile {
         /// A file that says nothing, on a disk of its own.
@@ -254,8 +252,9 @@ mod tests {
     }
 
     #[test]
-    fn the_frozen_marks_of_format_1_are_still_read_and_written() {
-        let fixture = include_bytes!("../fixtures/marks-1.bin");
+    fn the_frozen_marks_of_both_formats_are_still_read_and_those_of_the_second_written() {
+        assert_eq!(decode(5, include_bytes!("../fixtures/marks-1.bin")), Ok((7, sample())));
+        let fixture = include_bytes!("../fixtures/marks-2.bin");
         assert_eq!(decode(5, fixture), Ok((7, sample())));
         assert_eq!(encode(5, 7, &sample()), fixture);
     }
@@ -277,8 +276,10 @@ mod tests {
     #[test]
     fn counts_that_lie_are_no_marks() {
         let bytes = encode(5, 7, &sample());
-        let [targets, partitions] = [4 * 2, 33 * 2];
-        let counts = [22, 26 + targets, 30 + targets + partitions];
+        let (hash, key) = key(1);
+        let damaged = size_of_val(&hash) + size_of::<u16>() + key.encoded().len();
+        let checksum = size_of::<u64>();
+        let counts = [22, 26 + 4 * 2, bytes.len() - checksum - damaged - 4];
         for (at, count) in counts.into_iter().zip([2, 2, 1_u32]) {
             assert_eq!(bytes[at..at + 4], count.to_be_bytes(), "the count at {at}");
         }
@@ -306,10 +307,56 @@ mod tests {
     fn a_later_format_says_so() {
         let mut bytes = encode(5, 7, &sample());
         bytes.truncate(bytes.len() - 8);
-        bytes[7] = 2;
+        bytes[7] = 3;
         let checksum = xxh3_64(&bytes);
         bytes.extend_from_slice(&checksum.to_be_bytes());
-        assert_eq!(decode(5, &bytes), Err(Some(2)));
+        assert_eq!(decode(5, &bytes), Err(Some(3)));
+    }
+
+    #[test]
+    fn a_file_of_the_first_format_is_written_anew_in_the_second() {
+        let disk = CrashDisk::new();
+        disk.create_dir("data").unwrap();
+        let name = "data/shard-05.marks";
+        let first = include_bytes!("../fixtures/marks-1.bin");
+        small_file::replace(&disk, "data", name, first).unwrap();
+        let on_disk = || small_file::read(&disk, name, MAX_BYTES).unwrap();
+        let open = || MarksFile::open(Arc::new(disk.clone()), "data", 5, 7).unwrap();
+        let file = open();
+        assert_eq!(*file.lock(), sample());
+        assert_eq!(file.save().unwrap(), 7, "nothing has changed");
+        assert_eq!(on_disk(), first);
+        file.lock().note_target(Ordinal(1));
+        assert_eq!(file.save().unwrap(), 8);
+        assert_eq!(on_disk()[4..8], FORMAT.to_be_bytes());
+        let mut expected = sample();
+        expected.targets.insert(Ordinal(1));
+        assert_eq!(*open().lock(), expected);
+    }
+
+    #[test]
+    fn a_file_that_says_nothing_sure_stops_the_start() {
+        let disk = CrashDisk::new();
+        disk.create_dir("data").unwrap();
+        let open = |bytes: &[u8]| {
+            small_file::replace(&disk, "data", "data/shard-05.marks", bytes).unwrap();
+            MarksFile::open(Arc::new(disk.clone()), "data", 5, 0).map(|file| file.edition())
+        };
+        let bytes = encode(5, 7, &sample());
+        assert_eq!(open(&bytes).unwrap(), 7);
+        for broken in [&[], &bytes[..1], &bytes[..bytes.len() - 1], &bytes[1..], &[0xff; 4096]] {
+            let error = open(broken).unwrap_err();
+            assert!(
+                matches!(&error, Error::LostMarks { path } if path.ends_with("shard-05.marks")),
+                "{error}"
+            );
+        }
+        let mut newer = bytes[..bytes.len() - 8].to_vec();
+        newer[4..8].copy_from_slice(&(FORMAT + 1).to_be_bytes());
+        let checksum = xxh3_64(&newer);
+        newer.extend_from_slice(&checksum.to_be_bytes());
+        let error = open(&newer).unwrap_err();
+        assert!(matches!(error, Error::NewerFormat { found: 3, known: 2, .. }), "{error}");
     }
 
     #[test]
