@@ -5,8 +5,8 @@
 use std::sync::{Arc, LazyLock, Mutex};
 
 use libfuzzer_sys::fuzz_target;
-use paravon_model::{Body, Hlc, Key, Ordinal, Record, Value, Version};
-use paravon_ring::{HashArc, KeyHash, Shift};
+use paravon_model::{Body, Damage, Hlc, Key, Marks, Ordinal, Record, Value, Version};
+use paravon_ring::{HashArc, KeyHash, Partition, Shift};
 use paravon_storage::crash_disk::{CrashDisk, Image};
 use paravon_storage::{Completion, Completions, Options, PageLimit, Stepped, Store};
 
@@ -24,7 +24,8 @@ impl Completions for News {
     }
 }
 
-/// A data directory with some records and hints in redb and some in the log.
+/// A data directory with some records and hints in redb and some in the log, and the marks of as many
+/// partitions in their file and in the log.
 static IMAGE: LazyLock<Image> = LazyLock::new(|| {
     let (disk, news) = (CrashDisk::new(), Arc::new(News::default()));
     let mut open = Stepped::open(Arc::new(disk.clone()), &options(), news.clone()).expect("founded");
@@ -40,6 +41,8 @@ static IMAGE: LazyLock<Image> = LazyLock::new(|| {
         if number >= KEYS {
             store.drop_record(number, hash, key, version).expect("room");
         }
+        let partition = Partition(u32::try_from(number).expect("few"));
+        store.set_marks(number, partition, marks(partition)).expect("room");
         open.journal.submit(store.take_group().into_iter().collect());
         open.steps.commit();
         for completion in std::mem::take(&mut *news.0.lock().expect("no panic")) {
@@ -88,6 +91,9 @@ fuzz_target!(|bytes: &[u8]| {
     for target in TARGETS {
         list(&mut *open.stores[0], target);
     }
+    for (partition, found) in open.stores[0].marks() {
+        assert_eq!(found, Marks { damage: found.damage, ..marks(partition) });
+    }
 });
 
 /// Lists the hints of a target, and again once the store has found what is wrong with them. The end of
@@ -114,6 +120,11 @@ fn options() -> Options {
         checkpoint_bytes: 64 << 10,
         ..Options::new("unused")
     }
+}
+
+fn marks(partition: Partition) -> Marks {
+    let [floor, full, closed] = [1, 2, 3].map(|n| Hlc::from_u64(u64::from(partition.0) * n));
+    Marks { floor, full, closed, damage: Damage::None }
 }
 
 fn entry(number: u64) -> (Key, Record) {
