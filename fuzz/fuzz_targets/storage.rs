@@ -28,7 +28,8 @@ impl Completions for News {
 /// partitions in their file and in the log.
 static IMAGE: LazyLock<Image> = LazyLock::new(|| {
     let (disk, news) = (CrashDisk::new(), Arc::new(News::default()));
-    let mut open = Stepped::open(Arc::new(disk.clone()), &options(), news.clone()).expect("founded");
+    let mut open =
+        Stepped::open(Arc::new(disk.clone()), &options(), news.clone()).expect("founded");
     for number in 0..KEYS + DROPPED {
         let (key, record) = entry(number);
         let store = &mut open.stores[0];
