@@ -117,6 +117,32 @@ fn an_old_copy_of_a_disk_comes_back_as_a_new_member() {
     has_all(&cluster, 3, 100);
 }
 
+#[test]
+fn a_disk_whose_name_has_a_later_number_serves_nothing_until_it_takes_its_place_again() {
+    let mut cluster = Cluster::prepare_small(3);
+    cluster.bring_up(3);
+    fill(&cluster, 1, 100);
+    assert!(cluster.take(3).stop().success());
+    let (data, old) = (cluster.folder.path("data-3"), cluster.folder.path("old"));
+    std::fs::rename(&data, &old).expect("moved");
+    cluster.launch(3);
+    wait_until("it waits", || cluster.phase(3) == "waiting");
+    cluster.admin(3, &["replace", "node-3", "--wait"]).done();
+    cluster.wait_until_members(1, &[1, 2, 3]);
+
+    assert!(cluster.take(3).stop().success());
+    loses_its_disk(&cluster, 3);
+    std::fs::rename(old, data).expect("moved back");
+    cluster.launch(3);
+    wait_until("it is told", || cluster.phase(3) == "not_member");
+    let reply = cluster.client(3).get("key-0");
+    assert_eq!(reply["data"]["code"], Value::from("not_ready"), "{reply}");
+    let replaced = cluster.admin(3, &["replace", "node-3", "--wait"]).done();
+    assert!(replaced.contains("ordinal: 5"), "{replaced}");
+    cluster.wait_until_members(1, &[1, 2, 3]);
+    has_all(&cluster, 3, 100);
+}
+
 /// What became of the operation of this kind that was asked for last.
 fn last(cluster: &Cluster, witness: usize, kind: &str) -> String {
     let status = cluster.cluster_status(witness);
