@@ -292,6 +292,12 @@ pub(crate) enum Fact {
     Hurt { node: u8, key: u8 },
     /// A shard can answer for a key again: what is held then of what was acknowledged.
     Healed { node: u8, key: u8, version: Version, acked: Version, holders: Holders },
+    /// The operator takes what is left of a key that a node cannot read.
+    LossAccepted { node: u8, key: u8, partition: u32 },
+    /// A node that could not read a key is about to answer for it again with what it has taken, because
+    /// its loss was accepted: what a majority of those who can read it is sure to see from now on; and, where
+    /// everybody could be asked, the best that those hold.
+    LossTaken { node: u8, key: u8, taken: Version, left: Version, best: Option<Version> },
     /// A replica answers for a key although it cannot.
     AnsweredHurt { node: u8, key: u8 },
     /// The marks of a partition are durable; whether they only say that it was emptied, because its node

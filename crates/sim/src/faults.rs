@@ -52,6 +52,11 @@ pub(crate) enum Fault {
     /// A node's process dies, and the file of one of its shards cannot be read any more. Only
     /// where replicas compare.
     LoseFile { node: usize, shard: usize },
+    /// What a disk holds of a key cannot be read any more, whatever else is hurt: where too much is, nobody
+    /// but an operator who accepts the loss can help. Scenarios only.
+    RotToo { node: usize, key: u8 },
+    /// Likewise the file of one of its shards. Scenarios only.
+    LoseFileToo { node: usize, shard: usize },
     /// A node's process dies, its disk is copied, and it starts again. Scenarios only.
     Copy { node: usize, down: Nanos },
     /// A node's process dies, and starts again on the copy. Scenarios only.

@@ -117,7 +117,22 @@ impl World {
             let counts = view.holds(node, key, version, layout.fence());
             was_lost && counts && view.durable(node, key) < version
         };
-        small(layout.sets(partition).current.iter().filter(is_counted).count())
+        let vain = small(layout.sets(partition).current.iter().filter(is_counted).count());
+        // Where several were lost and the set stays as it was nobody brings anything: they wait for an
+        // operator.
+        if vain > 1 && self.is_set_as_before(layout, partition) { 0 } else { vain }
+    }
+
+    /// Whether the change that this layout ends has left the set of a partition alone.
+    fn is_set_as_before(&self, layout: &Layout, partition: Partition) -> bool {
+        let fence = layout.fence();
+        let is_before = |known: &&Arc<Layout>| {
+            let known = known.fence();
+            known.generation == fence.generation && known.number + 2 == fence.number
+        };
+        let before = self.layouts.iter().find(is_before);
+        before
+            .is_some_and(|before| before.sets(partition).current == layout.sets(partition).current)
     }
 
     fn make_shards(

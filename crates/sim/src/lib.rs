@@ -15,6 +15,7 @@
 
 #![forbid(unsafe_code)]
 
+mod acceptance;
 mod client;
 mod clock;
 mod council;

@@ -69,6 +69,8 @@ impl World {
             }
             Fault::Rot { node, key } => self.let_rot(node, key),
             Fault::LoseFile { node, shard } => self.lose_file(node, shard),
+            Fault::RotToo { node, key } => self.let_rot_too(node, key),
+            Fault::LoseFileToo { node, shard } => self.lose_file_too(node, shard),
             Fault::Stall { node, lasting } => {
                 // One at a time: what stands still for much longer than a minute is given up.
                 let sim = &mut self.nodes[node];

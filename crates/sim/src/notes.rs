@@ -1,7 +1,7 @@
 //! What the invariants are told of what shards and stores do.
 
 use paravon_model::limits::MAX_REQUEST_TIMEOUT;
-use paravon_model::{Body, Hlc, Ordinal, Purpose, Record, ReplicaReply, Value, Version};
+use paravon_model::{Body, Fence, Hlc, Ordinal, Purpose, Record, ReplicaReply, Value, Version};
 use paravon_replication::{Effect, PeerToken};
 use paravon_ring::{HashArc, Partition};
 
@@ -188,7 +188,25 @@ impl World {
             let fence = document.map(|document| document.fence()).unwrap_or_default();
             self.emit(Fact::Forgotten { node: number, key, before, fence });
         }
+        self.note_damage_forgotten(node, key);
         self.note_durable(node, key);
+    }
+
+    /// A node that empties a set which it is new to lacks nothing of a key there any more that it could not
+    /// read, although there was nothing else to remove.
+    fn note_damage_forgotten(&mut self, node: usize, key: u8) {
+        let (number, shard) = (small(node), self.shard_of(key));
+        let Some(&before) = self.oracle.view.rotten.get(&(number, key)) else { return };
+        let (name, hash) = self.keys[usize::from(key)].clone();
+        let is_lost = self.oracle.view.lost.contains_key(&(number, self.partition_of(key).0));
+        let is_marked = self.nodes[node].engine.is_marked(shard, &(hash, name));
+        let Some(process) = &self.nodes[node].process else { return };
+        if is_lost || is_marked || !process.new.contains(&self.partition_of(key)) {
+            return;
+        }
+        let document = self.nodes[node].state.document.as_ref();
+        let fence = document.map(|document| document.fence()).unwrap_or_default();
+        self.emit(Fact::Forgotten { node: number, key, before, fence });
     }
 
     /// A record on a disk rots, where it is the only copy of its key that is hurt, of several.
@@ -200,9 +218,13 @@ impl World {
         let own = latest.document().member_named(&self.nodes[node].name);
         let is_copy = own.is_some_and(|own| sets.contains(own.ordinal));
         let copies = sets.current.len().min(sets.next.map_or(usize::MAX, |next| next.len()));
-        if other || !is_copy || copies < 2 {
-            return;
+        if !other && is_copy && copies >= 2 {
+            self.rot(node, key);
         }
+    }
+
+    /// What a node's disk holds of a key rots.
+    pub(crate) fn rot(&mut self, node: usize, key: u8) {
         if self.plan.engine == EngineKind::Disk {
             // What is on its disk is reached while its process does not run.
             self.crash(node, Some(MILLISECOND));
@@ -224,13 +246,18 @@ impl World {
         if !view.rotten.is_empty() || !view.lost.is_empty() || copies < 3 || !is_member {
             return;
         }
+        self.lose_shard(node, shard, latest.fence());
+    }
+
+    /// The file of a shard of a running process is lost, while the latest layout has this fence.
+    pub(crate) fn lose_shard(&mut self, node: usize, shard: usize, fence: Fence) {
         if self.nodes[node].process.is_none() || shard >= usize::from(self.plan.shards) {
             return;
         }
         self.crash(node, Some(MILLISECOND));
         self.nodes[node].engine.lose_file(shard);
         let number = small(node);
-        let (partitions, fence) = (self.shift().partitions(), latest.fence());
+        let partitions = self.shift().partitions();
         let (shards, file) = (small(self.plan.shards.into()), small(shard));
         self.emit(Fact::FileLost { node: number, shard: file, shards, partitions, fence });
         for key in 0..small(self.keys.len()) {
@@ -263,6 +290,7 @@ impl World {
         self.note_durable(node, key);
         let number = small(node);
         let Some(latest) = self.latest().cloned() else { return };
+        self.note_loss_taken(node, key);
         let acked = self.oracle.view.acked(key);
         let version = self.oracle.view.durable(number, key);
         let rotten = self.oracle.view.rotten.get(&(number, key)).copied().unwrap_or(NOTHING);

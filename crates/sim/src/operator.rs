@@ -99,6 +99,7 @@ impl World {
             Act::SetReplication(factor) => self.wish(Wish::SetReplication(factor)),
             Act::Cancel => self.wish(Wish::Cancel),
             Act::LoseMajority { left, number } => self.lose_majority(left, number),
+            Act::AcceptLoss { number } => self.accept_losses(number),
             Act::Revive(revival) => self.revive(revival),
             Act::ComeEmpty(who) => self.come_empty(who),
         }

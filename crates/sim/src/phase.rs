@@ -24,6 +24,10 @@ const MOST_RESTING: Nanos = 120 * SECOND;
 /// are further apart than any request lasts.
 const MOST_AGREEING: Nanos = 400 * SECOND;
 
+/// How long besides what could not be healed may wait for the next attempt, once an accepted loss elsewhere
+/// has made it possible.
+const MOST_PAUSING: Nanos = 600 * SECOND;
+
 /// How long it may take besides until no tombstone is left: those of a clock that was minutes ahead, too.
 const MOST_DROPPING: Nanos = 1_500 * SECOND;
 
@@ -168,7 +172,9 @@ impl World {
             return;
         }
         self.look_after_the_lost(self.now - since);
+        self.look_after_losses();
         let most = match next {
+            Closing::Agree if self.plan.accepts_losses() => MOST_AGREEING + MOST_PAUSING,
             Closing::Agree => MOST_AGREEING,
             Closing::Drop => MOST_DROPPING,
             _ => MOST_RESTING,
@@ -187,7 +193,7 @@ impl World {
     }
 
     /// Whether every member is connected to every other one as it runs now.
-    fn are_connected(&self) -> bool {
+    pub(crate) fn are_connected(&self) -> bool {
         let members = self.members();
         let connected = |from: usize, to: usize| {
             self.network.connected(from, to) == Some(self.nodes[to].incarnation)

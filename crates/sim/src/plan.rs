@@ -494,13 +494,20 @@ impl Plan {
         };
         let wrong = (0..self.nodes).filter(wrong).count();
         // Few members may be all who judge a clock, or the one that judges itself.
-        let may_be_few = !self.acts.is_empty() || self.clients_begin == ClientsBegin::Serving;
+        let changes = |timed: &TimedAct| !matches!(timed.act, Act::AcceptLoss { .. });
+        let may_be_few =
+            self.acts.iter().any(changes) || self.clients_begin == ClientsBegin::Serving;
         let enough = if may_be_few { 1 } else { self.nodes.min(2) };
         wrong >= enough
     }
 }
 
 impl Plan {
+    /// Whether its operator takes what is left where waiting does not help.
+    pub(crate) fn accepts_losses(&self) -> bool {
+        self.acts.iter().any(|timed| matches!(timed.act, Act::AcceptLoss { .. }))
+    }
+
     /// The faults, taken out for scheduling.
     pub(crate) fn scheduled(&self) -> impl Iterator<Item = (Nanos, Fault)> {
         self.faults.iter().map(|timed| (timed.at, timed.fault))

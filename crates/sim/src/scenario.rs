@@ -8,6 +8,7 @@ use crate::queue::{MILLISECOND, SECOND};
 mod changes;
 mod deletes;
 mod healing;
+mod losses;
 mod marks;
 
 /// A world made on purpose.
@@ -223,6 +224,9 @@ impl Scenario {
             Self::InheritedHints => marks::inherited_hints(&mut plan),
             Self::MarksAndChanges => marks::and_changes(&mut plan),
             Self::MarksAndRot => marks::and_rot(&mut plan),
+        }
+        if matches!(self, Self::Rot | Self::FilesLost | Self::DeletesAndRot | Self::MarksAndRot) {
+            losses::draw(&mut plan);
         }
         plan
     }

@@ -48,6 +48,7 @@ counters! {
     rescues, stray_rescues, bereft, cleared,
     wishes, killed, lost_disks, pulls, forgotten,
     dirty, clean_again, rotted, files_lost, hurt, healed,
+    losses_accepted, losses_taken, keys_set_back,
     closes, fulls, floors_raised, dropped, below_floor, hints_below_closed, write_backs_refused,
     marks_restored, partitions_emptied,
     joined, drained, removed, replaced, factors_set, cancelled,
@@ -72,6 +73,8 @@ impl Stats {
                 | Fault::PutBack { .. }
                 | Fault::Rot { .. }
                 | Fault::LoseFile { .. }
+                | Fault::RotToo { .. }
+                | Fault::LoseFileToo { .. }
                 | Fault::Delay { .. }
                 | Fault::Deaf { .. } => return,
             },
@@ -117,6 +120,8 @@ impl Stats {
             Fact::FileLost { .. } => &mut self.files_lost,
             Fact::Hurt { .. } => &mut self.hurt,
             Fact::Healed { .. } => &mut self.healed,
+            Fact::LossAccepted { .. } => &mut self.losses_accepted,
+            Fact::LossTaken { .. } => &mut self.losses_taken,
             Fact::HintKept { .. } => &mut self.hints_kept,
             Fact::HintDropped { .. } => &mut self.hints_dropped,
             _ => return,
@@ -131,6 +136,9 @@ impl Stats {
             self.floors_raised += u64::from(floor > before.0);
             self.fulls += u64::from(full > before.1);
             self.closes += u64::from(closed > before.2);
+        }
+        if let Fact::LossTaken { key, left, .. } = *fact {
+            self.keys_set_back += u64::from(left < view.acked(key));
         }
         let Fact::Stamped { version, content, .. } = *fact else { return };
         self.stamps += 1;

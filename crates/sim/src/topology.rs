@@ -41,6 +41,9 @@ pub(crate) enum Act {
     /// Members die for good, so many that the others, at most so many, cannot decide; one of those is
     /// rescued. Who it is follows from the number.
     LoseMajority { left: u8, number: u64 },
+    /// The operator takes what is left of something that waiting does not heal. What it is follows from the
+    /// number. Scenarios only.
+    AcceptLoss { number: u64 },
     /// A member that a rescue has given up runs again.
     Revive(Revival),
     /// A member that a rescue has given up comes again with an empty disk.

@@ -86,6 +86,8 @@ pub(crate) struct View {
     pub(crate) lost: BTreeMap<(u8, u32), Fence>,
     /// What shards cannot answer for, and know.
     pub(crate) hurt: BTreeSet<(u8, u8)>,
+    /// Of these, what the operator has accepted as lost, and the partition that it lies in.
+    pub(crate) accepted: BTreeMap<(u8, u8), u32>,
     /// What is dirty in place of hints, likewise, and since when.
     pub(crate) dirty: BTreeMap<(u8, Ordinal, u8), Dirty>,
 }
@@ -119,6 +121,7 @@ impl View {
             marks: BTreeMap::new(),
             dropped: [[NOTHING; MAX_KEYS]; MAX_NODES],
             hurt: BTreeSet::new(),
+            accepted: BTreeMap::new(),
             lost: BTreeMap::new(),
             dirty: BTreeMap::new(),
         }
@@ -278,6 +281,7 @@ impl View {
             Fact::Rotted { node, key, held } => {
                 self.durable[usize::from(node)][usize::from(key)] = NOTHING;
                 self.rotten.insert((node, key), held);
+                self.accepted.remove(&(node, key));
             }
             Fact::FileLost { node, shard, shards, partitions, fence } => {
                 let own = (0..partitions).skip(shard.into()).step_by(shards.into());
@@ -289,6 +293,10 @@ impl View {
             Fact::Hurt { node, key } => {
                 self.hurt.insert((node, key));
             }
+            Fact::LossAccepted { node, key, partition } => {
+                self.accepted.insert((node, key), partition);
+            }
+            Fact::LossTaken { key, left, .. } => self.set_back(key, left),
             Fact::Healed { node, key, .. } | Fact::Restored { node, key } => self.healed(node, key),
             Fact::Crashed { node, .. } => self.hurt.retain(|(known, _)| *known != node),
             Fact::Marked { node, partition, floor, full, closed, .. } => {
@@ -349,12 +357,31 @@ impl View {
     fn healed(&mut self, node: u8, key: u8) {
         self.rotten.remove(&(node, key));
         self.hurt.remove(&(node, key));
+        self.accepted.remove(&(node, key));
     }
 
-    /// A majority of the copies of a key is gone: what was promised of it is promised of what is left.
+    /// Whether the operator has accepted a loss in a partition at a node that is not healed yet.
+    pub(crate) fn accepts(&self, node: u8, partition: u32) -> bool {
+        let own = self.accepted.range((node, 0)..=(node, u8::MAX));
+        own.into_iter().any(|(_, accepted)| *accepted == partition)
+    }
+
+    /// A majority of the copies of a key is gone.
     fn bereave(&mut self, key: u8, generation: u64, left: Version) {
+        self.bereft[usize::from(key)] = generation;
+        self.narrow(key, left);
+    }
+
+    /// What is lost of a key was accepted as lost: what else was missing on some disk is with it.
+    fn set_back(&mut self, key: u8, left: Version) {
+        self.narrow(key, left);
+        let of_key = self.dirty.iter_mut().filter(|((_, _, dirty), _)| *dirty == key);
+        of_key.for_each(|(_, dirty)| dirty.version = left.min(dirty.version));
+    }
+
+    /// What was promised of a key is promised of what is left.
+    fn narrow(&mut self, key: u8, left: Version) {
         let index = usize::from(key);
-        self.bereft[index] = generation;
         self.acked[index] = left.min(self.acked[index]);
         self.all_acked[index].retain(|version| *version <= left);
         self.seen[index] = left.min(self.seen[index]);
@@ -374,6 +401,7 @@ impl View {
         self.lost.retain(|(holder, _), _| *holder != node);
         self.rotten.retain(|(holder, _), _| *holder != node);
         self.hurt.retain(|(holder, _)| *holder != node);
+        self.accepted.retain(|(holder, _), _| *holder != node);
         self.hints.retain(|(holder, _, _), _| *holder != node);
         self.dirty.retain(|(holder, _, _), _| *holder != node);
     }

@@ -16,6 +16,7 @@ fn two_hundred_worlds_keep_every_promise_and_see_everything_happen() {
         Scenario::LateWrites,
         Scenario::LateHints,
         Scenario::LonelyDeletes,
+        Scenario::MarksAndRot,
     ];
     for scenario in made_for_it {
         let options = Options { scenario: Some(scenario), twice_every: 0, ..Options::default() };

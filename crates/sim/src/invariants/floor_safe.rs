@@ -1,8 +1,8 @@
 //! `FLOOR_SAFE`: at one fence, replicas with equal floors hold equal content at or below it. So a replica
 //! calls itself full only where all are closed and it holds what was acknowledged; nothing enters there any
 //! more; a floor rises to what all are full at; nothing goes but what lies at or below the floor; and marks
-//! only rise, over crashes too, but where a rescue takes back what they promise, or a node gives up what it
-//! stores no longer or is to empty.
+//! only rise, over crashes too, but where a rescue or a loss that was accepted takes back what they promise, or
+//! a node gives up what it stores no longer or is to empty.
 
 use super::Invariant;
 use crate::fact::Fact;
@@ -21,7 +21,8 @@ impl Invariant for FloorSafe {
             Fact::Marked { node, partition, floor, full, closed, emptied } => {
                 let before = view.marks(node, partition);
                 let rises = floor >= before.0 && full >= before.1 && closed >= before.2;
-                let taken_back = full == Hlc::ZERO && closed >= before.2;
+                let falls = full == Hlc::ZERO || floor == full && view.accepts(node, partition);
+                let taken_back = falls && closed >= before.2;
                 if floor <= full && full <= closed && (rises || taken_back || emptied) {
                     return Ok(());
                 }

@@ -1,5 +1,6 @@
 //! `NO_SILENT_ROT`: a replica that cannot read what it holds of a key answers for it to nobody until it is
-//! healed, and when it is, what was acknowledged is held by a majority again.
+//! healed, and when it is, what was acknowledged is held by a majority again. A loss that was accepted takes the
+//! best of those who can be asked.
 
 use super::Invariant;
 use crate::fact::Fact;
@@ -12,7 +13,7 @@ pub(crate) struct NoSilentRot;
 impl Invariant for NoSilentRot {
     const NAME: &'static str = "NO_SILENT_ROT";
 
-    fn observe(&mut self, fact: &Fact, _view: &View) -> Result<(), String> {
+    fn observe(&mut self, fact: &Fact, view: &View) -> Result<(), String> {
         match *fact {
             Fact::AnsweredHurt { node, key } => {
                 Err(format!("node {node} answers for key {key}, which it cannot read"))
@@ -24,6 +25,11 @@ impl Invariant for NoSilentRot {
                     "key {key} is healed on node {node}: {acked:?} was acknowledged, it or newer is \
                      held by {holders:?}"
                 ))
+            }
+            Fact::LossTaken { node, key, taken, best: Some(best), .. }
+                if taken < best && view.dropped(key) < best =>
+            {
+                Err(format!("node {node} takes {taken:?} of key {key}, and {best:?} is left"))
             }
             _ => Ok(()),
         }
