@@ -14,8 +14,8 @@ use crate::plan::{ClientsBegin, Ending, Healing};
 use crate::queue::{MILLISECOND, Nanos, SECOND};
 use crate::world::{CHECK, World, small};
 
-/// How long a world may take to form.
-const MOST_FORMING: Nanos = 120 * SECOND;
+/// How long a world may take to form: where many messages are lost each costs a transfer ten seconds.
+const MOST_FORMING: Nanos = 240 * SECOND;
 
 /// How long a mended world may take to come to rest.
 const MOST_RESTING: Nanos = 120 * SECOND;

@@ -39,7 +39,7 @@ fn a_seed_gives_the_same_world_twice_and_another_seed_another() {
 }
 
 /// Each is a moment that few worlds come to.
-const MOMENTS: [(&str, Option<Scenario>, &[u64]); 8] = [
+const MOMENTS: [(&str, Option<Scenario>, &[u64]); 9] = [
     (
         "a disk is lost after it has answered a read, and before the read is",
         None,
@@ -54,6 +54,7 @@ const MOMENTS: [(&str, Option<Scenario>, &[u64]); 8] = [
     ("a crash keeps that marks were given up, and what they were of", None, &[108_866]),
     ("all die who know that a node has joined", None, &[104_651]),
     ("the only one that took a write is killed for good", None, &[83_213]),
+    ("members join while much is lost and written", None, &[151_531]),
     ("a key is healed with an absence beside another", Some(Scenario::MarksAndRot), &[7, 211]),
     ("a majority is lost while a node joins", Some(Scenario::Rescue), &[46, 153]),
 ];
