@@ -15,7 +15,6 @@ use paravon_ring::{KeyHash, Layout, Partition};
 
 use super::ROUND;
 use crate::admission::Admission;
-use crate::agreement::Agreement;
 use crate::event::{Effect, Event, Now, PeerToken};
 use crate::operations::OperationId;
 use crate::pull::SOURCE_PATIENCE;
@@ -25,37 +24,7 @@ use crate::sixteenths::Sixteenths;
 use crate::test_cluster::{
     Cluster, Message, START_MS, joint, key, layout, record, settings, version,
 };
-
-/// What was asked on the wire.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Asked {
-    folds: usize,
-    digests: usize,
-    pulls: usize,
-}
-
-/// Lets time pass in steps of half a second and counts what is asked.
-fn pass(cluster: &mut Cluster, time: Duration) -> Asked {
-    let (end, mut asked) = (cluster.time + time, Asked::default());
-    let nodes = u32::try_from(cluster.nodes.len()).unwrap();
-    while cluster.time < end {
-        cluster.time += Duration::from_millis(500);
-        (1..=nodes).for_each(|node| cluster.step(node, Event::Tick));
-        while let Some(message) = cluster.wire.pop_front() {
-            if let Message::Request { request, .. } = &message {
-                match &request.command {
-                    Command::Compare(Compare::Folds { .. }) => asked.folds += 1,
-                    Command::Compare(Compare::Digest { .. }) => asked.digests += 1,
-                    Command::Pull { .. } => asked.pulls += 1,
-                    _ => {}
-                }
-            }
-            cluster.deliver(message);
-            (1..=nodes).for_each(|node| cluster.sync(node));
-        }
-    }
-    asked
-}
+use crate::test_traffic::{Asked, agreement, pass};
 
 /// Three nodes that hold the same records.
 fn cluster() -> Cluster {
@@ -78,10 +47,6 @@ fn agreed(cluster: &Cluster, node: u32, name: &str, peer: u32) -> Option<Duratio
     shard.entropy.counterparts.agreed_at(partition_of(name), Ordinal(peer))
 }
 
-fn agreement(cluster: &Cluster, node: u32) -> Agreement {
-    cluster.nodes[node as usize - 1].shard.agreement(cluster.time)
-}
-
 fn agree(cluster: &Cluster) -> bool {
     let mut nodes = 1..=u32::try_from(cluster.nodes.len()).unwrap();
     nodes.all(|node| agreement(cluster, node).never == 0)
@@ -92,7 +57,7 @@ fn while_all_agree_a_round_is_one_question() {
     let mut cluster = cluster();
     assert_eq!(agreement(&cluster, 1).never, 16);
     let asked = pass(&mut cluster, ROUND * 5);
-    assert!((20..=30).contains(&asked.folds), "{asked:?}");
+    assert!((20..=30).contains(&asked.questions), "{asked:?}");
     assert_eq!((asked.digests, asked.pulls), (0, 0));
     assert!(agree(&cluster));
     let agreement = agreement(&cluster, 1);

@@ -90,6 +90,8 @@ mod telling;
 mod test_cluster;
 #[cfg(test)]
 mod test_node;
+#[cfg(test)]
+mod test_traffic;
 mod testimony;
 mod transfer;
 mod voiding;

@@ -6,74 +6,11 @@ use alloc::sync::Arc;
 use core::time::Duration;
 
 use paravon_model::limits::MAX_REQUEST_TIMEOUT;
-use paravon_model::{Command, Compare};
 use paravon_ring::Layout;
 
-use crate::agreement::Agreement;
 use crate::entropy::ROUND;
-use crate::event::Event;
-use crate::test_cluster::{Cluster, Message, START_MS, key, layout, record};
-
-/// What was asked for on the wire.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Asked {
-    questions: usize,
-    folds: usize,
-    digests: usize,
-    pulls: usize,
-}
-
-impl Asked {
-    fn count(&mut self, command: &Command) {
-        match command {
-            Command::Compare(Compare::Folds { count, .. }) => {
-                self.questions += 1;
-                self.folds += usize::from(*count);
-            }
-            Command::Compare(Compare::Digest { .. }) => self.digests += 1,
-            Command::Pull { .. } => self.pulls += 1,
-            _ => {}
-        }
-    }
-
-    fn add(&mut self, other: Self) {
-        self.questions += other.questions;
-        self.folds += other.folds;
-        self.digests += other.digests;
-        self.pulls += other.pulls;
-    }
-
-    /// About what it takes in answers, and in frames of questions and answers.
-    fn bytes(self) -> usize {
-        self.folds * 18 + self.digests * 272 + (self.questions + self.digests) * 100
-    }
-}
-
-/// Lets time pass in steps of half a second and counts what is asked.
-fn pass(cluster: &mut Cluster, time: Duration) -> Asked {
-    pass_losing(cluster, time, usize::MAX)
-}
-
-/// The same where of the questions that narrow down each so-and-so-many-th is lost.
-fn pass_losing(cluster: &mut Cluster, time: Duration, each: usize) -> Asked {
-    let (end, mut asked) = (cluster.time + time, Asked::default());
-    while cluster.time < end {
-        cluster.time += Duration::from_millis(500);
-        (1..=3).for_each(|node| cluster.step(node, Event::Tick));
-        while let Some(message) = cluster.wire.pop_front() {
-            let before = asked.questions;
-            if let Message::Request { request, .. } = &message {
-                asked.count(&request.command);
-            }
-            if asked.questions > before && asked.questions.is_multiple_of(each) {
-                continue;
-            }
-            cluster.deliver(message);
-            (1..=3).for_each(|node| cluster.sync(node));
-        }
-    }
-    asked
-}
+use crate::test_cluster::{Cluster, START_MS, key, layout, record};
+use crate::test_traffic::{Asked, agreement, pass, pass_losing};
 
 /// Three nodes with 65,536 partitions, or fewer, that hold the same two hundred records, and have seen that they do.
 fn cluster() -> Cluster {
@@ -105,10 +42,6 @@ fn pass_until(cluster: &mut Cluster, node: u32, held: usize, longest: Duration) 
         assert!(cluster.time < end, "{asked:?}");
     }
     asked
-}
-
-fn agreement(cluster: &Cluster, node: usize) -> Agreement {
-    cluster.nodes[node - 1].shard.agreement(cluster.time)
 }
 
 /// Steps of 64, sums at first sight and narrowing anew in each round took ten times as much.
